@@ -1,0 +1,3 @@
+from mmattn.version import __version__
+
+__all__ = ['__version__']

@@ -1,0 +1,45 @@
+"""Child registries of MMEngine's, with scope ``mmattn``.
+
+MMEngine imports ``mmattn.registry`` by itself when it meets a type such as ``'mmattn.CBAM'``, and
+each registry imports its ``locations`` at the first look-up, so no config needs ``custom_imports``.
+"""
+import difflib
+
+from mmengine.registry import DATASETS as MMENGINE_DATASETS
+from mmengine.registry import HOOKS as MMENGINE_HOOKS
+from mmengine.registry import MODELS as MMENGINE_MODELS
+from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
+from mmengine.registry import Registry
+
+
+class _Registry(Registry):
+    """A registry that answers an unknown name with the names it has.
+
+    The stock one returns ``None``, which mmcv's ``build_plugin_layer`` reports as "Cannot find None".
+    """
+
+    def get(self, key):
+        found = super().get(key)
+        if found is None and '.' not in key:
+            names = sorted(self.module_dict)
+            near = difflib.get_close_matches(key, names, n=1, cutoff=0.5)
+            raise KeyError(f"'mmattn.{key}' is not registered" +
+                           (f"; did you mean 'mmattn.{near[0]}'?" if near else '') +
+                           f" mmattn's {self.name} registry has: {', '.join(names)}")
+        return found
+
+    def __contains__(self, key):
+        try:
+            return super().__contains__(key)
+        except KeyError:
+            return False
+
+
+def _child(parent, *locations):
+    return _Registry(parent.name, parent=parent, scope='mmattn', locations=list(locations))
+
+
+MODELS = _child(MMENGINE_MODELS, 'mmattn.blocks', 'mmattn.insertion')
+DATASETS = _child(MMENGINE_DATASETS, 'mmattn.datasets')
+TRANSFORMS = _child(MMENGINE_TRANSFORMS, 'mmattn.datasets')
+HOOKS = _child(MMENGINE_HOOKS, 'mmattn.engine')
