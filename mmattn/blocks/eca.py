@@ -1,0 +1,79 @@
+"""Efficient Channel Attention."""
+from __future__ import annotations
+
+import math
+
+from torch import Tensor, nn
+
+from mmattn import ops
+from mmattn.blocks.base import AttentionBlock, check_positive_int
+from mmattn.registry import MODELS
+
+
+def adaptive_kernel_size(channels: int, gamma: float = 2, b: float = 1) -> int:
+    """The paper's odd kernel size for a number of channels (its equation 12).
+
+    Example:
+        >>> [adaptive_kernel_size(c) for c in (64, 128, 256, 512, 1024, 2048)]
+        [3, 5, 5, 5, 5, 7]
+    """
+    size = int(abs((math.log2(channels) + b) / gamma))
+    return size if size % 2 else size + 1
+
+
+@MODELS.register_module()
+class ECA(AttentionBlock):
+    """Efficient Channel Attention: a gate per channel from the means of its neighbours.
+
+    ``x * sigmoid(conv1d(avg(x)))`` over the channel axis with zero padding, `Wang et al., CVPR 2020
+    <https://arxiv.org/abs/1910.03151>`_. Official code: BangguWu/ECANet, ``models/eca_module.py``;
+    parameter name and shape are the same, ``conv.weight (1, 1, k)``.
+
+    Differences: the kernel size is the paper's adaptive one unless given (the official code is given
+    one per stage, and the released weights do not always follow the rule); ``start='identity'`` is
+    ours. The sigmoid is in the official code; the paper's printed listing leaves it out.
+
+    Args:
+        in_channels: Channels of the map.
+        kernel_size: Odd size of the 1-d kernel; ``None``: adaptive.
+        gamma: Of the adaptive rule.
+        b: Of the adaptive rule.
+        start: See :class:`~mmattn.blocks.base.AttentionBlock`.
+
+    Shape:
+        - Input and output: ``(N, C, H, W)``; gate ``'channel'``: ``(N, C, 1, 1)``.
+
+    Example:
+        >>> import torch
+        >>> from mmattn.blocks import ECA
+        >>> x = torch.rand(2, 256, 7, 5)
+        >>> ECA(256, start='identity')(x).equal(x)
+        True
+        >>> ECA(256).conv.weight.shape
+        torch.Size([1, 1, 5])
+    """
+    _abbr_ = 'eca'
+
+    def __init__(self, in_channels: int, kernel_size: int | None = None, gamma: float = 2,
+                 b: float = 1, start: str = 'paper', init_cfg=None):
+        super().__init__(in_channels, start, init_cfg)
+        if kernel_size is None:
+            if gamma <= 0:
+                raise ValueError(f'ECA: gamma={gamma!r}; it must be positive')
+            kernel_size = adaptive_kernel_size(in_channels, gamma, b)
+        check_positive_int(self, 'kernel_size', kernel_size, odd=True)
+        self.conv = nn.Conv1d(1, 1, kernel_size, padding=kernel_size // 2, bias=False)
+        self.init_weights()
+
+    def gates(self, x: Tensor) -> dict[str, Tensor]:
+        with ops.full_precision(x):
+            pooled = ops.spatial_avg(x).to(self.conv.weight.dtype)
+            z = self.conv(pooled.flatten(2).transpose(1, 2))  # (N, 1, C)
+            z = z.transpose(1, 2).unsqueeze(-1)  # (N, C, 1, 1)
+            return {'channel': ops.sigmoid_gate(z, self.ceiling)}
+
+    def reset_parameters(self) -> None:
+        self.conv.reset_parameters()
+
+    def last_layers(self):
+        return [self.conv]

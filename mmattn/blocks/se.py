@@ -1,0 +1,64 @@
+"""Squeeze-and-Excitation."""
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from mmattn import ops
+from mmattn.blocks.base import AttentionBlock, check_positive_int
+from mmattn.registry import MODELS
+
+
+@MODELS.register_module()
+class SE(AttentionBlock):
+    """Squeeze-and-Excitation: a gate per channel from the channels' means.
+
+    ``x * sigmoid(W2 relu(W1 avg(x)))``, `Hu et al., CVPR 2018 <https://arxiv.org/abs/1709.01507>`_.
+    The official code (hujie-frank/SENet, ``models/SE-ResNet-50.prototxt``) is Caffe; parameters are
+    named and shaped as in timm's ``SEModule`` (``timm/layers/squeeze_excite.py``): ``fc1``, ``fc2``.
+
+    Differences: the hidden width is ``C // reduction`` as published, at least 1 (timm rounds it to a
+    multiple of 8); ``start='identity'`` is ours.
+
+    Args:
+        in_channels: Channels of the map.
+        reduction: ``r`` of the paper.
+        bias: Whether the two layers have biases. The released Caffe nets do; the ablations of the
+            paper and ECA-Net's parameter counts are without.
+        start: See :class:`~mmattn.blocks.base.AttentionBlock`.
+
+    Shape:
+        - Input and output: ``(N, C, H, W)``; gate ``'channel'``: ``(N, C, 1, 1)``.
+
+    Example:
+        >>> import torch
+        >>> from mmattn.blocks import SE
+        >>> x = torch.rand(2, 64, 7, 5)
+        >>> SE(64, start='identity')(x).equal(x)
+        True
+        >>> SE(64).gates(x)['channel'].shape
+        torch.Size([2, 64, 1, 1])
+    """
+    _abbr_ = 'se'
+
+    def __init__(self, in_channels: int, reduction: int = 16, bias: bool = True,
+                 start: str = 'paper', init_cfg=None):
+        super().__init__(in_channels, start, init_cfg)
+        check_positive_int(self, 'reduction', reduction)
+        hidden = max(in_channels // reduction, 1)
+        self.fc1 = nn.Conv2d(in_channels, hidden, 1, bias=bias)
+        self.relu = nn.ReLU(inplace=True)
+        self.fc2 = nn.Conv2d(hidden, in_channels, 1, bias=bias)
+        self.init_weights()
+
+    def gates(self, x: Tensor) -> dict[str, Tensor]:
+        with ops.full_precision(x):
+            pooled = ops.spatial_avg(x).to(self.fc1.weight.dtype)
+            z = self.fc2(self.relu(self.fc1(pooled)))
+            return {'channel': ops.sigmoid_gate(z, self.ceiling)}
+
+    def reset_parameters(self) -> None:
+        self.fc1.reset_parameters()
+        self.fc2.reset_parameters()
+
+    def last_layers(self):
+        return [self.fc2]

@@ -1,0 +1,17 @@
+"""Where autocast must not reach."""
+from contextlib import nullcontext
+
+import torch
+from torch import Tensor
+
+
+def full_precision(x: Tensor):
+    """A context in which autocast leaves the arithmetic of a gate in the dtype of its inputs.
+
+    A gate is computed from one number a channel (or a position): half precision saves nothing there
+    and costs accuracy, or NaN once a pooled sum leaves the range of fp16.
+    """
+    device_type = x.device.type
+    if torch.is_autocast_enabled(device_type):
+        return torch.autocast(device_type, enabled=False)
+    return nullcontext()
