@@ -1,0 +1,94 @@
+"""Put attention into a model, and take it out again."""
+from __future__ import annotations
+
+from typing import Mapping, Sequence
+
+from mmengine.logging import print_log
+from torch import nn
+
+from mmattn.insertion.attended import Attended, Attention, attended_class
+from mmattn.insertion.rng import own_randomness
+from mmattn.insertion.rules import Rule, build_block, claim_sites
+
+
+def attach(model: nn.Module, rules: Sequence[Mapping | Rule]) -> nn.Module:
+    """Insert attention into ``model``, in place.
+
+    All rules are read, checked against the model and against each other, and all blocks are built
+    before the model is touched: after an error it is as it was. The blocks live in
+    ``model.attention``, so the model's own weights keep their names.
+
+    Args:
+        model: Any detector, or a part of one.
+        rules: Dicts with ``at`` (a glob or a list of globs over :func:`~mmattn.sites`) and ``block``
+            (its config, without ``in_channels``); see :class:`~mmattn.insertion.rules.Rule`.
+
+    Returns:
+        ``model``, now of a subclass of its class.
+
+    Raises:
+        ValueError, TypeError, KeyError: A rule matches nothing, claims a place that is taken or
+            cannot hold a block, or names an unknown block or option.
+
+    Example:
+        >>> import torch
+        >>> from mmdet.models import ResNet
+        >>> from mmattn import attach, detach
+        >>> backbone = ResNet(18)
+        >>> _ = attach(backbone, [dict(at='layer4.*.residual', block=dict(type='mmattn.SE'))])
+        >>> list(backbone.attention)
+        ['layer4_0_residual', 'layer4_1_residual']
+        >>> type(detach(backbone)) is ResNet
+        True
+    """
+    if isinstance(model, Attended):
+        raise ValueError('the model has attention already: give all rules in one call, or detach() '
+                         'it first')
+    if hasattr(model, 'attention'):
+        raise ValueError(f"{type(model).__name__} has an attribute 'attention' of its own, which is "
+                         'the name this package needs')
+    claims = claim_sites(model, rules)
+    blocks = {}
+    for site, rule in claims.items():
+        host = site.host(model)[0]
+        like = next((p for p in host.parameters() if p.is_floating_point()), None)
+        with own_randomness(site.name):
+            block = build_block(rule, site)
+        blocks[site] = block if like is None else block.to(like.device, like.dtype)
+
+    attention = Attention(blocks, claims)
+    attention.train(model.training)
+    for site, block in blocks.items():
+        host, kind = site.host(model)
+        kind.put(host, block, site.name)
+        if claims[site].freeze_with_host and not any(p.requires_grad for p in host.parameters()):
+            attention.freeze(site)
+        parameters = sum(p.numel() for p in block.parameters())
+        print_log(f'attention: {site.name} -> {type(block).__name__}({block.extra_repr()}), '
+                  f'{parameters:,} parameters' + (', frozen' if site.key in attention.frozen else ''),
+                  logger='current')
+    model.__class__ = attended_class(type(model))
+    model.attention = attention
+    return model
+
+
+def detach(model: nn.Module) -> nn.Module:
+    """Take out what :func:`attach` put in; the model is then as it was before.
+
+    Args:
+        model: A model with attention; it is changed in place.
+
+    Returns:
+        ``model``, again of its own class.
+
+    Raises:
+        ValueError: The model has no attention.
+    """
+    if not isinstance(model, Attended):
+        raise ValueError(f'{type(model).__name__} has no attention that attach() put there')
+    for site in model.attention.claims:
+        host, kind = site.host(model)
+        kind.take(host)
+    del model.attention
+    model.__class__ = type(model).__mro__[2]
+    return model

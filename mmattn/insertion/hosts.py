@@ -1,0 +1,156 @@
+"""How a block is put on the output of a module, and taken off again.
+
+A host only *refers* to its block: the block's parameters live in ``model.attention``, so the host's
+own keep their names. Each class here knows one kind of host. References are ordinary attributes, not
+closures, so that ``deepcopy`` gives the copied host the copied block.
+"""
+from __future__ import annotations
+
+from mmdet.models.backbones import resnet
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.instancenorm import _InstanceNorm
+from torch.utils.checkpoint import checkpoint
+
+_REFERENCE = '_mmattn_residual'
+_NORMS = (_BatchNorm, _InstanceNorm, nn.GroupNorm, nn.LayerNorm)
+
+
+class _AfterOutput:
+    """A forward hook that returns ``block(output)``."""
+
+    def __init__(self, block: nn.Module, site: str):
+        self.block = block
+        self.site = site
+
+    def __call__(self, host, inputs, output):
+        if not isinstance(output, Tensor) or output.dim() != 4:
+            found = (f'a tensor of shape {tuple(output.shape)}' if isinstance(output, Tensor)
+                     else f'a {type(output).__name__}')
+            raise TypeError(f"attention at '{self.site}': {type(host).__name__} returned {found}, not "
+                            'one map (N, C, H, W); choose a module whose output is one')
+        return self.block(output)
+
+
+class OutputHost:
+    """A module with one map as its output: the block follows it, as a forward hook."""
+    kind = 'output'
+
+    @staticmethod
+    def put(host: nn.Module, block: nn.Module, site: str) -> None:
+        host.register_forward_hook(_AfterOutput(block, site))
+
+    @staticmethod
+    def take(host: nn.Module) -> None:
+        for key, hook in list(host._forward_hooks.items()):
+            if isinstance(hook, _AfterOutput):
+                del host._forward_hooks[key]
+
+
+class BottleneckHost:
+    """The end of the residual branch of an mmdet bottleneck: its own ``after_conv3`` plugins."""
+    kind = 'residual'
+
+    @staticmethod
+    def fits(module: nn.Module) -> bool:
+        return isinstance(module, resnet.Bottleneck)
+
+    @staticmethod
+    def channels(host: nn.Module) -> int:
+        return host.conv3.out_channels
+
+    @staticmethod
+    def put(host: nn.Module, block: nn.Module, site: str) -> None:
+        host.__dict__[_REFERENCE] = block  # past nn.Module.__setattr__, which would register it
+        if not host.with_plugins:
+            host.with_plugins = True
+            host.after_conv1_plugin_names = []
+            host.after_conv2_plugin_names = []
+            host.after_conv3_plugin_names = []
+        host.after_conv3_plugin_names = [*host.after_conv3_plugin_names, _REFERENCE]
+
+    @staticmethod
+    def take(host: nn.Module) -> None:
+        del host.__dict__[_REFERENCE]
+        host.after_conv3_plugin_names = [n for n in host.after_conv3_plugin_names
+                                         if n != _REFERENCE]
+        if host.plugins is None:
+            host.with_plugins = False
+            del host.after_conv1_plugin_names
+            del host.after_conv2_plugin_names
+            del host.after_conv3_plugin_names
+
+
+class AttendedBasicBlock(resnet.BasicBlock):
+    """mmdet's ``BasicBlock`` with a block at the end of its residual branch, where it has no door."""
+
+    def forward(self, x):
+
+        def _inner_forward(x):
+            out = self.relu(self.norm1(self.conv1(x)))
+            out = self.__dict__[_REFERENCE](self.norm2(self.conv2(out)))
+            out += x if self.downsample is None else self.downsample(x)
+            return out
+
+        if self.with_cp and x.requires_grad:
+            out = checkpoint(_inner_forward, x)
+        else:
+            out = _inner_forward(x)
+        return self.relu(out)
+
+
+class BasicBlockHost:
+    """The end of the residual branch of mmdet's ``BasicBlock`` (ResNet-18 and -34)."""
+    kind = 'residual'
+
+    @staticmethod
+    def fits(module: nn.Module) -> bool:
+        # Exactly these: another subclass may have a forward of its own.
+        return type(module) in (resnet.BasicBlock, AttendedBasicBlock)
+
+    @staticmethod
+    def channels(host: nn.Module) -> int:
+        return host.conv2.out_channels
+
+    @staticmethod
+    def put(host: nn.Module, block: nn.Module, site: str) -> None:
+        host.__dict__[_REFERENCE] = block
+        host.__class__ = AttendedBasicBlock
+
+    @staticmethod
+    def take(host: nn.Module) -> None:
+        del host.__dict__[_REFERENCE]
+        host.__class__ = resnet.BasicBlock
+
+
+RESIDUAL_HOSTS = (BottleneckHost, BasicBlockHost)
+
+
+def residual_host(module: nn.Module):
+    """The class above that puts a block on the residual branch of ``module``, or ``None``."""
+    return next((host for host in RESIDUAL_HOSTS if host.fits(module)), None)
+
+
+def output_channels(module: nn.Module) -> int | None:
+    """Channels of a module's output by its attributes; ``None`` where they do not tell."""
+    residual = residual_host(module)
+    if residual is not None:
+        return residual.channels(module)
+    if isinstance(module, nn.Sequential):
+        return output_channels(module[-1]) if len(module) else None
+    channels = getattr(module, 'out_channels', None)
+    return channels if isinstance(channels, int) and not isinstance(channels, bool) else None
+
+
+def why_no_host(module: nn.Module, parent: nn.Module) -> str | None:
+    """Why ``module``, a child of ``parent``, cannot be an :class:`OutputHost`; ``None`` if it can."""
+    if isinstance(module, _NORMS):
+        return ('a norm is replaced by SyncBN conversion and by conv-bn fusion, and attention on it '
+                'would be lost')
+    if isinstance(module, nn.modules.conv._ConvNd) and any(
+            isinstance(child, _BatchNorm) for child in parent.children()):
+        return ('a batch norm stands beside this convolution, and conv-bn fusion would fold it in '
+                'before the attention')
+    if output_channels(module) is None:
+        return f'the number of channels that {type(module).__name__} returns is not known'
+    return None

@@ -1,0 +1,41 @@
+"""The config's way to :func:`~mmattn.insertion.attach.attach`."""
+from __future__ import annotations
+
+from typing import Mapping, Sequence
+
+from mmengine.registry import MODELS as ROOT_MODELS
+from mmengine.registry import DefaultScope
+from torch import nn
+
+from mmattn.insertion.attach import attach
+from mmattn.registry import MODELS
+
+
+@MODELS.register_module()
+def WithAttention(detector: str, insert: Sequence[Mapping], **config) -> nn.Module:
+    """Build a detector and insert attention into it.
+
+    In a config, three lines on top of any other::
+
+        _base_ = 'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'
+        model = dict(type='mmattn.WithAttention', detector='FasterRCNN', insert=[
+            dict(at='backbone.layer[2-4].*.residual',
+                 block=dict(type='mmattn.CBAM', start='identity'))])
+
+    Args:
+        detector: The type that the config's model has without attention.
+        insert: Rules as :func:`~mmattn.insertion.attach.attach` takes them.
+        config: All else is the detector's.
+
+    Returns:
+        The detector itself, an instance of its class, with its attention in ``.attention``.
+    """
+    if not isinstance(detector, (str, type)):
+        raise TypeError("WithAttention: 'detector' is the type of the model without attention, such "
+                        f"as 'FasterRCNN'; its other settings stay beside it. Got {detector!r}")
+    if DefaultScope.get_current_instance() is None:
+        with ROOT_MODELS.switch_scope_and_registry('mmdet') as registry:
+            model = registry.build(dict(type=detector, **config))
+    else:
+        model = ROOT_MODELS.build(dict(type=detector, **config))
+    return attach(model, insert)
