@@ -82,18 +82,22 @@ class AttentionBlock(BaseModule):
         """The layers (or their norms) whose weight and bias at zero make ``z`` zero."""
         raise NotImplementedError
 
-    def init_weights(self) -> None:
-        """Initialise as ``start`` says.
-
-        Called by the constructor and again by MMEngine, after the ``init_cfg`` of a parent (ResNet's
-        Kaiming, FPN's Xavier) has been applied to every convolution below it, this one's included.
-        """
+    def reset_start(self) -> None:
+        """Give every parameter its value before training, as ``start`` says. Ends each constructor."""
         self.reset_parameters()
         if self.start == 'identity':
             for layer in self.last_layers():
                 nn.init.zeros_(layer.weight)
                 if layer.bias is not None:
                     nn.init.zeros_(layer.bias)
+
+    def init_weights(self) -> None:
+        """The same again, when MMEngine initialises the model.
+
+        By then the ``init_cfg`` of a parent (ResNet's Kaiming, FPN's Xavier) has been applied to
+        every convolution below it, this block's included.
+        """
+        self.reset_start()
         self._is_init = True
 
     def extra_repr(self) -> str:

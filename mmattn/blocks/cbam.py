@@ -98,7 +98,7 @@ class CBAM(AttentionBlock):
         check_choice(self, 'kernel_size', kernel_size, (3, 7))
         self.ChannelGate = _ChannelGate(in_channels, max(in_channels // reduction, 1))
         self.SpatialGate = _SpatialGate(kernel_size)
-        self.init_weights()
+        self.reset_start()
 
     def _channel_gate(self, x: Tensor) -> Tensor:
         with ops.full_precision(x):

@@ -63,7 +63,7 @@ class ECA(AttentionBlock):
             kernel_size = adaptive_kernel_size(in_channels, gamma, b)
         check_positive_int(self, 'kernel_size', kernel_size, odd=True)
         self.conv = nn.Conv1d(1, 1, kernel_size, padding=kernel_size // 2, bias=False)
-        self.init_weights()
+        self.reset_start()
 
     def gates(self, x: Tensor) -> dict[str, Tensor]:
         with ops.full_precision(x):

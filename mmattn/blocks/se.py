@@ -48,7 +48,7 @@ class SE(AttentionBlock):
         self.fc1 = nn.Conv2d(in_channels, hidden, 1, bias=bias)
         self.relu = nn.ReLU(inplace=True)
         self.fc2 = nn.Conv2d(hidden, in_channels, 1, bias=bias)
-        self.init_weights()
+        self.reset_start()
 
     def gates(self, x: Tensor) -> dict[str, Tensor]:
         with ops.full_precision(x):

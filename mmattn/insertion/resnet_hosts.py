@@ -1,0 +1,87 @@
+"""The ends of residual branches in mmdet's ResNet family (see :mod:`mmattn.insertion.hosts`)."""
+from __future__ import annotations
+
+from mmdet.models.backbones import resnet
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+_REFERENCE = '_mmattn_residual'
+
+
+class BottleneckHost:
+    """The end of the residual branch of an mmdet bottleneck: its own ``after_conv3`` plugins."""
+    kind = 'residual'
+
+    @staticmethod
+    def fits(module: nn.Module) -> bool:
+        return isinstance(module, resnet.Bottleneck)
+
+    @staticmethod
+    def channels(host: nn.Module) -> int:
+        return host.conv3.out_channels
+
+    @staticmethod
+    def put(host: nn.Module, block: nn.Module, site: str) -> None:
+        host.__dict__[_REFERENCE] = block  # past nn.Module.__setattr__, which would register it
+        if not host.with_plugins:
+            host.with_plugins = True
+            host.after_conv1_plugin_names = []
+            host.after_conv2_plugin_names = []
+            host.after_conv3_plugin_names = []
+        host.after_conv3_plugin_names = [*host.after_conv3_plugin_names, _REFERENCE]
+
+    @staticmethod
+    def take(host: nn.Module) -> None:
+        del host.__dict__[_REFERENCE]
+        host.after_conv3_plugin_names = [n for n in host.after_conv3_plugin_names
+                                         if n != _REFERENCE]
+        if host.plugins is None:
+            host.with_plugins = False
+            del host.after_conv1_plugin_names
+            del host.after_conv2_plugin_names
+            del host.after_conv3_plugin_names
+
+
+class AttendedBasicBlock(resnet.BasicBlock):
+    """mmdet's ``BasicBlock`` with a block at the end of its residual branch, where it has no door."""
+
+    def forward(self, x):
+
+        def _inner_forward(x):
+            out = self.relu(self.norm1(self.conv1(x)))
+            out = self.__dict__[_REFERENCE](self.norm2(self.conv2(out)))
+            out += x if self.downsample is None else self.downsample(x)
+            return out
+
+        if self.with_cp and x.requires_grad:
+            out = checkpoint(_inner_forward, x)
+        else:
+            out = _inner_forward(x)
+        return self.relu(out)
+
+
+class BasicBlockHost:
+    """The end of the residual branch of mmdet's ``BasicBlock`` (ResNet-18 and -34)."""
+    kind = 'residual'
+
+    @staticmethod
+    def fits(module: nn.Module) -> bool:
+        # Exactly these: another subclass may have a forward of its own.
+        return type(module) in (resnet.BasicBlock, AttendedBasicBlock)
+
+    @staticmethod
+    def channels(host: nn.Module) -> int:
+        return host.conv2.out_channels
+
+    @staticmethod
+    def put(host: nn.Module, block: nn.Module, site: str) -> None:
+        host.__dict__[_REFERENCE] = block
+        host.__class__ = AttendedBasicBlock
+
+    @staticmethod
+    def take(host: nn.Module) -> None:
+        del host.__dict__[_REFERENCE]
+        host.__class__ = resnet.BasicBlock
+
+
+RESIDUAL_HOSTS = (BottleneckHost, BasicBlockHost)

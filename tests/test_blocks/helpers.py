@@ -1,0 +1,47 @@
+"""What several tests of blocks need."""
+import inspect
+
+import torch
+
+from mmattn.registry import MODELS
+
+
+def all_blocks():
+    """Every registered block, by name; the registry is the list."""
+    MODELS.import_from_location()
+    return {name: cls for name, cls in sorted(MODELS.module_dict.items()) if inspect.isclass(cls)}
+
+
+def randomise(block, seed=0):
+    """Give every parameter and statistic a value that no other one has, so that none can hide."""
+    generator = torch.Generator().manual_seed(seed)
+    for name, tensor in block.state_dict().items():
+        if tensor.is_floating_point():
+            values = torch.rand(tensor.shape, generator=generator, dtype=torch.float64)
+            scale = 0.2 / max(tensor[0].numel(), 1)**0.5 if tensor.dim() > 1 else 0.5
+            tensor.copy_(values + 0.5 if 'running_var' in name else (values - 0.5) * 10 * scale)
+    return block
+
+
+def smooth_map(*shape, dtype=torch.float64, seed=1):
+    """A random map without equal values, at which maxima have a gradient."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype)
+
+
+def check_against(reference, block, x):
+    """Assert that block and reference agree in value and in every gradient, in float64."""
+    block = block.double()
+    x = x.double().requires_grad_()
+    parameters = {name: p.detach().clone().requires_grad_() for name, p in block.named_parameters()}
+    other = x.detach().clone().requires_grad_()
+    expected = reference(other, {**dict(block.named_buffers()), **parameters})
+    got = block(x)
+    torch.testing.assert_close(got, expected, rtol=1e-10, atol=1e-12)
+    weight = smooth_map(*x.shape, seed=2)
+    (got * weight).sum().backward()
+    (expected * weight).sum().backward()
+    torch.testing.assert_close(x.grad, other.grad, rtol=1e-9, atol=1e-11)
+    for name, p in block.named_parameters():
+        assert p.grad.abs().sum() > 0, name
+        torch.testing.assert_close(p.grad, parameters[name].grad, rtol=1e-9, atol=1e-11, msg=name)

@@ -1,0 +1,164 @@
+"""What every block promises; the list is the registry's, so a new block cannot escape it."""
+import copy
+import inspect
+
+import pytest
+import torch
+from mmengine.model import BaseModule
+
+from mmattn.blocks import AttentionBlock
+from tests.test_blocks.helpers import all_blocks, randomise, smooth_map
+
+BLOCKS = all_blocks()
+pytestmark = pytest.mark.parametrize('cls', BLOCKS.values(), ids=BLOCKS.keys())
+SHAPES = [(2, 32, 9, 5), (1, 32, 1, 1), (2, 32, 1, 7), (0, 32, 4, 4), (1, 32, 13, 8)]
+
+
+def grads(block, x):
+    block.zero_grad()
+    out = block(x)
+    (out * smooth_map(*out.shape, dtype=out.dtype, seed=3)).sum().backward()
+    return {name: p.grad for name, p in block.named_parameters()}
+
+
+def test_signature(cls):
+    parameters = inspect.signature(cls).parameters
+    assert next(iter(parameters)) == 'in_channels'
+    assert parameters['start'].default == 'paper'
+    assert issubclass(cls, AttentionBlock) and isinstance(cls._abbr_, str)
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize('training', [True, False])
+@pytest.mark.parametrize('shape', SHAPES, ids=str)
+def test_identity_is_exact(cls, shape, training, dtype):
+    block = cls(32, start='identity').train(training)
+    x = smooth_map(*shape, dtype=dtype)
+    out = block(x)
+    assert out.dtype == dtype and out.equal(x)
+
+
+def test_identity_reaches_every_parameter_after_one_step(cls):
+    torch.manual_seed(0)
+    block = cls(128, start='identity')  # wide enough for some hidden units to be open
+    x = smooth_map(4, 128, 9, 5, dtype=torch.float32)
+    assert any(g.abs().sum() > 0 for g in grads(block, x).values())
+    optimizer = torch.optim.SGD(block.parameters(), lr=1e-3)
+    optimizer.step()
+    still = [name for name, g in grads(block, x).items() if not g.abs().sum() > 0]
+    assert not still
+
+
+@pytest.mark.parametrize('start', ['paper', 'identity'])
+@pytest.mark.parametrize('shape', SHAPES, ids=str)
+def test_gates_are_what_forward_multiplies_by(cls, shape, start):
+    block = randomise(cls(32, start=start)).eval()
+    x = smooth_map(*shape, dtype=torch.float32)
+    expected = x
+    for kind, gate in block.gates(x).items():
+        n, c, h, w = shape
+        assert gate.shape == {'channel': (n, c, 1, 1), 'spatial': (n, 1, h, w)}[kind]
+        assert ((gate > 0) & (gate < block.ceiling)).all()
+        expected = expected * gate
+    torch.testing.assert_close(block(x), expected)
+
+
+def test_gradcheck(cls):
+    block = randomise(cls(5)).double()
+    x = smooth_map(2, 5, 3, 4).requires_grad_()
+    names = [name for name, _ in block.named_parameters()]
+
+    def f(x, *parameters):
+        return torch.func.functional_call(block, dict(zip(names, parameters)), (x, ))
+
+    assert torch.autograd.gradcheck(f, (x, *block.parameters()))
+
+
+@pytest.mark.parametrize('start', ['paper', 'identity'])
+def test_a_parents_init_does_not_change_the_start(cls, start):
+    """As FPN's Xavier and ResNet's Kaiming do: parent first, then the children's init_weights."""
+
+    class Parent(BaseModule):
+
+        def __init__(self):
+            super().__init__(init_cfg=[dict(type='Constant', layer=['Conv1d', 'Conv2d', 'Linear'],
+                                            val=0.7, bias=0.3),
+                                       dict(type='Constant', layer='_BatchNorm', val=0.9)])
+            self.block = cls(32, start=start)
+
+    parent = Parent()
+    before = copy.deepcopy(parent.block.state_dict())
+    parent.init_weights()
+    for name, value in parent.block.state_dict().items():
+        if before[name].unique().numel() <= 1:  # a constant of the definition, such as a zero bias
+            assert value.equal(before[name]), name
+        else:  # drawn anew, from the same distribution
+            assert value.unique().numel() > 1, name
+            assert 0.3 < value.std() / before[name].std() < 3 and value.mean().abs() < 0.5, name
+    if start == 'identity':
+        x = torch.randn(2, 32, 5, 5)
+        assert parent.block(x).equal(x)
+
+
+def test_autocast_matches_fp32(cls):
+    block = randomise(cls(32)).eval()
+    x = smooth_map(2, 32, 9, 5, dtype=torch.float32)
+    expected = block(x)
+    with torch.autocast('cpu', torch.bfloat16):
+        # Gates in fp32 all the way: for a fp32 map autocast changes nothing.
+        assert block(x).equal(expected)
+        half = block(x.bfloat16())
+    assert half.dtype == torch.bfloat16
+    torch.testing.assert_close(half.float(), expected, rtol=0.02, atol=0.02)
+
+
+def test_large_fp16_values_do_not_overflow(cls):
+    block = cls(32)
+    x = torch.full((2, 32, 64, 64), 6e4, dtype=torch.float16)
+    with torch.autocast('cpu', torch.float16):
+        assert torch.isfinite(block.train()(x)).all()
+
+
+def test_memory_format_and_strides(cls):
+    block = randomise(cls(32)).eval()
+    x = smooth_map(2, 32, 9, 6, dtype=torch.float32)
+    expected = block(x)
+    out = block(x.to(memory_format=torch.channels_last))
+    assert out.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(out, expected)
+    strided = torch.stack([x, x], -1)[..., 0]
+    assert not strided.is_contiguous()
+    torch.testing.assert_close(block(strided), expected)
+
+
+def test_input_is_not_modified(cls):
+    x = smooth_map(2, 32, 9, 6, dtype=torch.float32)
+    before = x.clone()
+    cls(32)(x)
+    assert x.equal(before)
+
+
+def test_deepcopy_is_independent(cls):
+    block = randomise(cls(32)).eval()
+    x = smooth_map(2, 32, 9, 6, dtype=torch.float32)
+    expected = block(x)
+    other = copy.deepcopy(block)
+    randomise(block, seed=5)
+    assert other(x).equal(expected)
+    assert not block(x).equal(expected)
+
+
+@pytest.mark.parametrize('kwargs, text', [
+    (dict(start='random'), r"start='random'; possible: 'paper', 'identity'"),
+    (dict(in_channels=0), 'in_channels=0; it must be a positive integer'),
+    (dict(init_cfg=dict(type='Xavier')), "say start='paper' or start='identity' instead"),
+])
+def test_bad_values_are_refused(cls, kwargs, text):
+    with pytest.raises(ValueError, match=text):
+        cls(**{'in_channels': 32, **kwargs})
+
+
+def test_docstring_names_paper_and_official_code(cls):
+    doc = inspect.getdoc(cls)
+    for needed in ('arxiv.org', 'Args:', 'Shape:', 'Example:', 'Differences:'):
+        assert needed in doc, needed

@@ -1,0 +1,32 @@
+import pytest
+import torch
+
+from mmattn.blocks import ECA
+from tests.reference.eca import eca
+from tests.test_blocks.helpers import check_against, randomise, smooth_map
+
+
+@pytest.mark.parametrize('channels, kernel_size', [(16, None), (5, 3), (3, 7), (6, 1)])
+def test_is_the_formula(channels, kernel_size):
+    block = randomise(ECA(channels, kernel_size))
+    check_against(eca, block, smooth_map(2, channels, 5, 3))
+
+
+@pytest.mark.parametrize('channels, kernel_size',
+                         [(64, 3), (128, 5), (256, 5), (512, 5), (1024, 5), (2048, 7)])
+def test_adaptive_kernel_size(channels, kernel_size):
+    assert ECA(channels).conv.weight.shape == (1, 1, kernel_size)
+
+
+def test_agrees_with_timm():
+    timm = pytest.importorskip('timm.layers.eca', reason='timm is not installed')
+    theirs = randomise(timm.EcaModule(256))
+    ours = ECA(256)
+    ours.load_state_dict(theirs.state_dict())
+    x = smooth_map(2, 256, 5, 7, dtype=torch.float32)
+    torch.testing.assert_close(ours(x), theirs(x))
+
+
+def test_an_even_kernel_is_refused():
+    with pytest.raises(ValueError, match='kernel_size=4; it must be an odd positive integer'):
+        ECA(64, kernel_size=4)

@@ -1,0 +1,43 @@
+import pytest
+import torch
+
+from mmattn.blocks import SE
+from tests.reference.se import se
+from tests.test_blocks.helpers import check_against, randomise, smooth_map
+
+
+@pytest.mark.parametrize('bias', [True, False])
+@pytest.mark.parametrize('channels, reduction', [(32, 16), (7, 2), (3, 16)])
+def test_is_the_formula(channels, reduction, bias):
+    block = randomise(SE(channels, reduction, bias))
+    check_against(se, block, smooth_map(2, channels, 5, 3))
+
+
+def test_has_the_papers_parameters():
+    # SE-ResNet-50's blocks, 2 * C^2 / r each: "2.5M" in the paper's section 4.
+    shapes = [(256, 3), (512, 4), (1024, 6), (2048, 3)]
+    count = sum(n * sum(p.numel() for p in SE(c, bias=False).parameters()) for c, n in shapes)
+    assert count == sum(n * 2 * c * c // 16 for c, n in shapes) == 2_514_944
+
+
+def test_hidden_width_is_at_least_one():
+    assert SE(8).fc1.weight.shape == (1, 8, 1, 1)
+
+
+def test_agrees_with_timm():
+    timm = pytest.importorskip('timm.layers.squeeze_excite', reason='timm is not installed')
+    theirs = randomise(timm.SEModule(128))
+    ours = SE(128)
+    ours.load_state_dict(theirs.state_dict())
+    x = smooth_map(2, 128, 5, 7, dtype=torch.float32)
+    torch.testing.assert_close(ours(x), theirs(x))
+
+
+def test_agrees_with_mmdet():
+    layers = pytest.importorskip('mmdet.models.layers', reason='mmdet is not installed')
+    theirs = randomise(layers.SELayer(64))
+    ours = SE(64)
+    ours.load_state_dict({k.replace('conv1.conv', 'fc1').replace('conv2.conv', 'fc2'): v
+                          for k, v in theirs.state_dict().items()})
+    x = smooth_map(2, 64, 5, 7, dtype=torch.float32)
+    torch.testing.assert_close(ours(x), theirs(x))
