@@ -1,0 +1,53 @@
+# A small Faster R-CNN from scratch on the generated shapes, made for two cores and no GPU.
+#   python tools/make_shapes.py
+#   python tools/train.py configs/shapes/faster-rcnn_r18_fpn_shapes.py
+_base_ = [
+    'mmdet::_base_/models/faster-rcnn_r50_fpn.py', '../_base_/datasets/shapes_detection.py',
+    'mmdet::_base_/default_runtime.py'
+]
+
+# ResNet-18 at half width, learning from scratch: nothing frozen, batch statistics in use.
+model = dict(
+    backbone=dict(
+        depth=18,
+        stem_channels=32,
+        base_channels=32,
+        frozen_stages=-1,
+        norm_eval=False,
+        init_cfg=None),
+    neck=dict(in_channels=[32, 64, 128, 256], out_channels=64, num_outs=4),
+    rpn_head=dict(
+        in_channels=64,
+        feat_channels=64,
+        anchor_generator=dict(scales=[4], strides=[4, 8, 16, 32])),
+    roi_head=dict(
+        bbox_roi_extractor=dict(out_channels=64, finest_scale=28),
+        bbox_head=dict(in_channels=64, fc_out_channels=256, num_classes=6)),
+    train_cfg=dict(
+        rpn=dict(sampler=dict(num=128)),
+        rpn_proposal=dict(nms_pre=500, max_per_img=200),
+        rcnn=dict(sampler=dict(num=64, pos_fraction=0.5))),
+    test_cfg=dict(rpn=dict(nms_pre=300, max_per_img=100)))
+
+max_iters = 700
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=175)
+val_cfg = dict(type='ValLoop')
+test_cfg = dict(type='TestLoop')
+
+optim_wrapper = dict(
+    type='OptimWrapper',
+    optimizer=dict(type='AdamW', lr=2e-3, weight_decay=0.02),
+    clip_grad=dict(max_norm=10))
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.05, by_epoch=False, begin=0, end=50),
+    dict(
+        type='CosineAnnealingLR', by_epoch=False, begin=50, end=max_iters, T_max=max_iters - 50,
+        eta_min=2e-5)
+]
+auto_scale_lr = dict(enable=False, base_batch_size=8)
+
+default_hooks = dict(
+    logger=dict(interval=25),
+    checkpoint=dict(by_epoch=False, interval=max_iters, max_keep_ckpts=1))
+log_processor = dict(by_epoch=False, window_size=25)
+randomness = dict(seed=0)

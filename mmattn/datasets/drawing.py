@@ -1,0 +1,157 @@
+"""Pixels of the shapes data set: outlines, textures, colours, backgrounds.
+
+Coordinates are continuous: pixel ``i`` covers ``[i, i + 1)``, as in COCO's boxes and polygons.
+Only integer or element-wise arithmetic touches pixels, so they do not depend on thread counts.
+"""
+import cv2
+import numpy as np
+
+# Everything is drawn at twice the size and averaged, which gives soft edges.
+OVERSAMPLE = 2
+# cv2.fillPoly takes fixed-point corners; 1/16 of a pixel.
+_FRACTION_BITS = 4
+
+
+def _regular(corners, first=-90.0):
+    angles = np.deg2rad(first + 360.0 * np.arange(corners) / corners)
+    return np.stack([np.cos(angles), np.sin(angles)], axis=1)
+
+
+def _star():
+    points = _regular(10)
+    points[1::2] *= 0.45
+    return points
+
+
+_CROSS = np.array([(-1, -3), (1, -3), (1, -1), (3, -1), (3, 1), (1, 1), (1, 3), (-1, 3), (-1, 1),
+                   (-3, 1), (-3, -1), (-1, -1)], dtype=float)
+_BAR = np.array([(-3, -1), (3, -1), (3, 1), (-3, 1)], dtype=float)
+
+
+def _unit_area(points):
+    x, y = points.T
+    area = 0.5 * abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))
+    return points / np.sqrt(area)
+
+
+OUTLINES = {
+    name: _unit_area(points)
+    for name, points in dict(
+        circle=_regular(40), square=_regular(4, first=-45.0), triangle=_regular(3), star=_star(),
+        cross=_CROSS, bar=_BAR).items()
+}
+
+
+def outline(shape, centre, side, angle, stretch=1.0):
+    """Corners ``(n, 2)`` of a shape whose area is ``side ** 2``.
+
+    Args:
+        shape (str): A key of ``OUTLINES``.
+        centre (tuple): x, y in pixels.
+        side (float): Square root of the area, in pixels.
+        angle (float): Turn in radians.
+        stretch (float): Width over height before turning; the area stays.
+    """
+    points = OUTLINES[shape] * (side * np.sqrt(stretch), side / np.sqrt(stretch))
+    cos, sin = np.cos(angle), np.sin(angle)
+    return points @ np.array([[cos, sin], [-sin, cos]]) + np.asarray(centre, dtype=float)
+
+
+def _plain(u, v):
+    return np.zeros(u.shape, dtype=bool)
+
+
+def _striped(u, v):
+    return u % 1.0 < 0.5
+
+
+def _dotted(u, v):
+    return (u % 1.0 - 0.5)**2 + (v % 1.0 - 0.5)**2 < 0.33**2
+
+
+def _checked(u, v):
+    return (np.floor(u) + np.floor(v)) % 2 < 1
+
+
+# Each says where the ink is, in periods of the texture.
+TEXTURES = dict(plain=_plain, striped=_striped, dotted=_dotted, checked=_checked)
+
+
+def blank(size):
+    """An empty canvas ``(size * OVERSAMPLE, size * OVERSAMPLE, 3)``."""
+    return np.zeros((size * OVERSAMPLE, size * OVERSAMPLE, 3), dtype=np.uint8)
+
+
+def finish(canvas):
+    """The picture ``(size, size, 3)`` of a canvas: the mean of each 2x2 block, rounded."""
+    total = sum(
+        canvas[y::OVERSAMPLE, x::OVERSAMPLE].astype(np.uint16)
+        for y in range(OVERSAMPLE) for x in range(OVERSAMPLE))
+    return ((total + OVERSAMPLE**2 // 2) // OVERSAMPLE**2).astype(np.uint8)
+
+
+def fill(canvas, corners, base, ink=None, texture='plain', period=1.0, angle=0.0):
+    """Fill a polygon with two colours in a texture; parts outside the canvas are cut off.
+
+    Args:
+        canvas (ndarray): Changed in place.
+        corners (ndarray): ``(n, 2)`` in pixels of the picture.
+        base, ink (tuple): The colours.
+        texture (str): A key of ``TEXTURES``.
+        period (float): Size of one repeat in pixels of the picture.
+        angle (float): Turn of the texture in radians.
+    """
+    points = corners * OVERSAMPLE
+    low = np.maximum(np.floor(points.min(axis=0)).astype(int) - 1, 0)
+    high = np.minimum(np.ceil(points.max(axis=0)).astype(int) + 1, canvas.shape[1::-1])
+    if (high <= low).any():
+        return
+    # cv2 has pixel centres at whole numbers, we have them at halves
+    fixed = np.rint((points - low - 0.5) * 2**_FRACTION_BITS).astype(np.int32)
+    mask = np.zeros((high[1] - low[1], high[0] - low[0]), dtype=np.uint8)
+    cv2.fillPoly(mask, [fixed], 1, shift=_FRACTION_BITS)
+    mask = mask.astype(bool)
+    region = canvas[low[1]:high[1], low[0]:high[0]]
+    region[mask] = base
+    if texture == 'plain':
+        return
+    y, x = np.nonzero(mask)
+    x = (x + low[0] + 0.5) / OVERSAMPLE - corners[:, 0].mean()
+    y = (y + low[1] + 0.5) / OVERSAMPLE - corners[:, 1].mean()
+    cos, sin = np.cos(angle), np.sin(angle)
+    inked = TEXTURES[texture]((x * cos + y * sin) / period, (y * cos - x * sin) / period)
+    mask[mask] = inked
+    region[mask] = ink
+
+
+def luma(colour):
+    """Brightness of an RGB colour, 0 to 255."""
+    return 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2]
+
+
+def two_colours(rng, contrast=90):
+    """Two random colours whose brightness differs by at least ``contrast``."""
+    while True:
+        one, two = (tuple(int(c) for c in rng.integers(0, 256, 3)) for _ in range(2))
+        if abs(luma(one) - luma(two)) >= contrast:
+            return one, two
+
+
+def paint_background(canvas, rng):
+    """Patches of soft colour at three scales, then lines and odd polygons."""
+    size = canvas.shape[0] // OVERSAMPLE
+    total = np.zeros((size, size, 3), dtype=np.uint16)
+    for cells, share in ((3, 8), (8, 5), (24, 3)):
+        grid = rng.integers(0, 256, (cells, cells, 3), dtype=np.uint8)
+        # the only bit-exact interpolation that OpenCV promises
+        soft = cv2.resize(grid, (size, size), interpolation=cv2.INTER_LINEAR_EXACT)
+        total += share * soft.astype(np.uint16)
+    soft = (total // 16).astype(np.uint8)
+    canvas[:] = soft.repeat(OVERSAMPLE, axis=0).repeat(OVERSAMPLE, axis=1)
+    for _ in range(rng.integers(4, 10)):
+        corners = rng.uniform(0, size, 2) + rng.normal(0, size * 0.06, (rng.integers(3, 7), 2))
+        fill(canvas, corners, tuple(int(c) for c in rng.integers(0, 256, 3)))
+    for _ in range(rng.integers(3, 9)):
+        ends = (rng.uniform(-0.1, 1.1, (2, 2)) * size * OVERSAMPLE).astype(int).tolist()
+        colour = tuple(int(c) for c in rng.integers(0, 256, 3))
+        cv2.line(canvas, ends[0], ends[1], colour, int(rng.integers(1, 4)) * OVERSAMPLE)

@@ -1,0 +1,57 @@
+"""Load pictures, and name the one that cannot be."""
+import mmcv
+from mmcv.transforms import LoadImageFromFile as _LoadImageFromFile
+from mmengine import fileio
+
+from mmattn.registry import TRANSFORMS
+
+
+@TRANSFORMS.register_module()
+class LoadImageFromFile(_LoadImageFromFile):
+    """mmcv's ``LoadImageFromFile``, but every failure names the file.
+
+    mmcv passes on OpenCV's error for an empty file, which does not say which file it was, and takes
+    a JPEG that was cut off as it is, with the lost part grey. Here both are errors.
+
+    Use it in training pipelines. In test pipelines keep mmcv's: MMDetection's inferencer looks for
+    it by its name.
+    """
+
+    def transform(self, results):
+        path = results['img_path']
+        try:
+            data = fileio.get(path, backend_args=self.backend_args)
+        except Exception as error:
+            raise OSError(f"cannot read picture '{path}': {error}") from error
+        try:
+            picture = mmcv.imfrombytes(data, flag=self.color_type, backend=self.imdecode_backend)
+        except Exception as error:
+            raise self._broken(path, data, error) from error
+        if picture is None:
+            raise self._broken(path, data, f'{self.imdecode_backend} cannot decode it')
+        if is_cut_off(data):
+            raise self._broken(path, data, 'the JPEG has no end: its last part is missing')
+        if self.to_float32:
+            picture = picture.astype('float32')
+        results['img'] = picture
+        results['img_shape'] = results['ori_shape'] = picture.shape[:2]
+        return results
+
+    @staticmethod
+    def _broken(path, data, why):
+        return OSError(f"corrupt picture '{path}' ({len(data)} bytes): {why}. Copy it again, or "
+                       'take it out of the annotation file')
+
+
+def is_cut_off(data):
+    """Whether these bytes are a JPEG whose picture data has no end marker."""
+    if data[:2] != b'\xff\xd8':
+        return False
+    # Step over the header's segments, since an embedded preview has end markers of its own.
+    at = 2
+    while data[at:at + 1] == b'\xff':
+        marker = data[at + 1:at + 2]
+        if marker == b'\xda':  # the picture data starts
+            return data.find(b'\xff\xd9', at) < 0
+        at += 1 if marker == b'\xff' else 2 + int.from_bytes(data[at + 2:at + 4], 'big')
+    return False
