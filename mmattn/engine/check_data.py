@@ -1,0 +1,230 @@
+"""Find out before training starts what is wrong with the data, and say how to mend it.
+
+MMDetection finds some of it only after the model is built or an epoch is over, and some of it
+never: its labels are positions in the annotation file's list of categories, so classes in another
+order are trained under each other's names without a word.
+"""
+import json
+import os
+from contextlib import contextmanager
+from itertools import islice
+
+from mmengine.fileio import list_from_file
+from mmengine.utils import is_list_of
+
+# All pictures up to this number are looked for; of a larger set, as many, evenly spread.
+SAMPLE = 5000
+_HOW = 'Set the data root with --data-root or MMATTN_DATA_ROOT, or the file with --cfg-options {}=...'
+
+
+def read_classes(ann_file):
+    """The class names of a COCO-format annotation file, in the file's order.
+
+    Args:
+        ann_file (str): Path of the JSON file.
+    """
+    if not os.path.isfile(ann_file):
+        raise FileNotFoundError(
+            f"no annotation file '{ann_file}', from which the classes are read. Set the data root "
+            'with --data-root or MMATTN_DATA_ROOT to a folder that holds images/, '
+            'annotations/train.json and annotations/val.json')
+    return _names(_load(ann_file))
+
+
+def check_data(cfg, parts=('train', 'val')):
+    """Check the data sets and evaluators that a config names; raise at the first thing wrong.
+
+    Looked at: that annotation files and picture folders exist; that the JSON is whole and in COCO
+    format; that its categories are the configured classes, in this order; that the heads have as
+    many classes; that the pictures exist and are not empty (all of them, or 5000 evenly spread);
+    that the evaluator knows the pictures it will be asked about. Data that is not in COCO format,
+    or not on a local disk, is left to its own loader.
+
+    Args:
+        cfg (Config): A whole config.
+        parts (tuple[str]): Which of ``train``, ``val`` and ``test``.
+    """
+    seen = {}
+    for part in parts:
+        key = f'{part}_dataloader'
+        if not cfg.get(key):
+            continue
+        ids = set()
+        for where, dataset in _leaf_datasets(cfg[key].get('dataset'), f'{key}.dataset'):
+            ids |= _check_dataset(cfg, where, dataset, seen)
+        if part != 'train' and ids:
+            _check_evaluator(cfg.get(f'{part}_evaluator'), f'{part}_evaluator', ids, seen)
+
+
+def _leaf_datasets(dataset, where):
+    """Yield (place, config) of the data sets inside wrappers such as RepeatDataset."""
+    if not isinstance(dataset, dict):
+        return
+    if 'dataset' in dataset:
+        yield from _leaf_datasets(dataset['dataset'], f'{where}.dataset')
+    elif 'datasets' in dataset:
+        for i, child in enumerate(dataset['datasets']):
+            yield from _leaf_datasets(child, f'{where}.datasets.{i}')
+    else:
+        yield where, dataset
+
+
+def _coco_class(dataset):
+    """The data set's class when it reads COCO format, else None."""
+    from mmdet.datasets import CocoDataset
+    from mmdet.registry import DATASETS
+    found = dataset.get('type')
+    found = DATASETS.get(found) if isinstance(found, str) else found
+    # Subclasses with a format or a class check of their own (LVIS, panoptic, ...) speak for themselves.
+    same = isinstance(found, type) and issubclass(found, CocoDataset)
+    return found if same and found.load_data_list is CocoDataset.load_data_list else None
+
+
+def _check_dataset(cfg, where, dataset, seen):
+    """Check one data set; return the ids of its pictures."""
+    kind = _coco_class(dataset)
+    ann_file = dataset.get('ann_file') or ''
+    if kind is None or '://' in ann_file or '://' in (dataset.get('data_root') or ''):
+        return set()
+    root = dataset.get('data_root') or ''
+    path = os.path.join(root, ann_file)
+    content = _load_once(path, f'{where}.ann_file', seen)
+    classes = (dataset.get('metainfo') or {}).get('classes', kind.METAINFO.get('classes', ()))
+    if isinstance(classes, str) and os.path.isfile(classes):  # MMEngine reads a file of names
+        classes = list_from_file(classes)
+    if isinstance(classes, str):
+        raise TypeError(
+            f"{where}.metainfo.classes is the string '{classes}', but a tuple of names is needed: "
+            f"classes=('{classes}', )")
+    _check_classes(path, where, tuple(classes), _names(content))
+    _check_heads(cfg.get('model'), len(classes), where)
+    folder = os.path.join(root, (dataset.get('data_prefix') or {}).get('img', ''))
+    if (where, folder) not in seen:
+        _check_pictures(path, folder, f'{where}.data_prefix.img', content['images'])
+    return {image['id'] for image in content['images']}
+
+
+def _check_classes(path, where, classes, names):
+    missing = [name for name in classes if name not in names]
+    if missing:
+        raise ValueError(
+            f"the annotation file '{path}' is of another data set: {len(missing)} of the "
+            f'{len(classes)} classes that {where} is configured for are not in it '
+            f'({_some(missing)}); its {len(names)} categories are {_some(names)}. Set '
+            f"metainfo=dict(classes=...) of the data set to the file's categories, and num_classes "
+            'of the head to their number, or use a config whose name ends in _folder, which reads '
+            'both from the file')
+    in_file = [name for name in names if name in classes]
+    if in_file != list(classes):
+        at = next(i for i, pair in enumerate(zip(in_file, classes)) if pair[0] != pair[1])
+        raise ValueError(
+            f"the classes of {where} are in another order than the categories of '{path}': class "
+            f"{at} is '{classes[at]}' in the config and '{in_file[at]}' in the file. Labels follow "
+            "the file, so names would be mixed up: give the classes in the file's order")
+
+
+def _check_heads(node, expected, where, place='model'):
+    """Every bbox_head and mask_head that states ``num_classes`` must state the data's."""
+    if isinstance(node, (list, tuple)):
+        for i, child in enumerate(node):
+            _check_heads(child, expected, where, f'{place}.{i}')
+    elif isinstance(node, dict):
+        for key, child in node.items():
+            here = f'{place}.{key}'
+            if key in ('bbox_head', 'mask_head'):
+                heads = child if is_list_of(child, dict) else [child]
+                for head in heads:
+                    found = head.get('num_classes') if isinstance(head, dict) else None
+                    if found is not None and found != expected:
+                        raise ValueError(
+                            f'{here} has num_classes={found}, but {where} has {expected} classes. '
+                            f'Set {here}.num_classes={expected}')
+            _check_heads(child, expected, where, here)
+
+
+def _check_pictures(path, folder, where, images):
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(
+            f"no picture folder '{folder}' ({where}). {_HOW.format(where)}")
+    step = max(1, -(-len(images) // SAMPLE))
+    names = [image['file_name'] for image in islice(images, 0, None, step)]
+    missing, empty = [], []
+    for name in names:
+        try:
+            if os.stat(os.path.join(folder, name)).st_size == 0:
+                empty.append(name)
+        except OSError:
+            missing.append(name)
+    looked = f'of {len(names)} looked for'
+    if missing:
+        raise FileNotFoundError(
+            f"{len(missing)} {looked} pictures that '{path}' names are not in '{folder}': "
+            f'{_some(missing)}. Complete the folder, or set {where} to the one that has them')
+    if empty:
+        raise ValueError(
+            f"{len(empty)} {looked} pictures in '{folder}' are empty files: {_some(empty)}. Copy "
+            f"them again, or take them out of '{path}'")
+
+
+def _check_evaluator(evaluators, where, ids, seen):
+    for evaluator in (evaluators if isinstance(evaluators, (list, tuple)) else [evaluators]):
+        path = (evaluator or {}).get('ann_file')
+        if not path or '://' in path or 'Coco' not in str(evaluator.get('type')):
+            continue
+        content = _load_once(path, f'{where}.ann_file', seen)
+        unknown = sorted(ids - {image['id'] for image in content['images']}, key=str)
+        if unknown:
+            raise ValueError(
+                f"{where}.ann_file '{path}' does not know {len(unknown)} of the {len(ids)} pictures "
+                f'that will be evaluated (ids {_some(unknown)}). Set it to the annotation file of '
+                f'{where.replace("evaluator", "dataloader")}')
+
+
+def _load_once(path, where, seen):
+    path = os.path.normpath(path)
+    if path not in seen:
+        if not os.path.isfile(path):
+            raise FileNotFoundError(f"no annotation file '{path}' ({where}). {_HOW.format(where)}")
+        # Only what is asked for later is kept: COCO's training annotations are half a gigabyte.
+        content = _load(path)
+        seen[path] = dict(images=content['images'], categories=content['categories'])
+    return seen[path]
+
+
+def _load(path):
+    try:
+        with open(path, encoding='utf-8') as file:
+            content = json.load(file)
+    except ValueError as error:
+        raise ValueError(
+            f"the annotation file '{path}' ({os.path.getsize(path)} bytes) is not valid JSON: "
+            f'{error}. It may be cut off or not be an annotation file: copy it again') from error
+    with _coco_format(path):
+        for key, fields in dict(images=('id', 'file_name'), categories=('id', 'name'),
+                                annotations=('image_id', 'category_id', 'bbox')).items():
+            for entry in content[key]:
+                for field in fields:
+                    entry[field]
+    if not content['images']:
+        raise ValueError(f"the annotation file '{path}' names no picture")
+    return content
+
+
+@contextmanager
+def _coco_format(path):
+    try:
+        yield
+    except (KeyError, TypeError, IndexError) as error:
+        raise ValueError(
+            f"'{path}' is JSON, but not in COCO's detection format: {type(error).__name__} "
+            f'{error}. Needed: a dict with images (id, file_name, width, height), categories (id, '
+            'name) and annotations (image_id, category_id, bbox, area, iscrowd)') from error
+
+
+def _names(content):
+    return tuple(category['name'] for category in content['categories'])
+
+
+def _some(values, most=5):
+    shown = ', '.join(str(value) for value in list(values)[:most])
+    return shown if len(values) <= most else f'{shown}, ... ({len(values)} in all)'

@@ -1,0 +1,127 @@
+"""Train and test from a config file: what ``tools/train.py`` and ``tools/test.py`` call."""
+import os
+import warnings
+from copy import deepcopy
+from types import SimpleNamespace
+
+from mmengine.config import ConfigDict
+from mmengine.device import get_device
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+from mmattn.engine.check_data import check_data
+from mmattn.engine.data_root import load_config
+from mmattn.engine.distributed import prepare_processes, read_ranks
+
+
+def train(config, work_dir=None, amp=False, auto_scale_lr=False, resume=None, cfg_options=None,
+          launcher='none', data_root=None):
+    """Train a detector; the arguments are the options of ``tools/train.py``.
+
+    Returns:
+        Runner: MMEngine's, after training.
+    """
+    cfg = _prepare(config, data_root, cfg_options, launcher, work_dir)
+    if amp:
+        if get_device() == 'cpu':
+            raise ValueError(
+                '--amp was asked for, but this machine has no GPU (or hides it with '
+                "CUDA_VISIBLE_DEVICES): mmcv's RoIAlign and NMS have no half-precision code for the "
+                'CPU. Leave --amp out')
+        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+        cfg.optim_wrapper.loss_scale = 'dynamic'
+    if auto_scale_lr:
+        scale = cfg.get('auto_scale_lr') or {}
+        if 'base_batch_size' not in scale:
+            raise ValueError(
+                f'--auto-scale-lr was asked for, but {config} does not say for which batch its '
+                'learning rate is meant: add auto_scale_lr=dict(enable=False, base_batch_size=16)')
+        cfg.auto_scale_lr.enable = True
+    if resume == 'auto':
+        cfg.resume, cfg.load_from = True, None
+    elif resume is not None:
+        cfg.resume, cfg.load_from = True, resume
+    _check_checkpoint(cfg.get('load_from'), '--resume' if resume else 'load_from')
+    _check_once(cfg, ('train', 'val'))
+    prepare_processes(cfg)
+    runner = _build_runner(cfg)
+    runner.train()
+    return runner
+
+
+def test(config, checkpoint, work_dir=None, out=None, show=False, show_dir=None, wait_time=2,
+         cfg_options=None, launcher='none', tta=False, data_root=None):
+    """Evaluate a checkpoint; the arguments are the options of ``tools/test.py``.
+
+    Returns:
+        dict: The metrics.
+    """
+    if out is not None and not out.endswith(('.pkl', '.pickle')):
+        raise ValueError(f"--out was '{out}': predictions are written as .pkl or .pickle")
+    cfg = _prepare(config, data_root, cfg_options, launcher, work_dir)
+    _check_checkpoint(checkpoint, 'the checkpoint')
+    cfg.load_from = checkpoint
+    if show or show_dir:
+        from mmdet.engine.hooks.utils import trigger_visualization_hook
+        trigger_visualization_hook(
+            cfg, SimpleNamespace(show=show, show_dir=show_dir, wait_time=wait_time))
+    _check_once(cfg, ('test', ))
+    if tta:
+        _set_tta(cfg)
+    prepare_processes(cfg)
+    runner = _build_runner(cfg)
+    if out is not None:
+        from mmdet.evaluation import DumpDetResults
+        runner.test_evaluator.metrics.append(DumpDetResults(out_file_path=out))
+    return runner.test()
+
+
+def _prepare(config, data_root, cfg_options, launcher, work_dir):
+    from mmdet.utils import setup_cache_size_limit_of_dynamo
+    setup_cache_size_limit_of_dynamo()
+    cfg = load_config(config, data_root, cfg_options)
+    cfg.launcher = launcher
+    # As in MMDetection: command line, else the config's own, else named after the file.
+    name = os.path.splitext(os.path.basename(config))[0]
+    cfg.work_dir = work_dir or cfg.get('work_dir') or os.path.join('./work_dirs', name)
+    return cfg
+
+
+def _check_once(cfg, parts):
+    """Check the data in one process a machine: each machine has its own disk."""
+    if read_ranks(cfg.launcher)[2] == 0:
+        check_data(cfg, parts)
+
+
+def _check_checkpoint(path, what):
+    if path and '://' not in path and not os.path.isfile(path):
+        raise FileNotFoundError(f"no checkpoint file '{path}' ({what}); looked in {os.getcwd()}")
+
+
+def _build_runner(cfg):
+    return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+
+
+def _set_tta(cfg):
+    """Test-time augmentation as MMDetection's test.py does it: by default, the picture and its mirror."""
+    if 'tta_model' not in cfg:
+        warnings.warn('Cannot find ``tta_model`` in config, we will set it as default.')
+        cfg.tta_model = dict(
+            type='DetTTAModel',
+            tta_cfg=dict(nms=dict(type='nms', iou_threshold=0.5), max_per_img=100))
+    dataset = cfg.test_dataloader.dataset
+    if 'tta_pipeline' not in cfg:
+        warnings.warn('Cannot find ``tta_pipeline`` in config, we will set it as default.')
+        leaf = dataset
+        while 'dataset' in leaf:
+            leaf = leaf['dataset']
+        keys = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip',
+                'flip_direction')
+        views = dict(
+            type='TestTimeAug',
+            transforms=[[dict(type='RandomFlip', prob=1.), dict(type='RandomFlip', prob=0.)],
+                        [dict(type='PackDetInputs', meta_keys=keys)]])
+        cfg.tta_pipeline = deepcopy(leaf.pipeline)
+        cfg.tta_pipeline[-1] = views
+    cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
+    dataset.pipeline = cfg.tta_pipeline
