@@ -1,7 +1,10 @@
 """Attention for MMDetection detectors."""
+from mmattn import _compat
 from mmattn.version import __version__
 
 __all__ = ['__version__', 'attach', 'detach', 'sites']
+
+_compat.check()
 
 
 def __getattr__(name):

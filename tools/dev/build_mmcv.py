@@ -288,7 +288,7 @@ def main():
             '  - killed or out of memory: run again with MAX_JOBS=1\n'
             '  - errors from the compiler: it needs C++17 (GCC 9 or later); choose one with CXX=\n'
             '  - no network: put the source distribution where pip finds it (PIP_FIND_LINKS)\n'
-            '  - or use an environment that already has mmcv: make ... ENV=/path/to/environment')
+            '  - or use an environment that already has mmcv: make ... USE_ENV=/path/to/environment')
 
 
 if __name__ == '__main__':

@@ -1,0 +1,33 @@
+"""Shared by all tests: few threads, data from outside, OpenMMLab's global state put back."""
+import os
+
+# Before torch is imported: OpenMP reads it once. On a busy machine one thread is the fastest.
+os.environ.setdefault('OMP_NUM_THREADS', '1')
+
+from pathlib import Path  # noqa: E402
+
+import pytest  # noqa: E402
+import torch  # noqa: E402
+
+torch.set_num_threads(int(os.environ['OMP_NUM_THREADS']))
+
+
+@pytest.fixture(scope='session')
+def test_data():
+    """Folder of real pictures, annotations and fixtures, for the tests that need them."""
+    folder = os.environ.get('MMATTN_TEST_DATA')
+    if not folder:
+        pytest.skip('MMATTN_TEST_DATA is not set: no folder with real data')
+    if not Path(folder).is_dir():
+        pytest.skip(f'MMATTN_TEST_DATA={folder} is not a folder')
+    return Path(folder)
+
+
+@pytest.fixture
+def mmdet_scope():
+    """mmdet as the default scope, as in a run of its tools; undone afterwards."""
+    from mmdet.utils import register_all_modules
+    from mmengine.registry import DefaultScope
+    register_all_modules(init_default_scope=False)
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        yield

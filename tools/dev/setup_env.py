@@ -1,0 +1,145 @@
+"""Make the virtual environment this project is developed and demonstrated in.
+
+    python3 tools/dev/setup_env.py .venv
+
+Every step is skipped by pip when it is done already, so running it again after a change or an
+interruption takes seconds. Needs nothing but the standard library. `make setup` calls it.
+
+Environment: TORCH_SPEC, what to give pip for PyTorch (for example
+"torch==2.13.0 --index-url URL" with the URL of PyTorch's install selector); a PyTorch that is in
+the environment already is kept.
+"""
+import os
+import shlex
+import subprocess
+import sys
+import time
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+REQUIREMENTS = ROOT / 'requirements'
+
+
+class StepFailed(RuntimeError):
+    pass
+
+
+class Setup:
+    def __init__(self, folder):
+        self.folder = folder
+        self.python = folder / ('Scripts/python.exe' if os.name == 'nt' else 'bin/python')
+        self.steps = [
+            # (what, how long it usually takes on two cores, the step, what to do when it fails)
+            ('virtual environment', '10 s', self.make_venv,
+             "the interpreter needs the modules venv and ensurepip (Debian, Ubuntu: apt-get install "
+             'python3-venv); choose another one with PYTHON=/path/to/python3.11'),
+            ('PyTorch', '1 min, more where a GPU build is downloaded', self.install_torch,
+             'no network or the wrong build: name what pip should install, as PyTorch\'s own install '
+             'selector prints it: make setup TORCH_SPEC="torch==2.13.0 --index-url ..."'),
+            ('build tools, MMEngine', '20 s', self.install_base, None),
+            ("mmcv with compiled ops", '5 min when built, seconds when the wheel was kept',
+             self.install_mmcv, None),
+            ('MMDetection, pytest', '30 s', self.install_rest, None),
+            ('mmattn, editable', '5 s', self.install_mmattn, None),
+        ]
+
+    def run(self):
+        began = time.monotonic()
+        for number, (what, usual, step, remedy) in enumerate(self.steps, 1):
+            say(f'[{number}/{len(self.steps)}] {what} (usually {usual})')
+            try:
+                step()
+            except (subprocess.CalledProcessError, OSError, StepFailed) as error:
+                fail(what, error, remedy)
+        (self.folder / '.mmattn-ready').touch()
+        say(f'set-up done in {time.monotonic() - began:.0f} s: {self.folder}')
+
+    def call(self, *args):
+        subprocess.run([str(self.python), *map(str, args)], check=True, cwd=ROOT)
+
+    def pip(self, *args):
+        constraints = ['-c', REQUIREMENTS / 'constraints.txt']
+        if self.torch_pin().is_file():
+            constraints += ['-c', self.torch_pin()]
+        self.call('-m', 'pip', '--disable-pip-version-check', 'install', '--quiet', *args,
+                  *constraints)
+
+    def torch_pin(self):
+        """Constraint that keeps later steps from replacing the PyTorch mmcv is compiled against."""
+        return self.folder / 'torch-constraint.txt'
+
+    def make_venv(self):
+        if self.python.is_file():
+            return
+        if sys.version_info < (3, 10):
+            raise StepFailed(
+                f'{sys.executable} is Python {sys.version.split()[0]}; the OpenMMLab packages '
+                'recommended here (onedl-*) need 3.10 or later, and 3.11 is what was tested')
+        venv.create(self.folder, with_pip=True)
+
+    def installed_torch(self):
+        code = 'import torch; print(torch.__version__)'
+        done = subprocess.run([str(self.python), '-c', code], capture_output=True, text=True)
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    def install_torch(self):
+        version = self.installed_torch()
+        if version is None:
+            self.torch_pin().unlink(missing_ok=True)
+            spec = shlex.split(os.environ.get('TORCH_SPEC') or '')
+            self.pip(*(spec or ['-r', REQUIREMENTS / 'torch.txt']))
+            version = self.installed_torch()
+            if version is None:
+                raise StepFailed('PyTorch was installed, but `import torch` fails')
+        self.torch_pin().write_text(f'torch=={version}\n')
+        say(f'      PyTorch {version}')
+
+    def install_base(self):
+        # mmcv cannot be imported without MMEngine and OpenCV, so they precede its check.
+        self.pip('-r', REQUIREMENTS / 'build.txt', '-r', REQUIREMENTS / 'runtime.txt',
+                 'onedl-mmengine', 'opencv-python')
+        self.fix_opencv()
+
+    def install_mmcv(self):
+        self.call(ROOT / 'tools/dev/build_mmcv.py')
+
+    def install_rest(self):
+        self.pip('-r', REQUIREMENTS / 'onedl.txt', '-r', REQUIREMENTS / 'tests.txt')
+        self.fix_opencv()
+
+    def fix_opencv(self):
+        """Machines without a desktop lack libGL, which the full OpenCV links against."""
+        check = [str(self.python), '-c', 'import cv2']
+        if subprocess.run(check, capture_output=True).returncode:
+            say('      OpenCV does not import here (no libGL?): taking the headless build')
+            self.pip('--no-deps', '--force-reinstall', 'opencv-python-headless')
+            subprocess.run(check, check=True)
+
+    def install_mmattn(self):
+        self.pip('--no-deps', '--no-build-isolation', '--editable', ROOT)
+
+
+def say(text):
+    print(text, flush=True)
+
+
+def fail(what, error, remedy):
+    lines = [f'\nset-up FAILED at: {what}', f'  {error}']
+    if remedy:
+        lines.append(f'  What to do: {remedy}.')
+    lines += [
+        '  Then run the same command again: what is done is not done twice. From the start: make '
+        'clean-env.',
+        '  Or use an environment that has the packages: make ... USE_ENV=/path/to/environment']
+    sys.exit('\n'.join(lines))
+
+
+def main():
+    if len(sys.argv) != 2 or sys.argv[1].startswith('-'):
+        sys.exit(__doc__)
+    Setup(Path(sys.argv[1]).absolute()).run()
+
+
+if __name__ == '__main__':
+    main()
