@@ -49,7 +49,7 @@ class Attention(ModuleDict):
         self._is_init = True
 
     def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs):
-        if state_dict and not any(key.startswith(prefix) for key in state_dict):
+        if not any(key.startswith(prefix) for key in state_dict):
             self.warn_random('the checkpoint being loaded holds nothing for it')
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 

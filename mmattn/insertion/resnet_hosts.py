@@ -54,7 +54,7 @@ class AttendedBasicBlock(resnet.BasicBlock):
             return out
 
         if self.with_cp and x.requires_grad:
-            out = checkpoint(_inner_forward, x)
+            out = checkpoint(_inner_forward, x, use_reentrant=False)
         else:
             out = _inner_forward(x)
         return self.relu(out)

@@ -1,0 +1,67 @@
+"""The two ways in by config: WithAttention, and mmdet's own plugins."""
+import subprocess
+import sys
+
+import pytest
+import torch
+from mmdet.models import ResNet
+from mmengine.registry import MODELS
+
+from tests.test_insertion.models import build, features, model_cfg
+
+
+def plugins(block, **options):
+    return [dict(cfg=dict(type=f'mmattn.{block}', **options), stages=(False, True, True, True),
+                 position='after_conv3')]
+
+
+@pytest.mark.parametrize('block', ['SE', 'ECA', 'CBAM'])
+def test_plugins_door(block):
+    torch.manual_seed(0)
+    stock = build(model_cfg(depth=50)).eval()
+    model = build(model_cfg(depth=50, plugins=plugins(block, start='identity'))).eval()
+    found = model.load_state_dict(stock.state_dict(), strict=False)
+    assert not found.unexpected_keys
+    assert all(f'.{block.lower()}.' in key for key in found.missing_keys)
+    assert any(key.startswith(f'backbone.layer2.0.{block.lower()}.') for key in found.missing_keys)
+    assert all(a.equal(b) for a, b in zip(features(stock), features(model)))
+
+
+def test_plugins_keep_their_start_when_resnet_is_initialised_from_scratch():
+    model = ResNet(50, plugins=plugins('SE', start='identity'))
+    model.init_weights()
+    assert model.layer2[0].se.fc2.weight.abs().max() == 0
+
+
+def test_plugins_door_with_an_unknown_block():
+    with pytest.raises(KeyError, match="'mmattn.CBAN' is not registered; did you mean 'mmattn.CBAM'"):
+        ResNet(50, plugins=plugins('CBAN'))
+
+
+def test_a_config_needs_no_custom_imports():
+    """In a process that has not imported this package: the scope alone finds it."""
+    code = ("from mmengine.hub import get_config; from mmengine.registry import MODELS, "
+            "init_default_scope; import sys; init_default_scope('mmdet'); "
+            "cfg = get_config('mmdet::retinanet/retinanet_r18_fpn_1x_coco.py'); "
+            "cfg.model.update(type='mmattn.WithAttention', detector='RetinaNet', insert=[dict("
+            "at='neck.fpn_convs.*', block=dict(type='mmattn.ECA'))]); "
+            "assert 'mmattn' not in sys.modules; model = MODELS.build(cfg.model); "
+            "print(type(model).__name__, *model.attention)")
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert 'AttendedRetinaNet neck_fpn_convs_0 neck_fpn_convs_1' in done.stdout
+
+
+def test_without_a_default_scope():
+    code = ("from mmengine.hub import get_config; from mmengine.registry import MODELS; "
+            "cfg = get_config('mmdet::retinanet/retinanet_r18_fpn_1x_coco.py').model; "
+            "cfg = cfg.to_dict(); cfg.pop('_scope_', None); cfg.update(type='mmattn.WithAttention', "
+            "detector='RetinaNet', insert=[dict(at='neck.fpn_convs.*', "
+            "block=dict(type='mmattn.ECA'))]); print(type(MODELS.build(cfg)).__name__)")
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert done.returncode == 0 and 'AttendedRetinaNet' in done.stdout, done.stderr
+
+
+def test_detector_must_be_a_type():
+    with pytest.raises(TypeError, match="'detector' is the type of the model without attention"):
+        MODELS.build(dict(type='mmattn.WithAttention', detector=dict(type='RetinaNet'), insert=[]))
