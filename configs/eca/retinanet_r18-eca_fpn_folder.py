@@ -1,3 +1,5 @@
+#   python tools/train.py configs/eca/retinanet_r18-eca_fpn_folder.py --data-root FOLDER
+# With 80 classes 21.41 M parameters, 21.25 M of them trained; attention: 36 at 8 sites.
 _base_ = '../retinanet/retinanet_r18_fpn_folder.py'
 
 model = dict(

@@ -1,3 +1,5 @@
+#   bash tools/dist_train.sh configs/eca/retinanet_r50_fpn-eca_1x_coco.py 8
+# 37.97 M parameters, 37.74 M of them trained; attention: 25 at 5 sites.
 _base_ = '../retinanet/retinanet_r50_fpn_1x_coco.py'
 
 model = dict(

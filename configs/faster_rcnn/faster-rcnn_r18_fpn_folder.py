@@ -1,3 +1,5 @@
+#   python tools/train.py configs/faster_rcnn/faster-rcnn_r18_fpn_folder.py --data-root FOLDER
+# With 80 classes 28.68 M parameters, 28.53 M of them trained.
 _base_ = [
     'mmdet::_base_/models/faster-rcnn_r50_fpn.py',
     '../_base_/datasets/coco_folder.py',

@@ -1,4 +1,6 @@
 # The control for the fine-tuned attention configs: the released detector, trained further without.
+#   bash tools/dist_train.sh configs/faster_rcnn/faster-rcnn_r50_fpn_finetune_coco.py 8
+# 41.75 M parameters, 41.53 M of them trained.
 _base_ = './faster-rcnn_r50_fpn_1x_coco.py'
 
 load_from = 'https://download.openmmlab.com/mmdetection/v2.0/faster_rcnn/faster_rcnn_r50_fpn_1x_coco/faster_rcnn_r50_fpn_1x_coco_20200130-047c8118.pth'  # noqa: E501

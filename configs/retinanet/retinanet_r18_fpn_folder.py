@@ -1,3 +1,5 @@
+#   python tools/train.py configs/retinanet/retinanet_r18_fpn_folder.py --data-root FOLDER
+# With 80 classes 21.41 M parameters, 21.25 M of them trained.
 _base_ = [
     'mmdet::_base_/models/retinanet_r50_fpn.py',
     '../_base_/datasets/coco_folder.py',

@@ -1,3 +1,5 @@
+#   python tools/train.py configs/se/faster-rcnn_r18-se_fpn_folder.py --data-root FOLDER
+# With 80 classes 28.77 M parameters, 28.62 M of them trained; attention: 89,080 at 8 sites.
 _base_ = '../faster_rcnn/faster-rcnn_r18_fpn_folder.py'
 
 model = dict(

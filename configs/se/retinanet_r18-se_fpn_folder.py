@@ -1,3 +1,5 @@
+#   python tools/train.py configs/se/retinanet_r18-se_fpn_folder.py --data-root FOLDER
+# With 80 classes 21.50 M parameters, 21.34 M of them trained; attention: 89,080 at 8 sites.
 _base_ = '../retinanet/retinanet_r18_fpn_folder.py'
 
 model = dict(

@@ -1,3 +1,5 @@
+#   bash tools/dist_train.sh configs/se/retinanet_r50-se_fpn_1x_coco.py 8
+# 40.50 M parameters, 40.27 M of them trained; attention: 2,530,992 at 16 sites.
 _base_ = '../retinanet/retinanet_r50_fpn_1x_coco.py'
 
 model = dict(

@@ -1,0 +1,79 @@
+"""The data root of every config can be set from outside."""
+import pytest
+from mmengine.config import Config
+
+from mmattn.engine import load_config
+
+OURS = 'configs/faster_rcnn/faster-rcnn_r18_fpn_1x_coco.py'
+STOCK = 'mmdet::retinanet/retinanet_r18_fpn_1x_coco.py'
+
+
+@pytest.fixture(autouse=True)
+def _in_project(monkeypatch, request):
+    monkeypatch.chdir(request.config.rootpath)
+    # set, then deleted, so that what load_config sets is undone after the test
+    monkeypatch.setenv('MMATTN_DATA_ROOT', 'unset')
+    monkeypatch.delenv('MMATTN_DATA_ROOT')
+
+
+def roots(cfg):
+    return {cfg[f'{part}_dataloader'].dataset.data_root for part in ('train', 'val', 'test')} | {
+        cfg[f'{part}_evaluator'].ann_file.replace('annotations/instances_val2017.json', '')
+        for part in ('val', 'test')}
+
+
+def test_default():
+    assert roots(load_config(OURS)) == {'data/coco/'}
+
+
+@pytest.mark.parametrize('config', [OURS, STOCK])
+@pytest.mark.parametrize('root', ['/some/where', '/some/where/', '/with blank/x'])
+@pytest.mark.parametrize('way', ['option', 'environment'])
+def test_set_from_outside(config, root, way, monkeypatch):
+    if way == 'environment':
+        monkeypatch.setenv('MMATTN_DATA_ROOT', root)
+        cfg = load_config(config)
+    else:
+        monkeypatch.setenv('MMATTN_DATA_ROOT', '/not/this')
+        cfg = load_config(config, data_root=root)
+    assert roots(cfg) == {root.rstrip('/') + '/'}
+
+
+def test_options_win():
+    cfg = load_config(OURS, '/a', {'val_dataloader.dataset.data_root': '/b/'})
+    assert roots(cfg) == {'/a/', '/b/'}
+
+
+def test_a_config_left_by_an_earlier_run(tmp_path):
+    earlier = tmp_path / 'earlier.py'
+    load_config(OURS, '/old/place').dump(earlier)
+    assert roots(load_config(str(earlier), '/new')) == {'/new/'}
+
+
+def test_a_wrapped_data_set(tmp_path):
+    file = tmp_path / 'wrapped.py'
+    file.write_text("train_dataloader = dict(dataset=dict(type='RepeatDataset', times=3, dataset="
+                    "dict(type='CocoDataset', data_root='data/x', ann_file='data/x/a.json', "
+                    "data_prefix=dict(img='data/xy/'))))")
+    inner = load_config(str(file), '/new').train_dataloader.dataset.dataset
+    assert (inner.data_root, inner.ann_file) == ('/new/', '/new/a.json')
+    assert inner.data_prefix.img == 'data/xy/'  # another folder, whose name begins alike
+
+
+@pytest.mark.parametrize('text, says', [
+    ("train_dataloader = dict(dataset=dict(type='CocoDataset'))", 'it has none'),
+    ("train_dataloader = dict(dataset=dict(data_root='a/'))\n"
+     "val_dataloader = dict(dataset=dict(data_root='b/'))", r'it has several: a/, b/'),
+])
+def test_nothing_to_replace_is_an_error(tmp_path, text, says):
+    file = tmp_path / 'config.py'
+    file.write_text(text)
+    with pytest.raises(ValueError, match=rf"cannot set the data root to '/new'.*{says}.*"
+                       r'Set the paths with --cfg-options'):
+        load_config(str(file), '/new')
+    Config.fromfile(file)  # the config itself is fine
+
+
+def test_no_such_config():
+    with pytest.raises(FileNotFoundError, match=r"no config file 'configs/nothing.py' \(looked in"):
+        load_config('configs/nothing.py')

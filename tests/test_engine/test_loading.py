@@ -1,0 +1,67 @@
+"""A picture that cannot be read is named, whatever is wrong with it."""
+import cv2
+import mmcv
+import numpy as np
+import pytest
+import torch
+from mmengine.dataset import BaseDataset
+
+from mmattn.datasets import LoadImageFromFile
+from mmattn.datasets.loading import is_cut_off
+
+
+@pytest.fixture
+def picture(tmp_path):
+    file = tmp_path / 'cells.jpg'
+    noise = np.random.default_rng(0).integers(0, 255, (64, 48, 3), dtype=np.uint8)
+    cv2.imwrite(str(file), noise)
+    return file
+
+
+@pytest.mark.parametrize('to_float32', [False, True])
+def test_equals_mmcv(picture, to_float32):
+    ours = LoadImageFromFile(to_float32)(dict(img_path=str(picture)))
+    theirs = mmcv.transforms.LoadImageFromFile(to_float32)(dict(img_path=str(picture)))
+    assert ours.keys() == theirs.keys()
+    assert ours['img'].dtype == theirs['img'].dtype
+    assert np.array_equal(ours['img'], theirs['img'])
+    assert ours['img_shape'] == theirs['img_shape'] == ours['ori_shape'] == (64, 48)
+
+
+@pytest.mark.parametrize('damage, says', [
+    (lambda data: b'', r"corrupt picture '.*cells.jpg' \(0 bytes\)"),
+    (lambda data: b'no picture at all', r"corrupt picture '.*cells.jpg' \(17 bytes\): cv2 cannot"),
+    (lambda data: data[:len(data) // 2],   # OpenCV refuses it or fills it up with grey, depending on its version
+     r"corrupt picture '.*cells.jpg' .*(the JPEG has no end|cv2 cannot decode it)"),
+])
+def test_damage_is_named(picture, damage, says):
+    picture.write_bytes(damage(picture.read_bytes()))
+    with pytest.raises(OSError, match=says):
+        LoadImageFromFile()(dict(img_path=str(picture)))
+
+
+def test_missing_is_named():
+    with pytest.raises(OSError, match="cannot read picture '/no/cells.jpg'"):
+        LoadImageFromFile()(dict(img_path='/no/cells.jpg'))
+
+
+def test_an_embedded_preview_does_not_count_as_end(picture):
+    data = picture.read_bytes()
+    preview = b'\xff\xe1' + (2 + len(data)).to_bytes(2, 'big') + data  # as EXIF holds it
+    whole = data[:2] + preview + data[2:]
+    assert not is_cut_off(whole)
+    assert is_cut_off(whole[:-2])
+    assert not is_cut_off(b'\x89PNG')
+
+
+@pytest.mark.parametrize('workers', [0, 1])
+def test_named_across_worker_processes(picture, workers):
+    picture.write_bytes(b'')
+
+    class OnePicture(BaseDataset):
+        def load_data_list(self):
+            return [dict(img_path=str(picture))]
+
+    data = OnePicture(pipeline=[dict(type='mmattn.LoadImageFromFile')])
+    with pytest.raises(OSError, match=r"corrupt picture '.*cells.jpg'"):
+        next(iter(torch.utils.data.DataLoader(data, num_workers=workers)))
