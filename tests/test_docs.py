@@ -1,0 +1,48 @@
+"""The examples in docstrings and pages run, and the pages' links lead somewhere."""
+import doctest
+import importlib
+import pkgutil
+import re
+from pathlib import Path
+
+import pytest
+from mmengine.logging import MMLogger
+
+import mmattn
+
+ROOT = Path(__file__).parent.parent
+MODULES = [m.name for m in pkgutil.walk_packages(mmattn.__path__, 'mmattn.')]
+PAGES = [ROOT / 'README.md', ROOT / 'CHANGELOG.md', *sorted((ROOT / 'docs').glob('*.md'))]
+
+
+@pytest.fixture(autouse=True)
+def quiet():
+    """Log lines carry the time, which no example can show."""
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel('ERROR')
+    yield
+    logger.setLevel(level)
+
+
+@pytest.mark.parametrize('name', MODULES)
+def test_docstring_examples(name):
+    assert doctest.testmod(importlib.import_module(name)).failed == 0
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
+def test_page_examples(page):
+    assert doctest.testfile(str(page), module_relative=False).failed == 0
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
+def test_page_links(page):
+    links = re.findall(r'\]\(([^)#]+)', page.read_text(encoding='utf-8'))
+    missing = [link for link in links if '://' not in link and not (page.parent / link).exists()]
+    assert not missing
+
+
+def test_every_example_of_a_block_is_found():
+    """testmod passes where there is nothing to run."""
+    from mmattn.blocks import se
+    assert doctest.testmod(se).attempted >= 3
