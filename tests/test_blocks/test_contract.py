@@ -162,3 +162,25 @@ def test_docstring_names_paper_and_official_code(cls):
     doc = inspect.getdoc(cls)
     for needed in ('arxiv.org', 'Args:', 'Shape:', 'Example:', 'Differences:'):
         assert needed in doc, needed
+
+
+def test_compiles_without_graph_breaks(cls):
+    torch._dynamo.reset()
+    block = randomise(cls(32)).eval()
+    compiled = torch.compile(block, fullgraph=True, backend='aot_eager')
+    for shape in ((2, 32, 9, 6), (1, 32, 5, 12)):
+        x = smooth_map(*shape, dtype=torch.float32)
+        torch.testing.assert_close(compiled(x), block(x))
+        with torch.autocast('cpu', torch.bfloat16):
+            torch.testing.assert_close(compiled(x.bfloat16()), block(x.bfloat16()))
+
+
+def test_exports_with_dynamic_sizes(cls):
+    block = randomise(cls(32)).eval()
+    dim = torch.export.Dim
+    sizes = {0: dim('n', min=1, max=64), 2: dim('h', min=1, max=512), 3: dim('w', min=1, max=512)}
+    program = torch.export.export(block, (smooth_map(2, 32, 9, 6, dtype=torch.float32), ),
+                                  dynamic_shapes=(sizes, ))
+    for shape in ((2, 32, 9, 6), (3, 32, 21, 4)):
+        x = smooth_map(*shape, dtype=torch.float32)
+        torch.testing.assert_close(program.module()(x), block(x))
