@@ -1,0 +1,136 @@
+"""Two processes take the step that one process takes on the same four pictures.
+
+What equals what: DDP averages the gradients of the processes. RetinaNet divides its losses by the
+number of positive anchors of its batch, so the average over two halves is the gradient of the whole
+batch when both halves have as many. The pictures and labels below differ; the boxes of the first
+half are those of the second, and RetinaNet assigns anchors by boxes alone. Norms that use batch
+statistics would see two batches of two in place of one of four, so those in the attention are in
+evaluation mode, as ``norm_eval`` has the backbone's.
+
+Faster R-CNN draws its samples at random, so for it the average of two backward passes in one process,
+each with the random state of its twin, is compared.
+"""
+import sys
+
+import pytest
+import torch
+from mmengine.config import Config
+from torch import multiprocessing
+
+from mmattn.engine import prepare_processes
+from mmattn.engine.config_list import build_model
+
+BOXES = [[[10., 12., 60., 70.], [50., 8., 120., 90.]], [[30., 40., 100., 120.]]]
+
+
+def batch(indices):
+    """Pictures with these numbers, out of four; each has pixels and labels of its own."""
+    from mmdet.structures import DetDataSample
+    from mmengine.structures import InstanceData
+    inputs, samples = [], []
+    for i in indices:
+        random = torch.Generator().manual_seed(i)
+        inputs.append(torch.randint(0, 256, (3, 128, 128), generator=random).to(torch.uint8))
+        boxes = torch.tensor(BOXES[i % 2])
+        sample = DetDataSample(metainfo=dict(
+            img_shape=(128, 128), ori_shape=(128, 128), scale_factor=(1., 1.), img_id=i))
+        sample.gt_instances = InstanceData(bboxes=boxes, labels=torch.arange(len(boxes)) + i)
+        sample.ignored_instances = InstanceData(
+            bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.long))
+        samples.append(sample)
+    return dict(inputs=inputs, data_samples=samples)
+
+
+def detector(config):
+    torch.manual_seed(0)
+    model = build_model(config)
+    model.init_weights()
+    # Untrained, gates are exactly one, and ResNet starts its residual branches, where the attention
+    # stands, at zero: move both, so that all are at work.
+    for module in model.backbone.modules():
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+            module.weight.data.uniform_(0.5, 1)
+    for parameter in model.attention.parameters():
+        parameter.data.add_(torch.randn(parameter.shape) * 0.1)
+    model.train()
+    for module in model.attention.modules():
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+            module.eval()
+    return model
+
+
+def backward(wrapped, model, indices, seed):
+    """Gradients by name after one backward pass, as MMEngine computes the loss."""
+    torch.manual_seed(seed)
+    data = model.data_preprocessor(batch(indices), True)
+    losses = wrapped(**data, mode='loss')
+    model.parse_losses(losses)[0].backward()
+    return {name: parameter.grad.clone() for name, parameter in model.named_parameters()
+            if parameter.grad is not None}
+
+
+def one_of_two(rank, port, config, folder):
+    import os
+
+    from mmengine.registry import MODEL_WRAPPERS
+    os.environ.update(RANK=str(rank), WORLD_SIZE='2', LOCAL_RANK=str(rank), MASTER_ADDR='127.0.0.1',
+                      MASTER_PORT=str(port), CUDA_VISIBLE_DEVICES='-1')
+    torch.set_num_threads(1)
+    cfg = Config(dict(launcher='pytorch', env_cfg=dict()))
+    prepare_processes(cfg)
+    model = detector(config)
+    wrapped = MODEL_WRAPPERS.build(
+        cfg.model_wrapper_cfg, default_args=dict(device_ids=[rank], module=model))
+    assert not wrapped.find_unused_parameters
+    gradients = backward(wrapped, model, [2 * rank, 2 * rank + 1], seed=rank)
+    torch.save(gradients, f'{folder}/{rank}.pt')
+    torch.distributed.destroy_process_group()
+
+
+def in_two_processes(config, folder):
+    import socket
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+    multiprocessing.spawn(one_of_two, (port, config, str(folder)), nprocs=2)
+    return [torch.load(folder / f'{rank}.pt') for rank in range(2)]
+
+
+def assert_same(found, expected, model):
+    """Equal up to the order of summation in float32, and every attention parameter has one."""
+    trained = {name for name, p in model.named_parameters() if p.requires_grad}
+    assert {name for name in trained if name.startswith('attention.')}
+    assert found.keys() == expected.keys() == trained
+    for name, gradient in expected.items():
+        largest = gradient.abs().max()
+        assert (found[name] - gradient).abs().max() <= 1e-4 * largest, name
+    idle = [name for name in trained if name.startswith('attention.') and not found[name].any()]
+    assert not idle, idle
+
+
+def config_of(request, path):
+    return str(request.config.rootpath / 'configs' / path)
+
+
+@pytest.mark.parametrize('block', [
+    'cbam', pytest.param('se', marks=pytest.mark.slow), pytest.param('eca', marks=pytest.mark.slow)])
+@pytest.mark.skipif(sys.platform == 'win32', reason='gloo and spawn as on Linux')
+def test_retinanet_two_halves_equal_the_whole(block, request, tmp_path):
+    config = config_of(request, f'{block}/retinanet_r18-{block}_fpn_1x_coco.py')
+    first, second = in_two_processes(config, tmp_path)
+    assert all(torch.equal(first[name], second[name]) for name in first)  # both take one step
+    model = detector(config)
+    assert_same(first, backward(model, model, range(4), seed=0), model)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('block', ['se', 'cbam', 'eca'])
+def test_faster_rcnn_two_halves_equal_their_average(block, request, tmp_path):
+    config = config_of(request, f'{block}/faster-rcnn_r18-{block}_fpn_1x_coco.py')
+    first, second = in_two_processes(config, tmp_path)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    halves = []
+    for rank in range(2):
+        model = detector(config)
+        halves.append(backward(model, model, [2 * rank, 2 * rank + 1], seed=rank))
+    assert_same(first, {name: (halves[0][name] + halves[1][name]) / 2 for name in halves[0]}, model)
