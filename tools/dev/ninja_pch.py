@@ -50,8 +50,9 @@ def main():
         else:
             print(f'precompiled header: {time.monotonic() - began:.0f} s', flush=True)
             # Only `cflags`: nvcc has its own variable, and cannot use GCC's header.
+            include = shlex.quote(str(header)).replace('$', '$$')
             build_file.write_text(re.sub(
-                r'^cflags = ', lambda _: f'cflags = -include {header} -Winvalid-pch ', text,
+                r'^cflags = ', lambda _: f'cflags = -include {include} -Winvalid-pch ', text,
                 flags=re.MULTILINE))
     os.execv(os.environ[NINJA], ['ninja', *sys.argv[1:]])
 

@@ -1,0 +1,159 @@
+"""The fast build of mmcv's ops: the stand-in for ninja, the kept wheels, the fall-back."""
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+DEV = Path(__file__).resolve().parents[1] / 'tools' / 'dev'
+
+needs_compiler = pytest.mark.skipif(
+    not (shutil.which('c++') and shutil.which('ninja')), reason='needs c++ and ninja on PATH')
+
+
+@pytest.fixture
+def build_mmcv(monkeypatch):
+    monkeypatch.syspath_prepend(str(DEV))
+    sys.modules.pop('build_mmcv', None)
+    import build_mmcv
+    return build_mmcv
+
+
+@pytest.fixture
+def project(tmp_path):
+    """What BuildExtension leaves before it calls ninja, for two small sources."""
+    folder = tmp_path / 'with space'
+    folder.mkdir()
+    (folder / 'common.hpp').write_text('#pragma once\ninline int one() { return ONE; }\n')
+    for name in 'ab':
+        (folder / f'{name}.cpp').write_text(
+            f'#include "common.hpp"\nint {name}() {{ return one(); }}\n')
+    (folder / 'build.ninja').write_text(
+        'ninja_required_version = 1.3\n'
+        'cxx = c++\n\n'
+        "cflags = -O1 '-DONE=1'\n"
+        'post_cflags = -std=c++17\n'
+        'rule compile\n'
+        '  command = $cxx $cflags -c $in -o $out $post_cflags\n\n'
+        'build a.o: compile a.cpp\n'
+        'build b.o: compile b.cpp\n')
+    return folder
+
+
+def run_shim(project, header):
+    env = dict(os.environ, MMATTN_REAL_NINJA=shutil.which('ninja'), MMATTN_PCH_HEADER=str(header))
+    return subprocess.run([sys.executable, str(DEV / 'ninja_pch.py'), '-v'], cwd=project, env=env,
+                          text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+@needs_compiler
+def test_sources_are_compiled_with_the_precompiled_header(project):
+    done = run_shim(project, project / 'common.hpp')
+    assert done.returncode == 0, done.stdout
+    assert 'precompiled header: ' in done.stdout
+    assert (project / 'pch.hpp.gch').is_file() and (project / 'b.o').is_file()
+    assert done.stdout.count('-include') == 2
+    assert 'invalid-pch' in done.stdout and 'not used because' not in done.stdout
+
+
+@needs_compiler
+def test_a_header_that_does_not_compile_costs_only_time(project):
+    (project / 'broken.hpp').write_text('this is no C++\n')
+    before = (project / 'build.ninja').read_text()
+    done = run_shim(project, project / 'broken.hpp')
+    assert done.returncode == 0, done.stdout
+    assert 'compiling without it' in done.stdout
+    assert (project / 'build.ninja').read_text() == before
+    assert (project / 'a.o').is_file() and (project / 'b.o').is_file()
+
+
+def test_a_kept_wheel_is_for_one_torch_python_and_platform(build_mmcv, monkeypatch, tmp_path):
+    import torch
+    monkeypatch.setenv('MMATTN_WHEEL_CACHE', str(tmp_path))
+    folder = build_mmcv.wheel_folder('2.3.6')
+    assert folder.parent == tmp_path
+    assert f'mmcv2.3.6-torch{torch.__version__}' in folder.name
+    assert sys.implementation.cache_tag in folder.name
+    seen = {folder}
+    seen.add(build_mmcv.wheel_folder('2.3.7'))
+    monkeypatch.setenv('FORCE_CUDA', '1')
+    seen.add(build_mmcv.wheel_folder('2.3.6'))
+    monkeypatch.setattr(torch, '__version__', '9.9.9+cpu')
+    seen.add(build_mmcv.wheel_folder('2.3.6'))
+    assert len(seen) == (4 if not torch.cuda.is_available() else 3)
+
+
+def test_the_cache_follows_xdg(build_mmcv, monkeypatch, tmp_path):
+    monkeypatch.delenv('MMATTN_WHEEL_CACHE', raising=False)
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
+    assert build_mmcv.wheel_folder('1').parent == tmp_path / 'mmattn' / 'wheels'
+
+
+def test_a_kept_wheel_whose_ops_do_not_run_is_built_again(build_mmcv, monkeypatch, tmp_path):
+    calls = []
+    (tmp_path / 'stale.whl').touch()
+    monkeypatch.setattr(build_mmcv, 'installed_version', lambda: '')
+    monkeypatch.setattr(build_mmcv, 'ops_work', lambda: False)
+    monkeypatch.setattr(build_mmcv, 'wheel_folder', lambda version: tmp_path)
+    monkeypatch.setattr(build_mmcv, 'install', lambda wheel: calls.append(f'install {wheel.name}'))
+    monkeypatch.setattr(build_mmcv, 'build', lambda version, plain: calls.append(f'build {version}'))
+    build_mmcv.ensure('2.3.6')
+    assert calls == ['install stale.whl', 'build 2.3.6']
+    assert not (tmp_path / 'stale.whl').exists()
+
+
+def test_a_fast_build_that_fails_is_followed_by_a_plain_one(build_mmcv, monkeypatch, tmp_path, capsys):
+    tried = []
+
+    def compile_wheel(source, out, log, fast):
+        tried.append(fast)
+        if fast:
+            raise build_mmcv.BuildError('the build ended with an error')
+        (out / 'mmcv.whl').write_text('built')
+        return out / 'mmcv.whl'
+
+    monkeypatch.setattr(build_mmcv, 'check_tools', lambda: None)
+    monkeypatch.setattr(build_mmcv, 'fetch', lambda version, folder: folder)
+    monkeypatch.setattr(build_mmcv, 'install', lambda wheel: None)
+    monkeypatch.setattr(build_mmcv, 'CHECK', '')
+    monkeypatch.setattr(build_mmcv, 'wheel_folder', lambda version: tmp_path)
+    monkeypatch.setattr(build_mmcv, 'compile_wheel', compile_wheel)
+    assert build_mmcv.build('2.3.6', plain=False).read_text() == 'built'
+    assert tried == [True, False]
+    assert 'the fast build failed: the build ended with an error' in capsys.readouterr().out
+    assert [path.name for path in tmp_path.glob('*.whl*')] == ['mmcv.whl']
+
+
+def test_ops_that_do_not_run_are_not_kept(build_mmcv, monkeypatch, tmp_path):
+    def compile_wheel(source, out, log, fast):
+        (out / 'mmcv.whl').touch()
+        return out / 'mmcv.whl'
+
+    monkeypatch.setattr(build_mmcv, 'check_tools', lambda: None)
+    monkeypatch.setattr(build_mmcv, 'fetch', lambda version, folder: folder)
+    monkeypatch.setattr(build_mmcv, 'install', lambda wheel: None)
+    monkeypatch.setattr(build_mmcv, 'CHECK', 'raise ImportError("undefined symbol")')
+    monkeypatch.setattr(build_mmcv, 'wheel_folder', lambda version: tmp_path)
+    monkeypatch.setattr(build_mmcv, 'compile_wheel', compile_wheel)
+    with pytest.raises(build_mmcv.BuildError, match='the built ops do not run:(.|\n)*undefined symbol'):
+        build_mmcv.build('2.3.6', plain=False)
+    assert not list(tmp_path.glob('*.whl'))
+
+
+def test_without_a_compiler_it_says_so_at_once(build_mmcv, monkeypatch):
+    monkeypatch.setenv('CXX', 'no-such-compiler')
+    with pytest.raises(build_mmcv.BuildError) as caught:
+        build_mmcv.check_tools()
+    assert "a C++ compiler (looked for 'no-such-compiler')" in str(caught.value)
+    assert 'apt-get install g++ python3-dev' in str(caught.value)
+
+
+def test_progress_in_a_log_is_a_line_every_five_percent(build_mmcv, capsys):
+    progress = build_mmcv.Progress()
+    for done in range(1, 79):
+        progress(f'[{done}/78] c++ -c some.cpp\n')
+    lines = [line for line in capsys.readouterr().out.splitlines() if 'compiling' in line]
+    assert 20 <= len(lines) <= 22
+    assert lines[-1].startswith('[mmcv] compiling  78/78')

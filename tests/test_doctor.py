@@ -1,0 +1,133 @@
+"""The doctor: a line for everything, a remedy for every problem, an exit code."""
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).resolve().parents[1] / 'tools' / 'doctor.py'
+
+
+@pytest.fixture
+def doctor():
+    spec = importlib.util.spec_from_file_location('doctor', SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def healthy(doctor, monkeypatch):
+    """The doctor on a machine where every probe succeeds, without running any."""
+    answers = {
+        'torch': {'devices': [], 'threads': 1, 'built_for_cuda': None},
+        'cv2': {}, 'ops': {'device': 'cpu'},
+        'detector': {'plain': 0.2, 'attended': 0.3, 'device': 'cpu'},
+    }
+    monkeypatch.setattr(doctor, 'probe', lambda name: answers[name])
+    monkeypatch.setattr(doctor, 'importable', lambda name: True)
+    return answers
+
+
+def rows(doctor):
+    return {row['what']: row for row in doctor.examine().rows}
+
+
+def test_with_nothing_installed_it_still_runs_and_says_what_to_do():
+    # -I -S: no site-packages and no PYTHONPATH, only the standard library.
+    done = subprocess.run([sys.executable, '-I', '-S', str(SCRIPT)], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr == ''
+    for name in ('torch', 'mmengine', 'mmcv', 'mmdet'):
+        assert f'FAIL  {name:14}  not installed' in done.stdout
+    assert 'mmcv: python tools/dev/build_mmcv.py' in done.stdout
+    assert done.stdout.rstrip().endswith('problems: something needed is missing.')
+
+
+def test_all_well(doctor, healthy):
+    assert {row['verdict'] for row in rows(doctor).values()} <= {'ok', 'warn'}
+    text = doctor.table(doctor.examine())
+    assert text.endswith('Everything needed is here and works.')
+    assert 'with attention  forward, backward, detections on cpu in 0.3 s' in text
+
+
+def test_mmcv_missing(doctor, healthy, monkeypatch):
+    monkeypatch.setattr(doctor, 'importable', lambda name: name != 'mmcv')
+    monkeypatch.setattr(doctor, 'distributions', lambda name: {})
+    found = rows(doctor)
+    assert found['mmcv'] == {'what': 'mmcv', 'found': 'not installed', 'verdict': 'FAIL',
+                             'fix': 'python tools/dev/build_mmcv.py   (in a checkout of mmattn)'}
+    assert found["mmcv's ops"]['verdict'] == found['a detector']['verdict'] == '-'
+
+
+def test_mmcv_without_ops(doctor, healthy):
+    healthy['ops'] = {'error': "ModuleNotFoundError: No module named 'mmcv._ext'"}
+    found = rows(doctor)
+    assert found["mmcv's ops"]['found'] == "ModuleNotFoundError: No module named 'mmcv._ext'"
+    assert found["mmcv's ops"]['fix'].startswith('python tools/dev/build_mmcv.py --force')
+    assert found['a detector']['found'] == 'not tried: something above is missing'
+
+
+def test_a_detector_that_fails(doctor, healthy):
+    healthy['detector']['attended'] = 'KeyError: no such block'
+    found = rows(doctor)
+    assert found['a detector']['verdict'] == 'ok'
+    assert found['with attention']['found'] == 'KeyError: no such block'
+    assert 'requirements/constraints.txt' in found['with attention']['fix']
+
+
+def test_both_families(doctor, healthy, monkeypatch):
+    both = {'onedl-mmcv': '2.3.6', 'mmcv': '2.1.0'}
+    monkeypatch.setattr(doctor, 'distributions', lambda name: both if name == 'mmcv' else {'x': '1'})
+    row = rows(doctor)['mmcv']
+    assert row['verdict'] == 'FAIL'
+    assert row['found'] == ("onedl-mmcv 2.3.6, mmcv 2.1.0: both installed, they overwrite each other's "
+                            'files')
+    assert row['fix'].startswith('pip uninstall -y onedl-mmcv mmcv, then: ')
+
+
+def test_threads_on_a_busy_machine(doctor, healthy, monkeypatch):
+    healthy['torch']['threads'] = 2
+    monkeypatch.setattr(doctor.os, 'sched_getaffinity', lambda pid: {0, 1}, raising=False)
+    monkeypatch.setattr(doctor.os, 'getloadavg', lambda: (1.9, 0, 0), raising=False)
+    row = rows(doctor)['threads']
+    assert (row['verdict'], row['fix']) == ('warn', 'export OMP_NUM_THREADS=1')
+    monkeypatch.setattr(doctor.os, 'getloadavg', lambda: (0.2, 0, 0), raising=False)
+    assert rows(doctor)['threads']['verdict'] == 'ok'
+
+
+def test_a_probe_that_crashes_is_a_line(doctor, monkeypatch):
+    monkeypatch.setitem(doctor.PROBES, 'ops', 'import os, signal; os.kill(os.getpid(), signal.SIGSEGV)')
+    assert doctor.probe('ops') == {'error': 'crashed with signal 11'}
+    monkeypatch.setitem(doctor.PROBES, 'ops', 'import no_such_package')
+    assert doctor.probe('ops') == {
+        'error': "ModuleNotFoundError: No module named 'no_such_package'"}
+
+
+@pytest.mark.slow
+def test_this_environment():
+    """For real: all probes, here and with mmcv hidden."""
+    done = subprocess.run([sys.executable, str(SCRIPT), '--json'], capture_output=True, text=True)
+    found = {row['what']: row for row in json.loads(done.stdout)}
+    assert done.returncode == 0, done.stdout
+    assert found['with attention']['found'].startswith('forward, backward, detections on ')
+
+
+@pytest.mark.slow
+def test_this_environment_with_mmcv_hidden(tmp_path):
+    (tmp_path / 'sitecustomize.py').write_text('''
+import sys
+class Hide:
+    def find_spec(self, name, path=None, target=None):
+        if name.split('.')[0] == 'mmcv':
+            raise ModuleNotFoundError("No module named 'mmcv'", name=name)
+sys.meta_path.insert(0, Hide())
+''')
+    done = subprocess.run([sys.executable, str(SCRIPT)], capture_output=True, text=True,
+                          env=dict(os.environ, PYTHONPATH=str(tmp_path)))
+    assert done.returncode == 1
+    assert 'mmcv: python tools/dev/build_mmcv.py' in done.stdout
+    assert done.stdout.rstrip().endswith('1 problem: something needed is missing.')
