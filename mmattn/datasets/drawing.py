@@ -3,6 +3,8 @@
 Coordinates are continuous: pixel ``i`` covers ``[i, i + 1)``, as in COCO's boxes and polygons.
 Only integer or element-wise arithmetic touches pixels, so they do not depend on thread counts.
 """
+import colorsys
+
 import cv2
 import numpy as np
 
@@ -124,21 +126,20 @@ def fill(canvas, corners, base, ink=None, texture='plain', period=1.0, angle=0.0
     region[mask] = ink
 
 
-def luma(colour):
-    """Brightness of an RGB colour, 0 to 255."""
-    return 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2]
+def _rgb(hue, saturation, value):
+    return tuple(round(255 * part) for part in colorsys.hsv_to_rgb(hue % 1.0, saturation, value))
 
 
-def two_colours(rng, contrast=90):
-    """Two random colours whose brightness differs by at least ``contrast``."""
-    while True:
-        one, two = (tuple(int(c) for c in rng.integers(0, 256, 3)) for _ in range(2))
-        if abs(luma(one) - luma(two)) >= contrast:
-            return one, two
+def two_colours(rng):
+    """A bright and a dark colour of about one hue, in random order; any hue, so it tells nothing."""
+    hue = rng.random()
+    bright = _rgb(hue, rng.uniform(0.7, 1.0), rng.uniform(0.8, 1.0))
+    dark = _rgb(hue + rng.uniform(-0.08, 0.08), rng.uniform(0.6, 1.0), rng.uniform(0.15, 0.4))
+    return (bright, dark) if rng.random() < 0.5 else (dark, bright)
 
 
 def paint_background(canvas, rng):
-    """Patches of soft colour at three scales, then lines and odd polygons."""
+    """Patches of dull colour at three scales, then lines and odd polygons."""
     size = canvas.shape[0] // OVERSAMPLE
     total = np.zeros((size, size, 3), dtype=np.uint16)
     for cells, share in ((3, 8), (8, 5), (24, 3)):
@@ -146,7 +147,9 @@ def paint_background(canvas, rng):
         # the only bit-exact interpolation that OpenCV promises
         soft = cv2.resize(grid, (size, size), interpolation=cv2.INTER_LINEAR_EXACT)
         total += share * soft.astype(np.uint16)
-    soft = (total // 16).astype(np.uint8)
+    total //= 16
+    # mostly grey: what is in front is more colourful, whether it is an object or not
+    soft = ((total + total.sum(axis=2, keepdims=True)) // 4).astype(np.uint8)
     canvas[:] = soft.repeat(OVERSAMPLE, axis=0).repeat(OVERSAMPLE, axis=1)
     for _ in range(rng.integers(4, 10)):
         corners = rng.uniform(0, size, 2) + rng.normal(0, size * 0.06, (rng.integers(3, 7), 2))

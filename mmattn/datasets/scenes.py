@@ -22,12 +22,12 @@ _LOOKALIKES = tuple((texture, shape) for shape in SHAPES for texture in ('plain'
 # medium and large (areas of 32 ** 2 and 96 ** 2) apply. Other widths scale all of it.
 REFERENCE_SIZE = 256
 COCO_LIMITS = (32, 96)
-_SIDES = ((20, 31), (33, 95), (100, 140))
-_SIDE_SHARES = (0.35, 0.4, 0.25)
+_SIDES = ((22, 31), (33, 95), (100, 140))
+_SIDE_SHARES = (0.3, 0.5, 0.2)
 _CROWD_SIDES = (18, 26)
 # What is hidden or cut off more than this is put elsewhere, so nothing visible goes unlabelled.
-MIN_VISIBLE = 0.5
-_MIN_INSIDE = 0.7
+MIN_VISIBLE = 0.6
+_MIN_INSIDE = 0.8
 _EMPTY_SHARE = 0.06
 _CROWD_SHARE = 0.08
 _TRIES = 40
@@ -87,9 +87,9 @@ class _Plan:
 def _plan(rng, scale):
     """What to put in, back to front."""
     labels = [] if rng.random() < _EMPTY_SHARE else rng.integers(0, len(CLASSES),
-                                                                  rng.integers(2, 8)).tolist()
+                                                                  rng.integers(2, 6)).tolist()
     wanted = [(label, *CLASSES[label].split()) for label in labels]
-    for index in rng.integers(0, len(_LOOKALIKES), rng.integers(1, 4)):
+    for index in rng.integers(0, len(_LOOKALIKES), rng.integers(0, 3)):
         wanted.append((None, *_LOOKALIKES[index]))
     plans = []
     for index in rng.permutation(len(wanted)):
@@ -137,7 +137,7 @@ def _place(items, plan, rng, size):
 def _paint(canvas, item, rng, scale):
     base, ink = drawing.two_colours(rng)
     for corners in item.parts:
-        period = max(6.0 * scale, item.side / rng.uniform(3.5, 6.5))
+        period = max(6.0 * scale, item.side / rng.uniform(2.6, 4.4))
         drawing.fill(canvas, corners, base, ink, item.texture, period, rng.uniform(0, np.pi))
 
 

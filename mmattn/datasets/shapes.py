@@ -113,11 +113,11 @@ def _needs_writing(out, settings, force):
             return False
         if not force:
             raise FileExistsError(f"the shapes data set in '{out}' is damaged: {damage}; "
-                                  'write it anew with --force')
+                                  'write it anew with tools/make_shapes.py --force')
     elif not force:
         raise FileExistsError(f"'{out}' has a shapes data set made with {_in_words(found)}; asked "
                               f'for was {_in_words(wanted)}; give another folder, or replace it '
-                              'with --force')
+                              'with tools/make_shapes.py --force')
     return True
 
 

@@ -1,0 +1,67 @@
+"""Losses and AP over a training, drawn from MMEngine's log."""
+import json
+from pathlib import Path
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+
+def read_scalars(path):
+    """Curves of MMEngine's ``vis_data/scalars.json``.
+
+    Args:
+        path (str | Path): The file: one JSON object a line, each with ``step``.
+
+    Returns:
+        dict: For each name, a list of ``(step, value)``.
+    """
+    curves = {}
+    for number, line in enumerate(Path(path).read_text().splitlines(), start=1):
+        try:
+            record = json.loads(line)
+        except ValueError as error:
+            raise ValueError(f"line {number} of '{path}' is not JSON: {error}; a log of MMEngine "
+                             'has one object a line') from None
+        step = record.pop('step', None)
+        if step is None:
+            continue
+        for name, value in record.items():
+            if isinstance(value, (int, float)):
+                curves.setdefault(name, []).append((step, value))
+    return curves
+
+
+def draw_learning_curve(scalars, path, title=None):
+    """Draw the losses on the left and every AP on the right.
+
+    Args:
+        scalars (str | Path): MMEngine's ``vis_data/scalars.json``.
+        path (str | Path): The PNG to write.
+        title (str, optional): A line on top.
+    """
+    curves = read_scalars(scalars)
+    losses = {name: curve for name, curve in curves.items() if 'loss' in name}
+    precisions = {name.split('/')[-1].replace('bbox_mAP', 'AP').replace('_', ''): curve
+                  for name, curve in curves.items() if 'mAP' in name}
+    if not losses:
+        raise ValueError(f"'{scalars}' has no loss; it has: {', '.join(sorted(curves)) or 'nothing'}")
+    # no pyplot: it would start a window system where there is one
+    figure = Figure(figsize=(11, 4.2), layout='constrained')
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2)
+    for name, curve in losses.items():
+        left.plot(*zip(*curve), label=name, linewidth=2.2 if name == 'loss' else 1.2)
+    left.set(xlabel='iteration', ylabel='loss', ylim=(0, None), title='Training losses')
+    left.legend(fontsize=8)
+    for name, curve in precisions.items():
+        right.plot(*zip(*curve), label=name, marker='o', markersize=4,
+                   linewidth=2.2 if name == 'AP' else 1.2)
+    right.set(xlabel='iteration', ylabel='AP', ylim=(0, 1), title='Validation')
+    if precisions:
+        right.legend(fontsize=8, loc='lower right')
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+        axes.set_xlim(left=0)
+    if title:
+        figure.suptitle(title)
+    figure.savefig(path, dpi=110)

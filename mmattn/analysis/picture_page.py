@@ -1,0 +1,118 @@
+"""A page of pictures: ground truth beside detections."""
+import base64
+import html
+import io
+from pathlib import Path
+
+from mmengine.fileio import load
+from PIL import Image, ImageDraw, ImageFont
+
+_COLOURS = ('#e6194b', '#1e6edc', '#f58b12', '#2a9d3c', '#8e3cc8', '#00a0aa', '#d4af00', '#f032e6',
+            '#7a4a10', '#5c6b73')
+_GAP = 8
+_CAPTION = 18
+_FONT_SIZE = 12
+
+
+def draw_pairs(ann_file, image_root, detections, limit=12, score=0.4, width=320):
+    """Draw pictures of a data set twice: with what is in them, and with what was found.
+
+    Args:
+        ann_file (str | Path): Annotations in COCO format.
+        image_root (str | Path): Folder that the file names in the annotations start from.
+        detections (str | Path): Detections in COCO's result format.
+        limit (int): How many pictures, evenly spread over the data set.
+        score (float): Detections below it are left out.
+        width (int): Each picture is scaled to this width, in pixels.
+
+    Returns:
+        list: ``(file name, PIL image)``, with ground truth on the left and detections on the right.
+    """
+    truth = load(str(ann_file), file_format='json')
+    found = [box for box in load(str(detections), file_format='json') if box['score'] >= score]
+    names = {category['id']: category['name'] for category in truth['categories']}
+    colours = {key: _COLOURS[index % len(_COLOURS)] for index, key in enumerate(names)}
+    images = truth['images']
+    count = min(limit, len(images))
+    pairs = []
+    for index in range(count):
+        image = images[index * len(images) // count]
+        sides = [[box for box in boxes if box['image_id'] == image['id']]
+                 for boxes in (truth['annotations'], found)]
+        with Image.open(Path(image_root) / image['file_name']) as picture:
+            picture = picture.convert('RGB')
+        pairs.append((image['file_name'], _pair(picture, sides, names, colours, width)))
+    return pairs
+
+
+def _pair(picture, sides, names, colours, width):
+    height = round(picture.height * width / picture.width)
+    scale = width / picture.width
+    scaled = picture.resize((width, height), Image.Resampling.BICUBIC)
+    sheet = Image.new('RGB', (2 * width + _GAP, height + _CAPTION), 'white')
+    font = ImageFont.load_default(_FONT_SIZE)
+    writer = ImageDraw.Draw(sheet)
+    for column, (caption, boxes) in enumerate(zip(('ground truth', 'detections'), sides)):
+        left = column * (width + _GAP)
+        writer.text((left, 2), f'{caption} ({len(boxes)})', 'black', font)
+        drawn = scaled.copy()
+        _draw_boxes(drawn, boxes, names, colours, scale, font)
+        sheet.paste(drawn, (left, _CAPTION))
+    return sheet
+
+
+def _draw_boxes(picture, boxes, names, colours, scale, font):
+    draw = ImageDraw.Draw(picture)
+    labels = []
+    for box in sorted(boxes, key=lambda box: box.get('score', 1)):  # the surest on top
+        x, y, w, h = (value * scale for value in box['bbox'])
+        colour = colours[box['category_id']]
+        draw.rectangle((x, y, x + w, y + h), outline='white', width=4)
+        draw.rectangle((x + 1, y + 1, x + w - 1, y + h - 1), outline=colour, width=2)
+        text = names[box['category_id']]
+        if box.get('iscrowd'):
+            text += ' (crowd)'
+        if 'score' in box:
+            text += f' {box["score"]:.2f}'
+        labels.append((x, y, text, colour))
+    taken = []
+    for x, y, text, colour in reversed(labels):
+        # inside the picture, and not over a label that is there already
+        text_width = draw.textlength(text, font) + 4
+        left = min(max(x, 0), picture.width - text_width)
+        top = min(max(y - 15, 0), picture.height - 15)
+        while any(abs(top - there) < 15 and left < right and other < left + text_width
+                  for there, other, right in taken) and top + 30 <= picture.height:
+            top += 15
+        taken.append((top, left, left + text_width))
+        draw.rectangle((left, top, left + text_width, top + 14), fill=colour)
+        draw.text((left + 2, top), text, 'white', font)
+
+
+def write_sheet(pairs, path, columns=2):
+    """Write the pairs as one PNG."""
+    rows = -(-len(pairs) // columns)
+    width, height = (max(sizes) for sizes in zip(*(image.size for _, image in pairs)))
+    gap = 3 * _GAP
+    sheet = Image.new('RGB', (columns * (width + gap) + gap, rows * (height + gap) + gap), 'white')
+    for index, (_, image) in enumerate(pairs):
+        row, column = divmod(index, columns)
+        sheet.paste(image, (gap + column * (width + gap), gap + row * (height + gap)))
+    sheet.save(path)
+
+
+def write_page(pairs, path, title, text=''):
+    """Write the pairs as one HTML file that needs no other."""
+    parts = [
+        '<!doctype html><meta charset="utf-8">', f'<title>{html.escape(title)}</title>',
+        '<style>body{font-family:sans-serif;margin:2em} figure{display:inline-block;margin:0 1.5em '
+        '1.5em 0} figcaption{color:#555;font-size:small} pre{font-size:medium}</style>',
+        f'<h1>{html.escape(title)}</h1>', f'<pre>{html.escape(text)}</pre>' if text else ''
+    ]
+    for name, image in pairs:
+        data = io.BytesIO()
+        image.save(data, 'PNG')
+        source = base64.b64encode(data.getvalue()).decode()
+        parts.append(f'<figure><img src="data:image/png;base64,{source}" alt="ground truth and '
+                     f'detections"><figcaption>{html.escape(name)}</figcaption></figure>')
+    Path(path).write_text('\n'.join(parts) + '\n', encoding='utf-8')

@@ -1,0 +1,48 @@
+"""Generate shapes, train a small Faster R-CNN with CBAM from scratch, evaluate, show the result.
+
+    python tools/demo.py          # result in work_dirs/demo
+
+Exit code 1 if the detector misses the demo's targets.
+"""
+import argparse
+import os
+import sys
+from pathlib import Path
+
+# Read when torch is loaded. OpenMP threads that wait by spinning slow each other down several times
+# when anything else runs on the machine; sleeping ones cost almost nothing.
+os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
+
+from mmengine.config import DictAction  # noqa: E402
+
+from mmattn.analysis.demo import run_demo  # noqa: E402
+
+CONFIG = Path(__file__).parents[1] / 'configs/shapes/faster-rcnn_r18-cbam_fpn_shapes.py'
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(description='Train and show a small detector with attention')
+    parser.add_argument('--config', default=CONFIG, help='a config on shapes (default: %(default)s)')
+    parser.add_argument('--data-root', default='data/shapes',
+                        help='where the shapes are, or are to be (default: %(default)s)')
+    parser.add_argument('--work-dir', default='work_dirs/demo',
+                        help='where the result goes; an earlier one is moved aside '
+                        '(default: %(default)s)')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction,
+                        help='changes to the config, such as max_iters=100')
+    return parser.parse_args()
+
+
+def main():
+    args = parse_args()
+    try:
+        result = run_demo(args.config, args.data_root, args.work_dir, args.cfg_options)
+    except FileExistsError as error:  # something else is where the data set should be
+        sys.exit(f'demo: {error}')
+    print(result)
+    if result.misses():
+        sys.exit('demo: ' + '; '.join(result.misses()))
+
+
+if __name__ == '__main__':
+    main()
