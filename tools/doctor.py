@@ -35,7 +35,8 @@ FIX = {
     'mmengine': 'pip install -c requirements/constraints.txt onedl-mmengine',
     'mmcv': 'python tools/dev/build_mmcv.py   (in a checkout of mmattn)',
     'mmdet': 'pip install -c requirements/constraints.txt onedl-mmdetection',
-    'cv2': 'pip install --no-deps --force-reinstall opencv-python-headless   (needs no libGL)',
+    'cv2': 'pip install -c requirements/constraints.txt --no-deps --force-reinstall '
+           'opencv-python-headless   (needs no libGL)',
     'pycocotools': 'pip install pycocotools',
     'mmattn': 'pip install --no-deps --no-build-isolation -e .   (in a checkout of mmattn)',
 }

@@ -48,10 +48,12 @@ class Setup:
         began = time.monotonic()
         for number, (what, usual, step, remedy) in enumerate(self.steps, 1):
             say(f'[{number}/{len(self.steps)}] {what} (usually {usual})')
+            step_began = time.monotonic()
             try:
                 step()
             except (subprocess.CalledProcessError, OSError, StepFailed) as error:
                 fail(what, error, remedy)
+            say(f'      done in {time.monotonic() - step_began:.0f} s')
         (self.folder / '.mmattn-ready').touch()
         say(f'set-up done in {time.monotonic() - began:.0f} s: {self.folder}')
 
