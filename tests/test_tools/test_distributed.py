@@ -1,0 +1,165 @@
+"""Several processes on the CPU, on one machine or two, by torchrun or slurm, with unchanged configs."""
+import os
+import re
+import socket
+import stat
+import subprocess
+import sys
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from mmattn.engine import distributed
+
+from .squares import as_arguments, small, write_squares
+
+CONFIG = 'configs/cbam/retinanet_r18-cbam_fpn_folder.py'
+NO_GPU = dict(CUDA_VISIBLE_DEVICES='-1')
+
+
+@pytest.fixture(scope='module')
+def squares(tmp_path_factory):
+    return write_squares(tmp_path_factory.mktemp('data') / 'squares')
+
+
+@pytest.fixture(autouse=True)
+def _in_project(monkeypatch, request):
+    monkeypatch.chdir(request.config.rootpath)
+
+
+def free_port():
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        return str(free.getsockname()[1])
+
+
+def environment(**more):
+    return {**os.environ, 'PYTHON': sys.executable, 'OMP_NUM_THREADS': '1', 'PORT': free_port(),
+            **NO_GPU, **more}
+
+
+def shell(script, *arguments, **more):
+    return subprocess.run(['bash', f'tools/{script}', *map(str, arguments)], text=True, timeout=550,
+                          capture_output=True, env=environment(**more))
+
+
+def ap(done):
+    """The AP that a run printed last."""
+    assert done.returncode == 0, done.stderr[-3000:]
+    return re.findall(r'coco/bbox_mAP: ([-0-9.]+)', done.stdout + done.stderr)[-1]
+
+
+def options(**more):
+    return as_arguments(small(train_cfg__max_epochs=8, train_cfg__val_interval=8,
+                              train_dataloader__batch_size=2, **more))
+
+
+@pytest.mark.slow
+def test_two_processes_train_and_test(squares, tmp_path):
+    done = shell('dist_train.sh', CONFIG, 2, '--work-dir', tmp_path, '--data-root', squares,
+                 *options())
+    trained = ap(done)
+    assert float(trained) > 0.05
+    assert 'Epoch(train) [8][4/4]' in done.stdout + done.stderr  # 16 pictures, 2 x 2 a step
+    for processes in (1, 2):
+        tested = shell('dist_test.sh', CONFIG, tmp_path / 'epoch_8.pth', processes, '--work-dir',
+                       tmp_path, '--data-root', squares, *as_arguments(small()))
+        assert ap(tested) == trained
+
+
+@pytest.mark.slow
+def test_two_machines(squares, tmp_path):
+    """Both on this one: what counts is that they find each other and share the work."""
+    more = environment(NNODES='2', MASTER_ADDR='127.0.0.1')
+    machines = [subprocess.Popen(
+        ['bash', 'tools/dist_train.sh', CONFIG, '1', '--work-dir', str(tmp_path), '--data-root',
+         str(squares), *as_arguments(small(train_cfg__max_epochs=1))],
+        env={**more, 'NODE_RANK': str(rank)}, text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT) for rank in range(2)]
+    printed = [machine.communicate(timeout=300)[0] for machine in machines]
+    assert [machine.returncode for machine in machines] == [0, 0], printed[0][-3000:]
+    assert 'Epoch(train) [1][2/2]' in printed[0]
+    assert (tmp_path / 'epoch_1.pth').is_file()
+
+
+@pytest.mark.slow
+def test_slurm_processes(squares, tmp_path):
+    """An srun that starts the processes here, with the variables that slurm would set."""
+    tools = tmp_path / 'bin'
+    tools.mkdir()
+    (tools / 'scontrol').write_text('#!/bin/sh\necho 127.0.0.1\necho elsewhere\n')
+    (tools / 'srun').write_text(
+        '#!/usr/bin/env bash\n'
+        'echo "$@" > "$SRUN_LOG"\n'
+        'while [[ $1 != */python* ]]; do [[ $1 = --ntasks=* ]] && n=${1#*=}; shift; done\n'
+        'export SLURM_NTASKS=$n SLURM_NODELIST=nodes\n'
+        'for ((i = 0; i < n; i++)); do\n'
+        '  SLURM_PROCID=$i SLURM_LOCALID=$i "$@" & pids+=($!)\n'
+        'done\n'
+        'for pid in "${pids[@]}"; do wait "$pid" || exit 1; done\n')
+    for tool in tools.iterdir():
+        tool.chmod(tool.stat().st_mode | stat.S_IXUSR)
+    more = dict(PATH=f'{tools}:{os.environ["PATH"]}', SRUN_LOG=str(tmp_path / 'srun.txt'), GPUS='2',
+                GPUS_PER_NODE='0', MASTER_PORT=free_port(), SRUN_ARGS='--exclusive --mem=0')
+    done = shell('slurm_train.sh', 'cpu', 'squares', CONFIG, tmp_path / 'work', '--data-root',
+                 squares, *options(), **more)
+    trained = ap(done)
+    asked = (tmp_path / 'srun.txt').read_text()
+    assert '-p cpu --job-name=squares --ntasks=2 ' in asked and '--exclusive --mem=0' in asked
+    assert '--gres' not in asked
+    tested = shell('slurm_test.sh', 'cpu', 'squares', CONFIG, tmp_path / 'work' / 'epoch_8.pth',
+                   '--work-dir', tmp_path, '--data-root', squares, *as_arguments(small()),
+                   **{**more, 'MASTER_PORT': free_port()})
+    assert ap(tested) == trained
+
+
+@pytest.mark.slow
+def test_a_corrupt_picture_ends_all_processes(squares, tmp_path):
+    import shutil
+    data = tmp_path / 'data'
+    shutil.copytree(squares, data)
+    (data / 'images' / 'train_3.png').write_bytes(b'nothing to see')
+    done = shell('dist_train.sh', CONFIG, 2, '--work-dir', tmp_path, '--data-root', data,
+                 *options())
+    assert done.returncode != 0
+    assert re.search(r"OSError: corrupt picture '\S*images/train_3.png' \(14 bytes\)", done.stderr)
+
+
+@pytest.mark.slow
+def test_wrong_data_ends_all_processes(tmp_path):
+    done = shell('dist_train.sh', 'configs/cbam/retinanet_r18-cbam_fpn_1x_coco.py', 2, '--work-dir',
+                 tmp_path, '--data-root', tmp_path / 'nowhere')
+    assert done.returncode != 0
+    assert 'nowhere/annotations/instances_train2017.json' in done.stderr
+
+
+@pytest.mark.parametrize('script', ['dist_train.sh', 'dist_test.sh', 'slurm_train.sh',
+                                    'slurm_test.sh'])
+def test_scripts_say_how_they_are_used(script):
+    done = shell(script)
+    assert done.returncode == 2
+    assert f'usage: bash tools/{script} ' in done.stderr
+
+
+def test_more_processes_than_gpus(monkeypatch):
+    monkeypatch.setattr(distributed, 'get_device', lambda: 'cuda')
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 2)
+    for name, value in dict(RANK='2', WORLD_SIZE='4', LOCAL_RANK='2').items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match='process 2 of this machine finds no GPU of its own: 2 '
+                       'visible. Start as many processes as there are GPUs'):
+        distributed.prepare_processes(Config(dict(launcher='pytorch', env_cfg=dict())))
+
+
+def test_on_gpus_the_runner_makes_the_group(monkeypatch):
+    monkeypatch.setattr(distributed, 'get_device', lambda: 'cuda')
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 2)
+    for name, value in dict(RANK='1', WORLD_SIZE='2', LOCAL_RANK='1').items():
+        monkeypatch.setenv(name, value)
+    cfg = Config(dict(launcher='pytorch', env_cfg=dict(dist_cfg=dict(backend='nccl'))))
+    distributed.prepare_processes(cfg)
+    assert cfg.env_cfg.dist_cfg.backend == 'nccl'
+    assert 'model_wrapper_cfg' not in cfg
+    assert cfg.custom_hooks == [dict(type='SyncBuffersHook')]
+    assert not torch.distributed.is_initialized()
