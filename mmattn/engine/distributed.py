@@ -37,14 +37,21 @@ def read_ranks(launcher):
 def prepare_processes(cfg):
     """Make ``cfg.launcher`` work on this machine; call it before the Runner is built.
 
-    With GPUs nothing changes, except that asking for more processes than there are GPUs is an
-    error here and not a CUDA one later. On CPUs the gloo process group is made and DDP is told
-    not to use device numbers.
+    Asking for more processes than there are GPUs is an error here and not a CUDA one later. On CPUs
+    the gloo process group is made and DDP is told not to use device numbers. On both, the running
+    statistics of norms are averaged over the processes at the end of each epoch: CBAM's norm learns
+    them, and without this each process would evaluate with its own, and the checkpoint would hold
+    those of the first, so that testing it gives another AP than the run printed.
     """
     launcher = cfg.get('launcher', 'none')
     if launcher == 'none':
         return
     rank, world_size, local_rank = read_ranks(launcher)
+    # Under torchrun's names too, where the Runner looks for them whatever the launcher is.
+    os.environ.update(RANK=str(rank), WORLD_SIZE=str(world_size), LOCAL_RANK=str(local_rank))
+    hooks = list(cfg.get('custom_hooks') or [])
+    if not any(hook.get('type') == 'SyncBuffersHook' for hook in hooks if isinstance(hook, dict)):
+        cfg.custom_hooks = [*hooks, dict(type='SyncBuffersHook')]
     device = get_device()
     if device == 'cuda' and local_rank >= torch.cuda.device_count():
         raise ValueError(
@@ -53,7 +60,6 @@ def prepare_processes(cfg):
             'set CUDA_VISIBLE_DEVICES=-1 to train on the CPU')
     if device != 'cpu':
         return
-    os.environ.update(RANK=str(rank), WORLD_SIZE=str(world_size), LOCAL_RANK=str(local_rank))
     os.environ.setdefault('MASTER_PORT', '29500')
     if 'MASTER_ADDR' not in os.environ:
         os.environ['MASTER_ADDR'] = _slurm_first_host() if launcher == 'slurm' else '127.0.0.1'

@@ -133,3 +133,14 @@ def test_folder_config_reads_classes(tmp_path, monkeypatch):
         head = model.roi_head.bbox_head
         assert head.num_classes == 2
         assert isinstance(head.fc_cls, nn.Linear) and head.fc_cls.out_features == 3
+
+
+def test_documented_costs_are_those_of_the_headers():
+    table = (ROOT / 'docs' / 'configs.md').read_text()
+    for path in OURS:
+        row = re.search(rf'^\| `{re.escape(path)}` \| (.+) \| (.+) \| (.+) \| (\d+) \|$', table, re.M)
+        parameters, trained, attention, sites = row.groups()
+        cost = f'{parameters} parameters, {trained} of them trained'
+        if sites != '0':
+            cost += f'; attention: {attention} at {sites} sites'
+        assert f'{cost}.\n' in (CONFIGS / path).read_text(), path
