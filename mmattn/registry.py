@@ -24,8 +24,8 @@ class _Registry(Registry):
             names = sorted(self.module_dict)
             near = difflib.get_close_matches(key, names, n=1, cutoff=0.5)
             raise KeyError(f"'mmattn.{key}' is not registered" +
-                           (f"; did you mean 'mmattn.{near[0]}'?" if near else '') +
-                           f" mmattn's {self.name} registry has: {', '.join(names)}")
+                           (f"; did you mean 'mmattn.{near[0]}'?" if near else '.') +
+                           f' This registry has: {", ".join(names)}')
         return found
 
     def __contains__(self, key):

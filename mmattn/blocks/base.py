@@ -1,6 +1,7 @@
 """The contract that every block keeps."""
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Iterable
 
 from mmengine.model import BaseModule
@@ -20,7 +21,7 @@ def check_choice(block: nn.Module, name: str, value, choices: tuple) -> None:
 
 def check_positive_int(block: nn.Module, name: str, value, odd: bool = False) -> None:
     """Raise ``ValueError`` unless ``value`` is a positive (``odd``) integer."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1 or (odd and not value % 2):
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1 or (odd and not value % 2):
         kind = 'an odd positive integer' if odd else 'a positive integer'
         raise ValueError(f'{type(block).__name__}: {name}={value!r}; it must be {kind}')
 

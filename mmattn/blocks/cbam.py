@@ -33,12 +33,13 @@ class _SpatialConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.conv(x)
-        if self.training and x.numel() < 2:
+        bn = self.bn
+        if self.training and x.numel() < 2 and not isinstance(bn, nn.SyncBatchNorm):
             # No batch has a variance here (an empty one, or one picture with a 1x1 map): BatchNorm
-            # would raise, or write NaN into its statistics.
-            bn = self.bn
+            # would raise, or write NaN into its statistics. SyncBatchNorm knows the other
+            # processes' values, and they wait for this one.
             return F.batch_norm(x, bn.running_mean, bn.running_var, bn.weight, bn.bias, eps=bn.eps)
-        return self.bn(x)
+        return bn(x)
 
 
 class _SpatialGate(nn.Module):

@@ -58,7 +58,7 @@ class ECA(AttentionBlock):
                  b: float = 1, start: str = 'paper', init_cfg=None):
         super().__init__(in_channels, start, init_cfg)
         if kernel_size is None:
-            if gamma <= 0:
+            if not gamma > 0:
                 raise ValueError(f'ECA: gamma={gamma!r}; it must be positive')
             kernel_size = adaptive_kernel_size(in_channels, gamma, b)
         check_positive_int(self, 'kernel_size', kernel_size, odd=True)

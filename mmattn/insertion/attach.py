@@ -41,9 +41,14 @@ def attach(model: nn.Module, rules: Sequence[Mapping | Rule]) -> nn.Module:
         >>> type(detach(backbone)) is ResNet
         True
     """
-    if isinstance(model, Attended):
-        raise ValueError('the model has attention already: give all rules in one call, or detach() '
+    attended = [name for name, module in model.named_modules() if isinstance(module, Attended)]
+    if attended:
+        where = f"its part '{attended[0]}'" if attended[0] else 'the model'
+        raise ValueError(f'{where} has attention already: give all rules in one call, or detach() '
                          'it first')
+    if isinstance(model, (nn.Sequential, nn.ModuleList, nn.ModuleDict)):
+        raise ValueError(f'a {type(model).__name__} would take its attention for one of its own '
+                         'layers: attach to the module that holds it')
     if hasattr(model, 'attention'):
         raise ValueError(f"{type(model).__name__} has an attribute 'attention' of its own, which is "
                          'the name this package needs')

@@ -4,7 +4,7 @@ from __future__ import annotations
 import logging
 
 from mmengine.logging import print_log
-from mmengine.model import ModuleDict
+from mmengine.model import ModuleDict, PretrainedInit, initialize
 from torch import nn
 
 from mmattn.insertion.rng import own_randomness
@@ -18,11 +18,13 @@ class Attention(ModuleDict):
     Attributes:
         claims: Which rule put a block on which site.
     """
+    holds_attention = True
 
     def __init__(self, blocks: dict[Site, nn.Module], claims: dict[Site, Rule]):
         super().__init__({site.key: block for site, block in blocks.items()})
         self.claims = claims
         self.frozen: list[str] = []
+        self._on_pretrained: list[Site] = []
         self._warned = False
 
     def freeze(self, site: Site) -> None:
@@ -32,6 +34,9 @@ class Attention(ModuleDict):
         self[site.key].eval()
 
     def train(self, mode: bool = True):
+        if mode and self._on_pretrained:
+            # Not when they were initialised: the Runner loads load_from or resume after that.
+            self._warn(self._on_pretrained, 'init_cfg loaded pretrained weights below it')
         super().train(mode)
         for key in self.frozen:
             self[key].eval()
@@ -49,21 +54,30 @@ class Attention(ModuleDict):
         self._is_init = True
 
     def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs):
-        if not any(key.startswith(prefix) for key in state_dict):
-            self.warn_random('the checkpoint being loaded holds nothing for it')
+        missing = [site for site in self._random_sites()
+                   if not any(key.startswith(f'{prefix}{site.key}.') for key in state_dict)]
+        self._on_pretrained = []
+        if missing:
+            self._warn(missing, 'the checkpoint being loaded holds nothing for them')
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
-    def warn_random(self, why: str) -> None:
-        """Warn, once, that random gates are put on weights that somebody trained without them."""
-        random = [site for site in self.claims
-                  if getattr(self[site.key], 'is_gate', False)
-                  and getattr(self[site.key], 'start', 'paper') == 'paper']
-        if not random or self._warned:
+    def note_pretrained(self, paths: list[str]) -> None:
+        """Remember that pretrained weights were loaded into these modules, without attention."""
+        self._on_pretrained = [site for site in self._random_sites()
+                               if any(f'{site.path}.'.startswith(f'{p}.') for p in paths)]
+
+    def _random_sites(self) -> list[Site]:
+        blocks = ((site, self[site.key]) for site in self.claims)
+        return [site for site, block in blocks if getattr(block, 'is_gate', False)
+                and block.start == 'paper' and next(block.parameters(), None) is not None]
+
+    def _warn(self, sites: list[Site], why: str) -> None:
+        if self._warned:
             return
         self._warned = True
         print_log(
-            f"attention starts at random on pretrained weights: {len(random)} block(s), the first at "
-            f"'{random[0].name}', have start='paper', and {why}. Their gates stand around 0.5 and "
+            f"attention starts at random on pretrained weights: {len(sites)} block(s), the first at "
+            f"'{sites[0].name}', have start='paper', and {why}. Their gates stand around 0.5 and "
             "scale down features that the other layers rely on, which mostly costs mAP. Write "
             "start='identity' in the block's config to start from the detector you had, or load a "
             'checkpoint that was trained with this attention.',
@@ -77,23 +91,37 @@ class Attended:
         # Without its attention: an init_cfg of the model must neither reach it nor draw random
         # numbers for it.
         attention = self._modules.pop('attention')
+        first = not getattr(self, '_is_init', False)
         try:
-            super().init_weights()
+            if hasattr(super(), 'init_weights'):  # a plain nn.Module has none
+                super().init_weights()
         finally:
             self._modules['attention'] = attention
         attention.init_weights()
-        if any(_is_pretrained(module) for module in self.modules()):
-            attention.warn_random('the weights named by init_cfg may hold nothing for it')
+        if first:
+            own = _pretrained_cfgs(self)
+            if own:  # weights of the whole model, attention's perhaps among them
+                initialize(self, own)
+            attention.note_pretrained([name for name, module in self.named_modules()
+                                       if name and _pretrained_cfgs(module)])
+
+    def train(self, mode: bool = True):
+        # Attention last: the train() of a backbone with norm_eval sets every norm below it to eval,
+        # and returns None.
+        super().train(mode)
+        self.attention.train(mode)
+        return self
 
     def __reduce_ex__(self, protocol):
         # The combined class has no name to be found by: rebuild it from the model's own.
         return _rebuild, (type(self).__mro__[2],), self.__dict__
 
 
-def _is_pretrained(module: nn.Module) -> bool:
+def _pretrained_cfgs(module: nn.Module) -> list[dict]:
     init_cfg = getattr(module, 'init_cfg', None)
     cfgs = init_cfg if isinstance(init_cfg, (list, tuple)) else [init_cfg]
-    return any(isinstance(cfg, dict) and cfg.get('type') == 'Pretrained' for cfg in cfgs)
+    return [cfg for cfg in cfgs
+            if isinstance(cfg, dict) and cfg.get('type') in ('Pretrained', PretrainedInit)]
 
 
 _CLASSES: dict[type, type] = {}

@@ -63,8 +63,13 @@ def output_channels(module: nn.Module) -> int | None:
         return residual.channels(module)
     if isinstance(module, nn.Sequential):
         return output_channels(module[-1]) if len(module) else None
-    channels = getattr(module, 'out_channels', None)
-    return channels if isinstance(channels, int) and not isinstance(channels, bool) else None
+    # A neck or a RoI extractor has out_channels too, but does not return one map: what counts is
+    # the four-dimensional weight of a 2-d convolution, as in mmcv's ConvModule and DCN.
+    conv = getattr(module, 'conv', module)
+    weight = getattr(conv, 'weight', None)
+    if isinstance(weight, nn.Parameter) and weight.dim() == 4:
+        return getattr(module, 'out_channels', None)
+    return None
 
 
 def why_no_host(module: nn.Module, parent: nn.Module) -> str | None:
@@ -77,5 +82,5 @@ def why_no_host(module: nn.Module, parent: nn.Module) -> str | None:
         return ('a batch norm stands beside this convolution, and conv-bn fusion would fold it in '
                 'before the attention')
     if output_channels(module) is None:
-        return f'the number of channels that {type(module).__name__} returns is not known'
+        return f'it is not known whether {type(module).__name__} returns one map, and of how many channels'
     return None

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, Mapping, Sequence
 
@@ -53,15 +54,19 @@ def parse_rule(rule: Mapping | Rule) -> Rule:
     for key in ('at', 'block'):
         if key not in rule:
             raise KeyError(f'a rule needs {key!r}; got {dict(rule)}; an example: {_EXAMPLE}')
-    at = (rule['at'],) if isinstance(rule['at'], str) else tuple(rule['at'])
-    if not at or not all(isinstance(pattern, str) and pattern for pattern in at):
+    at = [rule['at']] if isinstance(rule['at'], str) else rule['at']
+    if not isinstance(at, (list, tuple)) or not at or not all(
+            isinstance(pattern, str) and pattern for pattern in at):
         raise ValueError(f"a rule's 'at' is a glob or a list of globs; got {rule['at']!r}")
     block = rule['block']
-    if not isinstance(block, Mapping) or 'type' not in block:
+    if not isinstance(block, Mapping) or not isinstance(block.get('type'), (str, type)):
         raise ValueError("a rule's 'block' is a config with a type, such as "
                          f"dict(type='mmattn.SE'); got {block!r}")
+    freeze = rule.get('freeze_with_host', False)
+    if not isinstance(freeze, bool):
+        raise ValueError(f"a rule's 'freeze_with_host' is True or False; got {freeze!r}")
     block = {key: value for key, value in block.items() if key != '_scope_'}
-    return Rule(at, block, bool(rule.get('freeze_with_host', False)))
+    return Rule(tuple(at), block, freeze)
 
 
 def block_class(rule: Rule) -> type:
@@ -69,7 +74,10 @@ def block_class(rule: Rule) -> type:
     kind = rule.block['type']
     if not isinstance(kind, str):
         return kind
-    found = ROOT_MODELS.get(kind)
+    try:
+        found = ROOT_MODELS.get(kind)
+    except KeyError as error:
+        raise KeyError(f'{rule}: {error.args[0]}') from None
     if found is None:
         raise KeyError(f'{rule}: no block {kind!r} in any registry; blocks of this package are '
                        "written with its name, such as 'mmattn.SE'")
@@ -83,16 +91,19 @@ def build_block(rule: Rule, site: Site) -> nn.Module:
         KeyError: No such block. TypeError: No such option. ValueError: A value it cannot take.
     """
     cls = block_class(rule)
-    options = {key: value for key, value in rule.block.items() if key != 'type'}
+    options = deepcopy({key: value for key, value in rule.block.items() if key != 'type'})
     known = [p for p in inspect.signature(cls).parameters if p not in ('in_channels', 'init_cfg')]
     for name in options:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             raise TypeError(f'{rule}: {cls.__name__} has no option {name!r}' +
-                            (f'; did you mean {near[0]!r}?' if near else '') +
-                            (' (channels are found at the site)' if name == 'in_channels' else '') +
+                            (f'; did you mean {near[0]!r}?' if near else '.') +
+                            (' Channels are found at the site.' if name == 'in_channels' else '') +
                             f' Its options: {", ".join(known)}')
-    return cls(in_channels=site.channels, **options)
+    try:
+        return cls(in_channels=site.channels, **options)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f'{rule}: {error}') from error
 
 
 def claim_sites(model: nn.Module, rules: Sequence[Mapping | Rule]) -> dict[Site, Rule]:
@@ -104,6 +115,8 @@ def claim_sites(model: nn.Module, rules: Sequence[Mapping | Rule]) -> dict[Site,
     """
     if isinstance(rules, (Mapping, Rule)):
         rules = [rules]
+    if not isinstance(rules, (list, tuple)):
+        raise TypeError(f'a list of rules is needed, such as [{_EXAMPLE}]; got {rules!r}')
     rules = [parse_rule(rule) for rule in rules]
     if not rules:
         raise ValueError(f'no rule was given, so there is nothing to insert; a rule is {_EXAMPLE}')
@@ -113,8 +126,11 @@ def claim_sites(model: nn.Module, rules: Sequence[Mapping | Rule]) -> dict[Site,
         for pattern in rule.at:
             for site in _matches(found, rule, pattern):
                 if claims.get(site, rule) is not rule:
-                    raise ValueError(f"two rules claim the site '{site.name}': {claims[site]} and "
-                                     f'{rule}; a site holds one block')
+                    numbers = [next(i for i, r in enumerate(rules) if r is each)
+                               for each in (claims[site], rule)]
+                    raise ValueError(
+                        f"two rules claim the site '{site.name}': number {numbers[0]}, "
+                        f'{claims[site]}, and number {numbers[1]}, {rule}; a site holds one block')
                 claims[site] = rule
     keys: dict[str, Site] = {}
     for site in claims:
@@ -128,7 +144,7 @@ def claim_sites(model: nn.Module, rules: Sequence[Mapping | Rule]) -> dict[Site,
 def _matches(found: dict[str, Site | str], rule: Rule, pattern: str) -> list[Site]:
     names = [name for name in found if glob_match(pattern, name)]
     if not names:
-        near = nearest_names(pattern, found)
+        near = _mistaken(found, pattern) or nearest_names(pattern, found)
         raise ValueError(f'{rule}: nothing in the model matches {pattern!r}' +
                          (f'; nearest: {", ".join(near)}' if near else ''))
     refused = [name for name in names if isinstance(found[name], str)]
@@ -140,3 +156,16 @@ def _matches(found: dict[str, Site | str], rule: Rule, pattern: str) -> list[Sit
             f"hold a block; the first is '{refused[0]}': {found[refused[0]]}" +
             (f'. Possible nearby: {", ".join(possible[:3])}' if possible else ''))
     return [found[name] for name in names]
+
+
+def _mistaken(found: dict[str, Site | str], pattern: str) -> list[str]:
+    """Sites that the pattern matches with a part it may have forgotten: a prefix, or a ``*``."""
+    segments = pattern.split('.')
+    guesses = [['**', *segments]]
+    guesses += [[*segments[:i], '*', *segments[i:]] for i in range(1, len(segments))]
+    for guess in guesses:
+        names = [name for name, site in found.items()
+                 if isinstance(site, Site) and glob_match('.'.join(guess), name)]
+        if names:
+            return names[:3]
+    return []

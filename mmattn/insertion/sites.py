@@ -40,8 +40,10 @@ class Site:
 def find_sites(model: nn.Module) -> dict[str, Site | str]:
     """Every name that a rule may match, with its site or the reason why no block can stand there."""
     found: dict[str, Site | str] = {}
+    # By a mark, since the class is made of what is defined here.
+    attention = [path for path, module in model.named_modules() if getattr(module, 'holds_attention', False)]
     for path, module in model.named_modules():
-        if not path or path.split('.')[0] == 'attention':
+        if not path or any(path == own or path.startswith(f'{own}.') for own in attention):
             continue
         parent = model.get_submodule(path.rpartition('.')[0])
         found[path] = why_no_host(module, parent) or Site(path, path, OutputHost.kind,

@@ -50,6 +50,22 @@ def test_a_batch_without_a_variance_leaves_the_statistics_alone(shape):
     assert all(v.equal(before[k]) for k, v in block.named_buffers())
 
 
+def test_a_synchronised_norm_is_always_called():
+    """The other processes wait for this one's share of the statistics."""
+    block = CBAM(16).train()
+    calls = []
+
+    class Norm(torch.nn.SyncBatchNorm):
+
+        def forward(self, x):
+            calls.append(tuple(x.shape))
+            return x
+
+    block.SpatialGate.spatial.bn = Norm(1)
+    block(torch.randn(1, 16, 1, 1))
+    assert calls == [(1, 1, 1, 1)]
+
+
 def test_agrees_with_timm():
     timm = pytest.importorskip('timm.layers.cbam', reason='timm is not installed')
     theirs = randomise(timm.CbamModule(64)).eval()

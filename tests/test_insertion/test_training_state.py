@@ -132,10 +132,49 @@ def test_no_warning_where_there_is_nothing_to_warn_of(tmp_path, warnings):
 
 
 def test_random_gates_on_a_pretrained_backbone_are_warned_of(tmp_path, warnings):
-    path = str(tmp_path / 'resnet18.pth')
+    path, own = str(tmp_path / 'resnet18.pth'), str(tmp_path / 'own.pth')
     torch.save(ResNet(18).state_dict(), path)
-    for start, expected in (('identity', 0), ('paper', 1)):
-        cfg = model_cfg(insert=everywhere(start=start))
+
+    def said(rules, load=None):
+        warnings.clear()
+        cfg = model_cfg(insert=rules)
         cfg.backbone.init_cfg = dict(type='Pretrained', checkpoint=path)
-        build(cfg)
-        assert len([w for w in warnings if 'attention starts at random' in w]) == expected
+        model = build(cfg)
+        if load:
+            load_checkpoint(model, load)
+        model.train()
+        save_checkpoint(dict(state_dict=model.state_dict()), own)
+        return [w for w in warnings if 'attention starts at random' in w]
+
+    assert not said(everywhere(start='identity'))
+    assert len(said(everywhere(start='paper'))) == 1
+    # The Runner loads what it resumes from after init_weights: then nothing is random.
+    assert not said(everywhere(start='paper'), load=own)
+    # A neck that is new has nothing to lose.
+    assert not said(everywhere(start='paper')[1:])
+
+
+def test_a_checkpoint_that_lacks_some_sites_is_warned_of(tmp_path, warnings):
+    path = str(tmp_path / 'backbone_only.pth')
+    rules = everywhere(start='paper')
+    save_checkpoint(dict(state_dict=build(model_cfg(insert=rules[:1])).state_dict()), path)
+    load_checkpoint(build(model_cfg(insert=rules)), path)
+    mine = [w for w in warnings if 'attention starts at random' in w]
+    assert len(mine) == 1 and "the first at 'neck.lateral_convs.0'" in mine[0]
+
+
+def test_pretrained_weights_of_the_whole_model_bring_its_attention(tmp_path):
+    path = str(tmp_path / 'own.pth')
+    source = build(model_cfg(insert=everywhere(start='paper')), seed=1)
+    save_checkpoint(dict(state_dict=source.state_dict()), path)
+    cfg = model_cfg(insert=everywhere(start='paper'))
+    cfg.init_cfg = dict(type='Pretrained', checkpoint=path)
+    model = build(cfg, seed=2)
+    assert all(v.equal(model.state_dict()[k]) for k, v in source.state_dict().items())
+
+
+def test_norm_eval_of_an_attended_backbone_does_not_reach_attention():
+    backbone = attach(ResNet(18, norm_eval=True), dict(at='**.residual', block=CBAM))
+    assert backbone.train() is backbone
+    assert not backbone.bn1.training
+    assert all(b.SpatialGate.spatial.bn.training for b in backbone.attention.values())
