@@ -14,7 +14,8 @@ def read(path):
 
 
 def requirements(name):
-    lines = (line.partition('#')[0].strip() for line in read(f'requirements/{name}.txt').splitlines())
+    lines = read(f'requirements/{name}.txt').splitlines()
+    lines = (line.partition('#')[0].strip() for line in lines)
     return [line for line in lines if line]
 
 
@@ -31,9 +32,9 @@ class BuildWithMim(build_py):
             return
         mim = Path(self.build_lib) / 'mmattn' / '.mim'
         shutil.rmtree(mim, ignore_errors=True)  # files of an earlier build may be gone since
+        ignore = shutil.ignore_patterns('__pycache__', '*.pyc', 'dev')
         for folder in ('configs', 'tools'):
-            shutil.copytree(
-                ROOT / folder, mim / folder, ignore=shutil.ignore_patterns('__pycache__', '*.pyc', 'dev'))
+            shutil.copytree(ROOT / folder, mim / folder, ignore=ignore)
         shutil.copy2(ROOT / 'model-index.yml', mim)
 
 

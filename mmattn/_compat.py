@@ -55,8 +55,8 @@ def clash_message(module):
     listed = ' and '.join(f'{name} {number}' for name, number in found.items())
     keep = next(iter(found))
     return (
-        f"{listed} are both installed and overwrite each other's files: what `import {module}` gives "
-        'is a mixture of the two. Remove both and install one again:\n'
+        f"{listed} are both installed and overwrite each other's files: what `import {module}` "
+        'gives is a mixture of the two. Remove both and install one again:\n'
         f"  pip uninstall -y {' '.join(found)} && pip install {keep}=={found[keep]}")
 
 

@@ -98,13 +98,15 @@ def test_a_kept_wheel_whose_ops_do_not_run_is_built_again(build_mmcv, monkeypatc
     monkeypatch.setattr(build_mmcv, 'ops_work', lambda: False)
     monkeypatch.setattr(build_mmcv, 'wheel_folder', lambda version: tmp_path)
     monkeypatch.setattr(build_mmcv, 'install', lambda wheel: calls.append(f'install {wheel.name}'))
-    monkeypatch.setattr(build_mmcv, 'build', lambda version, plain: calls.append(f'build {version}'))
+    monkeypatch.setattr(build_mmcv, 'build',
+                        lambda version, plain: calls.append(f'build {version}'))
     build_mmcv.ensure('2.3.6')
     assert calls == ['install stale.whl', 'build 2.3.6']
     assert not (tmp_path / 'stale.whl').exists()
 
 
-def test_a_fast_build_that_fails_is_followed_by_a_plain_one(build_mmcv, monkeypatch, tmp_path, capsys):
+def test_a_fast_build_that_fails_is_followed_by_a_plain_one(
+        build_mmcv, monkeypatch, tmp_path, capsys):
     tried = []
 
     def compile_wheel(source, out, log, fast):
@@ -137,7 +139,8 @@ def test_ops_that_do_not_run_are_not_kept(build_mmcv, monkeypatch, tmp_path):
     monkeypatch.setattr(build_mmcv, 'CHECK', 'raise ImportError("undefined symbol")')
     monkeypatch.setattr(build_mmcv, 'wheel_folder', lambda version: tmp_path)
     monkeypatch.setattr(build_mmcv, 'compile_wheel', compile_wheel)
-    with pytest.raises(build_mmcv.BuildError, match='the built ops do not run:(.|\n)*undefined symbol'):
+    message = 'the built ops do not run:(.|\n)*undefined symbol'
+    with pytest.raises(build_mmcv.BuildError, match=message):
         build_mmcv.build('2.3.6', plain=False)
     assert not list(tmp_path.glob('*.whl'))
 

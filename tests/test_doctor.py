@@ -81,11 +81,12 @@ def test_a_detector_that_fails(doctor, healthy):
 
 def test_both_families(doctor, healthy, monkeypatch):
     both = {'onedl-mmcv': '2.3.6', 'mmcv': '2.1.0'}
-    monkeypatch.setattr(doctor, 'distributions', lambda name: both if name == 'mmcv' else {'x': '1'})
+    monkeypatch.setattr(doctor, 'distributions',
+                        lambda name: both if name == 'mmcv' else {'x': '1'})
     row = rows(doctor)['mmcv']
     assert row['verdict'] == 'FAIL'
-    assert row['found'] == ("onedl-mmcv 2.3.6, mmcv 2.1.0: both installed, they overwrite each other's "
-                            'files')
+    assert row['found'] == ('onedl-mmcv 2.3.6, mmcv 2.1.0: both installed, they overwrite each '
+                            "other's files")
     assert row['fix'].startswith('pip uninstall -y onedl-mmcv mmcv, then: ')
 
 
@@ -100,7 +101,8 @@ def test_threads_on_a_busy_machine(doctor, healthy, monkeypatch):
 
 
 def test_a_probe_that_crashes_is_a_line(doctor, monkeypatch):
-    monkeypatch.setitem(doctor.PROBES, 'ops', 'import os, signal; os.kill(os.getpid(), signal.SIGSEGV)')
+    crash = 'import os, signal; os.kill(os.getpid(), signal.SIGSEGV)'
+    monkeypatch.setitem(doctor.PROBES, 'ops', crash)
     assert doctor.probe('ops') == {'error': 'crashed with signal 11'}
     monkeypatch.setitem(doctor.PROBES, 'ops', 'import no_such_package')
     assert doctor.probe('ops') == {

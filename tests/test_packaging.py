@@ -50,7 +50,8 @@ def test_the_package_asks_for_neither_family_by_itself():
 
 def test_model_index_names_every_metafile_and_they_name_configs():
     imports = yaml.safe_load((ROOT / 'model-index.yml').read_text())['Import']
-    metafiles = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob('configs/*/metafile.yml'))
+    metafiles = sorted(path.relative_to(ROOT).as_posix()
+                       for path in ROOT.glob('configs/*/metafile.yml'))
     assert sorted(imports) == metafiles
     for metafile in metafiles:
         for model in yaml.safe_load((ROOT / metafile).read_text())['Models']:
@@ -67,8 +68,8 @@ def test_make_help_names_every_target():
 def test_make_with_an_environment_that_is_not_there():
     done = make('test', 'USE_ENV=/no/such/place')
     assert done.returncode == 2
-    assert ('USE_ENV=/no/such/place: there is no /no/such/place/bin/python. Give the folder of a venv '
-            'or conda environment, or leave USE_ENV out to have .venv made.') in done.stderr
+    assert ('USE_ENV=/no/such/place: there is no /no/such/place/bin/python. Give the folder of a '
+            'venv or conda environment, or leave USE_ENV out to have .venv made.') in done.stderr
 
 
 def test_ci_keeps_its_own_wheels_and_is_executable():
@@ -100,13 +101,13 @@ def installed(tmp_path_factory):
     with tarfile.open(next(folder.glob('*.tar.gz'))) as tar:
         tar.extractall(folder / 'sdist')
     pip = [sys.executable, '-m', 'pip', '--disable-pip-version-check', '--quiet']
-    subprocess.run([*pip, 'wheel', '--no-deps', '--no-build-isolation', '--no-index', '-w', str(folder),
-                    str(next((folder / 'sdist').iterdir()))], **run)
+    subprocess.run([*pip, 'wheel', '--no-deps', '--no-build-isolation', '--no-index',
+                    '-w', str(folder), str(next((folder / 'sdist').iterdir()))], **run)
     wheel = next(folder.glob('*.whl'))
     venv.create(folder / 'env')
     python = folder / 'env' / 'bin' / 'python'
-    subprocess.run([*pip, '--python', str(python), 'install', '--no-deps', '--no-index', str(wheel)],
-                   **run)
+    subprocess.run([*pip, '--python', str(python), 'install', '--no-deps', '--no-index',
+                    str(wheel)], **run)
     # The heavy packages are borrowed. A path in a .pth file does not run the .pth files that lie
     # there, so an editable mmattn is not borrowed with them.
     site = next((folder / 'env').glob('lib/python*/site-packages'))
@@ -116,7 +117,8 @@ def installed(tmp_path_factory):
 
 def run_installed(python, code, cwd):
     env = {key: value for key, value in os.environ.items() if key != 'PYTHONPATH'}
-    done = subprocess.run([str(python), '-c', code], cwd=cwd, env=env, capture_output=True, text=True)
+    done = subprocess.run([str(python), '-c', code], cwd=cwd, env=env,
+                          capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 
@@ -157,7 +159,8 @@ print(Config.fromfile(configs / 'cbam' / 'faster-rcnn_r50-cbam_fpn_1x_coco.py').
 def test_the_wheel_says_which_extras_there_are(installed):
     metadata = zipfile.ZipFile(installed[1])
     text = metadata.read(next(n for n in metadata.namelist() if n.endswith('/METADATA'))).decode()
-    assert re.findall(r'^Provides-Extra: (.+)$', text, re.MULTILINE) == ['onedl', 'openmmlab', 'tests']
+    extras = re.findall(r'^Provides-Extra: (.+)$', text, re.MULTILINE)
+    assert extras == ['onedl', 'openmmlab', 'tests']
     unconditional = re.findall(r'^Requires-Dist: ([^;\n]+)$', text, re.MULTILINE)
     assert {Requirement(line).name for line in unconditional} == {'torch', 'numpy'}
 
@@ -170,7 +173,8 @@ from pathlib import Path
 import mmattn
 tools = Path(mmattn.__file__).parent / '.mim' / 'tools'
 for name in ('train.py', 'test.py'):
-    done = subprocess.run([sys.executable, str(tools / name), '--help'], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, str(tools / name), '--help'],
+                          capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     print('--work-dir' in done.stdout)
 '''

@@ -31,7 +31,7 @@ PROVIDERS = {
 }
 FAMILIES = ('mmengine', 'mmcv', 'mmdet')
 FIX = {
-    'torch': "pip install 'torch==2.13.0'   (PyTorch's install selector names the build for your GPU)",
+    'torch': "pip install 'torch==2.13.0'   (its install selector names the build for your GPU)",
     'mmengine': 'pip install -c requirements/constraints.txt onedl-mmengine',
     'mmcv': 'python tools/dev/build_mmcv.py   (in a checkout of mmattn)',
     'mmdet': 'pip install -c requirements/constraints.txt onedl-mmdetection',
@@ -210,8 +210,8 @@ def check_packages(report):
             present.add(module)
             if module in FAMILIES and len(found) > 1:
                 keep = next(iter(found))
-                report.add(module, f"{text}: both installed, they overwrite each other's files", FAIL,
-                           f'pip uninstall -y {" ".join(found)}, then: '
+                report.add(module, f"{text}: both installed, they overwrite each other's files",
+                           FAIL, f'pip uninstall -y {" ".join(found)}, then: '
                            + (FIX[module] if keep.startswith('onedl') else f'pip install {keep}'))
             else:
                 report.add(module, text or 'version unknown (not installed by pip)')
@@ -224,7 +224,8 @@ def check_machine(report, result):
         report.add('device', ', '.join(result['devices']))
     elif result['built_for_cuda']:
         report.add('device', f'CPU only (PyTorch is built for CUDA {result["built_for_cuda"]}, but '
-                   'finds no GPU)', WARN, 'if there is one: nvidia-smi shows whether its driver works')
+                   'finds no GPU)', WARN,
+                   'if there is one: nvidia-smi shows whether its driver works')
     else:
         report.add('device', 'CPU only')
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
@@ -232,8 +233,8 @@ def check_machine(report, result):
     text = (f'{result["threads"]} for PyTorch (OMP_NUM_THREADS='
             f'{os.environ.get("OMP_NUM_THREADS", "not set")}), {cpus} processors, load {load:.1f}')
     if result['threads'] > 1 and not result['devices'] and load > cpus / 2:
-        report.add('threads', text + ': threads that wait for each other on a busy machine are slower '
-                   'than one', WARN, 'export OMP_NUM_THREADS=1')
+        report.add('threads', text + ': threads that wait for each other on a busy machine are '
+                   'slower than one', WARN, 'export OMP_NUM_THREADS=1')
     else:
         report.add('threads', text)
 
@@ -249,8 +250,8 @@ def check_detectors(report, possible):
         if isinstance(seconds, float):
             report.add(what, f'forward, backward, detections on {result["device"]} in {seconds} s')
         else:
-            report.add(what, seconds, FAIL, 'the versions above do not fit together: pip install -c '
-                       'requirements/constraints.txt -r requirements/onedl.txt, or make setup')
+            report.add(what, seconds, FAIL, 'the versions above do not fit together: pip install '
+                       '-c requirements/constraints.txt -r requirements/onedl.txt, or make setup')
 
 
 def examine():
@@ -286,8 +287,10 @@ def table(report):
             remedies.setdefault(row['fix'], []).append(row['what'])
         lines += [f'  {", ".join(names)}: {fix}' for fix, names in remedies.items()]
     failed = sum(row['verdict'] == FAIL for row in report.rows)
-    lines += ['', f'{failed} problem{"s" * (failed > 1)}: something needed is missing.' if failed else
-              'Everything needed is here and works.']
+    if failed:
+        lines += ['', f'{failed} problem{"s" * (failed > 1)}: something needed is missing.']
+    else:
+        lines += ['', 'Everything needed is here and works.']
     return '\n'.join(lines)
 
 

@@ -243,7 +243,7 @@ def build(version, plain):
                 if not fast:
                     raise
                 say(f'the fast build failed: {error}')
-                say('building again without the precompiled header, which takes several times as long')
+                say('building again without the precompiled header: several times as long')
         # Renamed into place last: a wheel in the cache is one that was checked, and whole.
         partial = kept / f'{wheel.name}.part'
         shutil.copyfile(wheel, partial)
@@ -287,7 +287,7 @@ def main():
             '  - killed or out of memory: run again with MAX_JOBS=1\n'
             '  - errors from the compiler: it needs C++17 (GCC 9 or later); choose one with CXX=\n'
             '  - no network: put the source distribution where pip finds it (PIP_FIND_LINKS)\n'
-            '  - or use an environment that already has mmcv: make ... USE_ENV=/path/to/environment')
+            '  - or use an environment that has mmcv: make ... USE_ENV=/path/to/environment')
 
 
 if __name__ == '__main__':

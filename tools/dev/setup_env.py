@@ -32,11 +32,11 @@ class Setup:
         self.steps = [
             # (what, how long it usually takes on two cores, the step, what to do when it fails)
             ('virtual environment', '10 s', self.make_venv,
-             "the interpreter needs the modules venv and ensurepip (Debian, Ubuntu: apt-get install "
-             'python3-venv); choose another one with PYTHON=/path/to/python3.11'),
+             "the interpreter needs the modules venv and ensurepip (Debian, Ubuntu: apt-get "
+             'install python3-venv); choose another one with PYTHON=/path/to/python3.11'),
             ('PyTorch', '1 min, more where a GPU build is downloaded', self.install_torch,
-             'no network or the wrong build: name what pip should install, as PyTorch\'s own install '
-             'selector prints it: make setup TORCH_SPEC="torch==2.13.0 --index-url ..."'),
+             'no network or the wrong build: name what pip should install, as PyTorch\'s own '
+             'install selector prints it: make setup TORCH_SPEC="torch==2.13.0 --index-url ..."'),
             ('build tools, MMEngine', '20 s', self.install_base, None),
             ("mmcv with compiled ops", '5 min when built, seconds when the wheel was kept',
              self.install_mmcv, None),
