@@ -6,7 +6,7 @@ order are trained under each other's names without a word.
 """
 import json
 import os
-from contextlib import contextmanager
+import re
 from itertools import islice
 
 from mmengine.fileio import list_from_file
@@ -14,7 +14,10 @@ from mmengine.utils import is_list_of
 
 # All pictures up to this number are looked for; of a larger set, as many, evenly spread.
 SAMPLE = 5000
-_HOW = 'Set the data root with --data-root or MMATTN_DATA_ROOT, or the file with --cfg-options {}=...'
+# Longer annotation files are skimmed: parsing all of COCO's takes as long as loading it.
+LARGE = 50_000_000
+_HOW = ('Set the data root with --data-root or MMATTN_DATA_ROOT, or the file with --cfg-options '
+        '{}=...')
 
 
 def read_classes(ann_file):
@@ -75,7 +78,7 @@ def _coco_class(dataset):
     from mmdet.registry import DATASETS
     found = dataset.get('type')
     found = DATASETS.get(found) if isinstance(found, str) else found
-    # Subclasses with a format or a class check of their own (LVIS, panoptic, ...) speak for themselves.
+    # Subclasses that read another format (LVIS, panoptic, ...) are left to themselves.
     same = isinstance(found, type) and issubclass(found, CocoDataset)
     return found if same and found.load_data_list is CocoDataset.load_data_list else None
 
@@ -116,7 +119,7 @@ def _check_classes(path, where, classes, names):
             'both from the file')
     in_file = [name for name in names if name in classes]
     if in_file != list(classes):
-        at = next(i for i, pair in enumerate(zip(in_file, classes)) if pair[0] != pair[1])
+        at = next(i for i, name in enumerate(classes) if name != in_file[i])
         raise ValueError(
             f"the classes of {where} are in another order than the categories of '{path}': class "
             f"{at} is '{classes[at]}' in the config and '{in_file[at]}' in the file. Labels follow "
@@ -175,16 +178,17 @@ def _check_evaluator(evaluators, where, ids, seen):
         unknown = sorted(ids - {image['id'] for image in content['images']}, key=str)
         if unknown:
             raise ValueError(
-                f"{where}.ann_file '{path}' does not know {len(unknown)} of the {len(ids)} pictures "
-                f'that will be evaluated (ids {_some(unknown)}). Set it to the annotation file of '
-                f'{where.replace("evaluator", "dataloader")}')
+                f"{where}.ann_file '{path}' does not know {len(unknown)} of the {len(ids)} "
+                f'pictures that will be evaluated (ids {_some(unknown)}). Set it to the annotation '
+                f'file of {where.replace("evaluator", "dataloader")}')
 
 
 def _load_once(path, where, seen):
     path = os.path.normpath(path)
     if path not in seen:
         if not os.path.isfile(path):
-            raise FileNotFoundError(f"no annotation file '{path}' ({where}). {_HOW.format(where)}")
+            raise FileNotFoundError(
+                f"no annotation file '{path}' ({where}). {_HOW.format(where)}")
         # Only what is asked for later is kept: COCO's training annotations are half a gigabyte.
         content = _load(path)
         seen[path] = dict(images=content['images'], categories=content['categories'])
@@ -192,28 +196,50 @@ def _load_once(path, where, seen):
 
 
 def _load(path):
-    try:
-        with open(path, encoding='utf-8') as file:
-            content = json.load(file)
-    except ValueError as error:
-        raise ValueError(
-            f"the annotation file '{path}' ({os.path.getsize(path)} bytes) is not valid JSON: "
-            f'{error}. It may be cut off or not be an annotation file: copy it again') from error
-    with _coco_format(path):
-        for key, fields in dict(images=('id', 'file_name'), categories=('id', 'name'),
-                                annotations=('image_id', 'category_id', 'bbox')).items():
-            for entry in content[key]:
-                for field in fields:
-                    entry[field]
+    with open(path, encoding='utf-8') as file:
+        text = file.read()
+    content = _skim(text) if len(text) > LARGE else None
+    if content is None:
+        try:
+            content = json.loads(text)
+        except ValueError as error:
+            raise ValueError(
+                f"the annotation file '{path}' ({os.path.getsize(path)} bytes) is not valid JSON: "
+                f'{error}. It may be cut off or not be an annotation file: copy it again'
+            ) from error
+        _check_fields(path, content, annotations=('image_id', 'category_id', 'bbox'))
+    _check_fields(path, content, images=('id', 'file_name'), categories=('id', 'name'))
     if not content['images']:
         raise ValueError(f"the annotation file '{path}' names no picture")
     return content
 
 
-@contextmanager
-def _coco_format(path):
+def _skim(text):
+    """Pictures and categories of a large file; the annotations are left to the data set's loader.
+
+    Returns:
+        dict or None: None where this is not plainly such a file; parsing all of it will tell.
+    """
+    content = {}
+    if '"annotations"' not in text or not text[-1000:].rstrip().endswith('}'):
+        return None
+    for key in ('images', 'categories'):
+        if text.count(f'"{key}"') != 1:
+            return None
+        start = re.search(rf'"{key}"\s*:\s*', text)
+        try:
+            content[key] = json.JSONDecoder().raw_decode(text, start.end())[0]
+        except (ValueError, AttributeError):
+            return None
+    return content
+
+
+def _check_fields(path, content, **needed):
     try:
-        yield
+        for key, fields in needed.items():
+            for entry in content[key]:
+                for field in fields:
+                    entry[field]
     except (KeyError, TypeError, IndexError) as error:
         raise ValueError(
             f"'{path}' is JSON, but not in COCO's detection format: {type(error).__name__} "

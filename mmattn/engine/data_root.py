@@ -76,7 +76,7 @@ def _collect_roots(node, found):
 
 
 def _replace(node, old, new):
-    """Put ``new`` where a string is the folder ``old`` or lies in it; return how many were changed."""
+    """Put ``new`` for the folder ``old`` in all strings; return in how many."""
     if not isinstance(node, (dict, list)):
         return 0
     count = 0

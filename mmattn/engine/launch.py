@@ -26,8 +26,7 @@ def train(config, work_dir=None, amp=False, auto_scale_lr=False, resume=None, cf
         if get_device() == 'cpu':
             raise ValueError(
                 '--amp was asked for, but this machine has no GPU (or hides it with '
-                "CUDA_VISIBLE_DEVICES): mmcv's RoIAlign and NMS have no half-precision code for the "
-                'CPU. Leave --amp out')
+                "CUDA_VISIBLE_DEVICES), and MMEngine's AmpOptimWrapper needs one. Leave --amp out")
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         cfg.optim_wrapper.loss_scale = 'dynamic'
     if auto_scale_lr:
@@ -103,15 +102,17 @@ def _build_runner(cfg):
 
 
 def _set_tta(cfg):
-    """Test-time augmentation as MMDetection's test.py does it: by default, the picture and its mirror."""
+    """Test-time augmentation as in MMDetection's test.py: by default, picture and mirror."""
     if 'tta_model' not in cfg:
-        warnings.warn('Cannot find ``tta_model`` in config, we will set it as default.')
+        warnings.warn('Cannot find ``tta_model`` in config, we will set it as default.',
+                      stacklevel=2)
         cfg.tta_model = dict(
             type='DetTTAModel',
             tta_cfg=dict(nms=dict(type='nms', iou_threshold=0.5), max_per_img=100))
     dataset = cfg.test_dataloader.dataset
     if 'tta_pipeline' not in cfg:
-        warnings.warn('Cannot find ``tta_pipeline`` in config, we will set it as default.')
+        warnings.warn('Cannot find ``tta_pipeline`` in config, we will set it as default.',
+                      stacklevel=2)
         leaf = dataset
         while 'dataset' in leaf:
             leaf = leaf['dataset']

@@ -74,7 +74,7 @@ def test_plain_configs_are_those_of_mmdet(path):
         type='mmattn.LoadImageFromFile')
     assert theirs['train_dataloader']['dataset']['pipeline'].pop(0) == dict(
         type='LoadImageFromFile', backend_args=None)
-    if 'r18' in path:  # mmdet's has no settings of its own for test-time augmentation; ours inherits
+    if 'r18' in path:  # mmdet's leaves these out; ours inherits them
         assert ours.pop('tta_model') and ours.pop('img_scales')
     assert ours == theirs
 
@@ -108,7 +108,8 @@ def test_attention_learns_at_the_full_rate_when_finetuning():
     cfg = Config.fromfile(CONFIGS / 'cbam/retinanet_r50-cbam_fpn_finetune_coco.py')
     model = build_model(cfg.filename)
     optimizer = build_optim_wrapper(model, cfg.optim_wrapper).optimizer
-    rates = {id(p): round(group['lr'], 9) for group in optimizer.param_groups for p in group['params']}
+    rates = {id(p): round(group['lr'], 9)
+             for group in optimizer.param_groups for p in group['params']}
     new = {id(p) for p in model.attention.parameters()}
     assert {rate for p, rate in rates.items() if p in new} == {0.01}
     assert {rate for p, rate in rates.items() if p not in new} == {0.001}
@@ -138,7 +139,8 @@ def test_folder_config_reads_classes(tmp_path, monkeypatch):
 def test_documented_costs_are_those_of_the_headers():
     table = (ROOT / 'docs' / 'configs.md').read_text()
     for path in OURS:
-        row = re.search(rf'^\| `{re.escape(path)}` \| (.+) \| (.+) \| (.+) \| (\d+) \|$', table, re.M)
+        row = re.search(
+            rf'^\| `{re.escape(path)}` \| (.+) \| (.+) \| (.+) \| (\d+) \|$', table, re.M)
         parameters, trained, attention, sites = row.groups()
         cost = f'{parameters} parameters, {trained} of them trained'
         if sites != '0':

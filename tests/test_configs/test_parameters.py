@@ -1,7 +1,7 @@
 """ECA-Net's table of detectors (CVPR 2020, table 5): millions of parameters, as printed there.
 
-The paper counts what is trained, in millions: frozen are the stem and the first stage, and with them
-the attention in that stage; SE has no biases.
+The paper counts what is trained, in millions: frozen are the stem and the first stage, and with
+them the attention in that stage; SE has no biases.
 """
 from pathlib import Path
 

@@ -12,9 +12,12 @@ from mmattn.engine import check_data, read_classes
 CLASSES = ('nut', 'bolt')
 
 
-@pytest.fixture
-def data(tmp_path):
+@pytest.fixture(params=['parsed', 'skimmed'])
+def data(request, tmp_path, monkeypatch):
     """A whole data set of three pictures, and the config that reads it."""
+    if request.param == 'skimmed':  # as files of more than 50 MB are
+        # the package's attribute of this name is the function
+        monkeypatch.setattr(sys.modules['mmattn.engine.check_data'], 'LARGE', 0)
     (tmp_path / 'annotations').mkdir()
     (tmp_path / 'images').mkdir()
     images = [dict(id=i, file_name=f'{i}.jpg', width=8, height=8) for i in range(3)]
@@ -57,7 +60,8 @@ def test_wrappers_are_looked_into(data):
                                            datasets=[data.train_dataloader.dataset] * 2))
     check_data(data)
     (data.root / 'annotations' / 'train.json').unlink()
-    with pytest.raises(FileNotFoundError, match=r'train_dataloader.dataset.dataset.datasets.0.ann_file'):
+    with pytest.raises(FileNotFoundError,
+                       match=r'train_dataloader.dataset.dataset.datasets.0.ann_file'):
         check_data(data)
 
 
@@ -87,12 +91,12 @@ def test_missing_pictures(data):
 
 def test_empty_picture(data):
     (data.root / 'images' / '2.jpg').write_bytes(b'')
-    with pytest.raises(ValueError, match=r"1 of 3 looked for pictures in '.*' are empty files: 2.jpg"):
+    with pytest.raises(ValueError,
+                       match=r"1 of 3 looked for pictures in '.*' are empty files: 2.jpg"):
         check_data(data)
 
 
 def test_large_sets_are_sampled(data, monkeypatch):
-    # the package's attribute of this name is the function
     monkeypatch.setattr(sys.modules['mmattn.engine.check_data'], 'SAMPLE', 2)
     (data.root / 'images' / '1.jpg').unlink()
     check_data(data)  # looks at pictures 0 and 2
@@ -133,13 +137,15 @@ def test_a_single_class_without_comma(data):
 def test_head_with_another_number_of_classes(data):
     data.model.roi_head.bbox_head = [dict(num_classes=2), dict(num_classes=80)]
     with pytest.raises(ValueError, match=(
-            'model.roi_head.bbox_head has num_classes=80, but train_dataloader.dataset has 2 classes')):
+            'model.roi_head.bbox_head has num_classes=80, but train_dataloader.dataset has 2 '
+            'classes')):
         check_data(data)
 
 
 @pytest.mark.parametrize('text, says', [
     ('{"images": [', 'is not valid JSON: Expecting value'),
     ('', 'is not valid JSON'),
+    ('{"images": [{}], "categories": [, "annotations": []}', 'is not valid JSON'),
     ('[1, 2]', "not in COCO's detection format: TypeError"),
     ('{"images": [{"id": 1}], "categories": [], "annotations": []}', "KeyError 'file_name'"),
     ('{"images": [{"id": 1, "file_name": "a"}], "categories": []}', "KeyError 'annotations'"),
@@ -175,3 +181,9 @@ def test_read_classes(data):
             "no annotation file 'x/train.json', from which the classes are read. Set the data root "
             'with --data-root or MMATTN_DATA_ROOT')):
         read_classes('x/train.json')
+
+
+def test_skimming_gives_up_where_a_key_stands_twice(data):
+    """What comes first need not be the list of pictures."""
+    edit(data, lambda content: content.update(info=dict(images=[]), images=content['images']))
+    check_data(data)

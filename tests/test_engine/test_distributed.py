@@ -10,12 +10,12 @@ from mmattn.engine.distributed import read_ranks
     ('mpi', ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_RANK')),
 ])
 def test_ranks(launcher, names, monkeypatch):
-    for name, value in zip(names, '361'):
-        monkeypatch.setenv(name, value)
+    for i, name in enumerate(names):
+        monkeypatch.setenv(name, '361'[i])
     assert read_ranks(launcher) == (3, 6, 1)
     monkeypatch.delenv(names[1])
-    with pytest.raises(RuntimeError, match=f'--launcher {launcher} was asked for, but {names[1]} is '
-                       'not set: this process was not started by it'):
+    with pytest.raises(RuntimeError, match=f'--launcher {launcher} was asked for, but {names[1]} '
+                       'is not set: this process was not started by it'):
         read_ranks(launcher)
 
 

@@ -7,8 +7,8 @@ half are those of the second, and RetinaNet assigns anchors by boxes alone. Norm
 statistics would see two batches of two in place of one of four, so those in the attention are in
 evaluation mode, as ``norm_eval`` has the backbone's.
 
-Faster R-CNN draws its samples at random, so for it the average of two backward passes in one process,
-each with the random state of its twin, is compared.
+Faster R-CNN draws its samples at random, so for it the average of two backward passes in one
+process, each with the random state of its twin, is compared.
 """
 import sys
 
@@ -113,7 +113,8 @@ def config_of(request, path):
 
 
 @pytest.mark.parametrize('block', [
-    'cbam', pytest.param('se', marks=pytest.mark.slow), pytest.param('eca', marks=pytest.mark.slow)])
+    'cbam', pytest.param('se', marks=pytest.mark.slow),
+    pytest.param('eca', marks=pytest.mark.slow)])
 @pytest.mark.skipif(sys.platform == 'win32', reason='gloo and spawn as on Linux')
 def test_retinanet_two_halves_equal_the_whole(block, request, tmp_path):
     config = config_of(request, f'{block}/retinanet_r18-{block}_fpn_1x_coco.py')

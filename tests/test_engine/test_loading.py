@@ -31,7 +31,8 @@ def test_equals_mmcv(picture, to_float32):
 @pytest.mark.parametrize('damage, says', [
     (lambda data: b'', r"corrupt picture '.*cells.jpg' \(0 bytes\)"),
     (lambda data: b'no picture at all', r"corrupt picture '.*cells.jpg' \(17 bytes\): cv2 cannot"),
-    (lambda data: data[:len(data) // 2],   # OpenCV refuses it or fills it up with grey, depending on its version
+    # OpenCV refuses it or fills it up with grey, depending on its version
+    (lambda data: data[:len(data) // 2],
      r"corrupt picture '.*cells.jpg' .*(the JPEG has no end|cv2 cannot decode it)"),
 ])
 def test_damage_is_named(picture, damage, says):

@@ -1,4 +1,4 @@
-"""Several processes on the CPU, on one machine or two, by torchrun or slurm, with unchanged configs."""
+"""Several processes on the CPU, on one machine or two, by torchrun or slurm."""
 import os
 import re
 import socket

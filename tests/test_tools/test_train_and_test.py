@@ -178,10 +178,10 @@ def test_a_corrupt_picture_is_named(squares, tmp_path, workers):
 
 @pytest.mark.slow
 def test_tools_have_the_flags_of_mmdetection(squares, tmp_path):
-    done = run('train.py', CONFIG, '--work-dir', tmp_path, '--data-root', f'{squares}/', *as_arguments(
-        small(train_cfg__max_epochs=1)))
+    done = run('train.py', CONFIG, '--work-dir', tmp_path, '--data-root', f'{squares}/',
+               *as_arguments(small(train_cfg__max_epochs=1)))
     assert done.returncode == 0, done.stderr
-    done = run('test.py', CONFIG, tmp_path / 'epoch_1.pth', '--work-dir', tmp_path, '--tta', '--out',
-               tmp_path / 'out.pkl', *as_arguments(small()), MMATTN_DATA_ROOT=str(squares))
+    done = run('test.py', CONFIG, tmp_path / 'epoch_1.pth', '--work-dir', tmp_path, '--tta',
+               '--out', tmp_path / 'out.pkl', *as_arguments(small()), MMATTN_DATA_ROOT=str(squares))
     assert done.returncode == 0, done.stderr
     assert (tmp_path / 'out.pkl').is_file()
