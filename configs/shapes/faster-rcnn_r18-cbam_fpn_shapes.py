@@ -1,4 +1,4 @@
-# CBAM, as published, on every residual branch; all of it learns from scratch. `make demo` runs it.
+# CBAM on every residual branch; all of it learns from scratch. `make demo` runs it.
 #   python tools/make_shapes.py
 #   python tools/train.py configs/shapes/faster-rcnn_r18-cbam_fpn_shapes.py
 _base_ = './faster-rcnn_r18_fpn_shapes.py'
@@ -6,4 +6,8 @@ _base_ = './faster-rcnn_r18_fpn_shapes.py'
 model = dict(
     type='mmattn.WithAttention',
     detector='FasterRCNN',
-    insert=[dict(at='backbone.layer[1-4].*.residual', block=dict(type='mmattn.CBAM'))])
+    insert=[
+        dict(
+            at='backbone.layer[1-4].*.residual',
+            block=dict(type='mmattn.CBAM', start='identity'))
+    ])

@@ -131,11 +131,11 @@ def _rgb(hue, saturation, value):
 
 
 def two_colours(rng):
-    """A bright and a dark colour of about one hue, in random order; any hue, so it tells nothing."""
+    """A bright and a dark colour of about one hue. Any hue, so it tells nothing."""
     hue = rng.random()
     bright = _rgb(hue, rng.uniform(0.7, 1.0), rng.uniform(0.8, 1.0))
-    dark = _rgb(hue + rng.uniform(-0.08, 0.08), rng.uniform(0.6, 1.0), rng.uniform(0.15, 0.4))
-    return (bright, dark) if rng.random() < 0.5 else (dark, bright)
+    dark = _rgb(hue + rng.uniform(-0.08, 0.08), rng.uniform(0.6, 1.0), rng.uniform(0.1, 0.3))
+    return bright, dark
 
 
 def paint_background(canvas, rng):

@@ -22,15 +22,19 @@ _LOOKALIKES = tuple((texture, shape) for shape in SHAPES for texture in ('plain'
 # medium and large (areas of 32 ** 2 and 96 ** 2) apply. Other widths scale all of it.
 REFERENCE_SIZE = 256
 COCO_LIMITS = (32, 96)
-_SIDES = ((22, 31), (33, 95), (100, 140))
-_SIDE_SHARES = (0.3, 0.5, 0.2)
+_SIDES = ((24, 31), (33, 95), (100, 140))
+_SIDE_SHARES = (0.25, 0.55, 0.2)
 _CROWD_SIDES = (18, 26)
+# A texture is like a material: equally fine on small and large things.
+_PERIODS = (8.0, 11.0)
 # What is hidden or cut off more than this is put elsewhere, so nothing visible goes unlabelled.
 MIN_VISIBLE = 0.6
 _MIN_INSIDE = 0.8
 _EMPTY_SHARE = 0.06
 _CROWD_SHARE = 0.08
 _TRIES = 40
+# Shapes stand upright, as most things in photographs do, but never quite.
+_TILT = np.deg2rad(15)
 # Slivers that an occluder leaves behind, in square pixels.
 _SLIVER = 4.0
 
@@ -87,7 +91,7 @@ class _Plan:
 def _plan(rng, scale):
     """What to put in, back to front."""
     labels = [] if rng.random() < _EMPTY_SHARE else rng.integers(0, len(CLASSES),
-                                                                  rng.integers(2, 6)).tolist()
+                                                                  rng.integers(3, 8)).tolist()
     wanted = [(label, *CLASSES[label].split()) for label in labels]
     for index in rng.integers(0, len(_LOOKALIKES), rng.integers(0, 3)):
         wanted.append((None, *_LOOKALIKES[index]))
@@ -107,7 +111,7 @@ def _candidate(plan, rng, size):
 
     def part(at, side):
         stretch = 1.0 if plan.shape == 'bar' else rng.uniform(0.85, 1.18)
-        return drawing.outline(plan.shape, at, side, rng.uniform(0, 2 * np.pi), stretch)
+        return drawing.outline(plan.shape, at, side, rng.uniform(-_TILT, _TILT), stretch)
 
     parts = [part(centre, plan.side)]
     if plan.crowd:
@@ -137,8 +141,9 @@ def _place(items, plan, rng, size):
 def _paint(canvas, item, rng, scale):
     base, ink = drawing.two_colours(rng)
     for corners in item.parts:
-        period = max(6.0 * scale, item.side / rng.uniform(2.6, 4.4))
-        drawing.fill(canvas, corners, base, ink, item.texture, period, rng.uniform(0, np.pi))
+        period = rng.uniform(*_PERIODS) * scale
+        drawing.fill(canvas, corners, base, ink, item.texture, period,
+                     rng.uniform(-_TILT, _TILT))
 
 
 def _polygons(geometry):

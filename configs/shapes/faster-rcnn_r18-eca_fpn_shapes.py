@@ -1,0 +1,13 @@
+# ECA on every residual branch; all of it learns from scratch.
+#   python tools/make_shapes.py
+#   python tools/train.py configs/shapes/faster-rcnn_r18-eca_fpn_shapes.py
+_base_ = './faster-rcnn_r18_fpn_shapes.py'
+
+model = dict(
+    type='mmattn.WithAttention',
+    detector='FasterRCNN',
+    insert=[
+        dict(
+            at='backbone.layer[1-4].*.residual',
+            block=dict(type='mmattn.ECA', start='identity'))
+    ])
