@@ -34,7 +34,7 @@ PACKAGE = 'onedl-mmcv'
 REQUIREMENTS = Path(__file__).resolve().parents[2] / 'requirements'
 COMMON_HEADER = 'mmcv/ops/csrc/common/pytorch_cpp_helper.hpp'
 FLAGS = '-O2 -DNDEBUG -g0'  # replaces Python's own, which often ask for debug info
-JOB_BYTES = 1.5 * 2**30  # memory for one compiler; GCC 12 took up to 0.87 GB, the rest is margin
+JOB_BYTES = 1.5 * 2**30  # memory for one compiler; GCC 12 took up to 1 GB, the rest is margin
 # Runs compiled code, not just the import: a wheel for another PyTorch can import and then crash.
 CHECK = (
     'import torch, mmcv._ext\n'
@@ -281,6 +281,8 @@ def main():
                  '  make setup, or see docs/install.md')
     try:
         ensure(pinned_version(), args.force, args.plain)
+    except KeyboardInterrupt:
+        sys.exit('\n[mmcv] interrupted: nothing was kept')
     except (BuildError, subprocess.CalledProcessError) as error:
         sys.exit(
             f'[mmcv] FAILED: {error}\n'

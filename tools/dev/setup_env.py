@@ -140,7 +140,10 @@ def fail(what, error, remedy):
 def main():
     if len(sys.argv) != 2 or sys.argv[1].startswith('-'):
         sys.exit(__doc__)
-    Setup(Path(sys.argv[1]).absolute()).run()
+    try:
+        Setup(Path(sys.argv[1]).absolute()).run()
+    except KeyboardInterrupt:
+        sys.exit('\nset-up interrupted: the same command goes on from here')
 
 
 if __name__ == '__main__':
