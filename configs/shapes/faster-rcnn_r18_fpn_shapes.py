@@ -22,9 +22,7 @@ model = dict(
         feat_channels=64,
         anchor_generator=dict(scales=[4], strides=[4, 8, 16, 32])),
     roi_head=dict(
-        # an object of 28 pixels goes to the second level: 14 is to 128 as 56 is to about 512
-        bbox_roi_extractor=dict(
-            out_channels=64, finest_scale=14, roi_layer=dict(sampling_ratio=2)),
+        bbox_roi_extractor=dict(out_channels=64, roi_layer=dict(sampling_ratio=2)),
         bbox_head=dict(
             in_channels=64, fc_out_channels=256, num_classes=6, reg_class_agnostic=True)),
     train_cfg=dict(
