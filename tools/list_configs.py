@@ -1,6 +1,8 @@
 #!/usr/bin/env python
 """Print the table of docs/configs.md: every config and what it costs in parameters."""
 import argparse
+import sys
+from contextlib import redirect_stdout
 
 from mmattn.engine.config_list import markdown_table
 
@@ -8,7 +10,10 @@ from mmattn.engine.config_list import markdown_table
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('folder', nargs='?', default='configs', help='folder with configs')
-    print(markdown_table(parser.parse_args().folder))
+    folder = parser.parse_args().folder
+    with redirect_stdout(sys.stderr):  # what building the models logs is no part of the table
+        table = markdown_table(folder)
+    print(table)
 
 
 if __name__ == '__main__':
