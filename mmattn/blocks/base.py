@@ -1,8 +1,8 @@
 """The contract that every block keeps."""
 from __future__ import annotations
 
+from collections.abc import Iterable
 from numbers import Integral
-from typing import Iterable
 
 from mmengine.model import BaseModule
 from torch import Tensor, nn

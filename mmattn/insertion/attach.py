@@ -1,7 +1,7 @@
 """Put attention into a model, and take it out again."""
 from __future__ import annotations
 
-from typing import Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from mmengine.logging import print_log
 from torch import nn

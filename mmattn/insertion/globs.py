@@ -2,8 +2,8 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
 from fnmatch import fnmatchcase
-from typing import Iterable
 
 
 def glob_match(pattern: str, name: str) -> bool:

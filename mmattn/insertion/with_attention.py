@@ -1,7 +1,7 @@
 """The config's way to :func:`~mmattn.insertion.attach.attach`."""
 from __future__ import annotations
 
-from typing import Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from mmengine.registry import MODELS as ROOT_MODELS
 from mmengine.registry import DefaultScope

@@ -2,6 +2,7 @@
 import json
 
 import pytest
+
 from mmattn.analysis.coco_figures import NAMES, coco_figures, figures_table, write_figures
 
 

@@ -6,9 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
+
 from mmattn.analysis.demo import DemoResult, move_aside, run_demo
 from mmattn.datasets import ShapesSettings
-from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / 'configs/shapes/faster-rcnn_r18-cbam_fpn_shapes.py'

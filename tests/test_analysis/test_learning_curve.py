@@ -2,8 +2,9 @@
 import json
 
 import pytest
-from mmattn.analysis.learning_curve import draw_learning_curve, read_scalars
 from PIL import Image
+
+from mmattn.analysis.learning_curve import draw_learning_curve, read_scalars
 
 LOG = [{'loss': 2.0, 'loss_cls': 1.0, 'lr': 0.1, 'step': 25},
        {'coco/bbox_mAP': 0.1, 'coco/bbox_mAP_50': 0.3, 'step': 25},

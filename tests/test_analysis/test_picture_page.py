@@ -4,8 +4,9 @@ import re
 
 import numpy as np
 import pytest
-from mmattn.analysis.picture_page import draw_pairs, write_page, write_sheet
 from PIL import Image
+
+from mmattn.analysis.picture_page import draw_pairs, write_page, write_sheet
 
 SIZE = (80, 60)
 

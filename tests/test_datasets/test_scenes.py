@@ -1,8 +1,9 @@
 """What the annotations of the shapes data set say is what the pictures show."""
 import numpy as np
 import pytest
-from mmattn.datasets import drawing, scenes
 from pycocotools import mask as coco_mask
+
+from mmattn.datasets import drawing, scenes
 
 SIZE = 256
 

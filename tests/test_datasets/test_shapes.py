@@ -11,9 +11,10 @@ import time
 from pathlib import Path
 
 import pytest
+from pycocotools.coco import COCO
+
 from mmattn.datasets import shapes
 from mmattn.datasets.shapes import MARKER, ShapesSettings, make_shapes
-from pycocotools.coco import COCO
 
 ROOT = Path(__file__).parents[2]
 SMALL = ShapesSettings(train=5, val=3, size=96, seed=7)
