@@ -12,11 +12,11 @@ from shapely.ops import unary_union
 
 from . import drawing
 
-SHAPES = ('circle', 'square', 'triangle')
+SHAPES = ('circle', 'cross', 'triangle')
 TEXTURES = ('striped', 'dotted')
 CLASSES = tuple(f'{texture} {shape}' for shape in SHAPES for texture in TEXTURES)
 _LOOKALIKES = tuple((texture, shape) for shape in SHAPES for texture in ('plain', 'checked')) + \
-    tuple((texture, shape) for shape in ('star', 'cross', 'bar') for texture in TEXTURES)
+    tuple((texture, shape) for shape in ('star', 'square', 'bar') for texture in TEXTURES)
 
 # The picture width at which the sides below are in pixels, so that COCO's own limits between small,
 # medium and large (areas of 32 ** 2 and 96 ** 2) apply. Other widths scale all of it.
@@ -28,8 +28,8 @@ _CROWD_SIDES = (18, 26)
 # A texture is like a material: equally fine on small and large things.
 _PERIODS = (8.0, 11.0)
 # What is hidden or cut off more than this is put elsewhere, so nothing visible goes unlabelled.
-MIN_VISIBLE = 0.6
-_MIN_INSIDE = 0.8
+MIN_VISIBLE = 0.75
+_MIN_INSIDE = 0.85
 _EMPTY_SHARE = 0.06
 _CROWD_SHARE = 0.08
 _TRIES = 40

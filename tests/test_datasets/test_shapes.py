@@ -11,9 +11,11 @@ import time
 from pathlib import Path
 
 import pytest
+from mmengine.config import Config
 from pycocotools.coco import COCO
 
 from mmattn.datasets import shapes
+from mmattn.datasets.scenes import CLASSES
 from mmattn.datasets.shapes import MARKER, ShapesSettings, make_shapes
 
 ROOT = Path(__file__).parents[2]
@@ -211,3 +213,17 @@ def test_tool_says_what_it_did(tmp_path):
     assert 'Traceback' not in refused.stderr
     marker = json.loads((tmp_path / 's' / MARKER).read_text())
     assert marker['settings'] == dict(train=2, val=1, size=64, seed=0)
+
+
+@pytest.mark.parametrize('root', ['elsewhere', 'elsewhere/', None])
+def test_the_config_has_the_classes_and_finds_the_root(root, monkeypatch):
+    if root is None:
+        monkeypatch.delenv('MMATTN_DATA_ROOT', raising=False)
+    else:
+        monkeypatch.setenv('MMATTN_DATA_ROOT', root)
+    config = Config.fromfile(ROOT / 'configs/_base_/datasets/shapes_detection.py')
+    expected = 'data/shapes' if root is None else 'elsewhere'
+    for loader in (config.train_dataloader, config.val_dataloader, config.test_dataloader):
+        assert tuple(loader.dataset.metainfo.classes) == CLASSES
+        assert loader.dataset.data_root == f'{expected}/'
+    assert config.val_evaluator.ann_file == f'{expected}/annotations/val.json'

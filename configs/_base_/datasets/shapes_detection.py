@@ -5,7 +5,7 @@ dataset_type = 'CocoDataset'
 data_root = '{{$MMATTN_DATA_ROOT:data/shapes/}}'.rstrip('/') + '/'
 backend_args = None
 metainfo = dict(
-    classes=('striped circle', 'dotted circle', 'striped square', 'dotted square',
+    classes=('striped circle', 'dotted circle', 'striped cross', 'dotted cross',
              'striped triangle', 'dotted triangle'),
     palette=[(220, 20, 60), (30, 110, 220), (250, 150, 20), (30, 160, 60), (150, 60, 200),
              (0, 160, 170)])
