@@ -7,6 +7,7 @@ from mmengine.registry import MODELS as ROOT_MODELS
 from mmengine.registry import DefaultScope
 from torch import nn
 
+from mmattn import _compat
 from mmattn.insertion.attach import attach
 from mmattn.registry import MODELS
 
@@ -30,6 +31,8 @@ def WithAttention(detector: str, insert: Sequence[Mapping], **config) -> nn.Modu
     Returns:
         The detector itself, an instance of its class, with its attention in ``.attention``.
     """
+    for module in ('mmcv', 'mmdet'):
+        _compat.require(module, 'mmattn.WithAttention')
     if not isinstance(detector, (str, type)):
         raise TypeError("WithAttention: 'detector' is the type of the model without attention, such "
                         f"as 'FasterRCNN'; its other settings stay beside it. Got {detector!r}")
