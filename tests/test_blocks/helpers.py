@@ -1,6 +1,10 @@
 """What several tests of blocks need."""
+import importlib.util
 import inspect
+import sys
+import types
 
+import pytest
 import torch
 
 from mmattn.registry import MODELS
@@ -45,3 +49,16 @@ def check_against(reference, block, x):
     for name, p in block.named_parameters():
         assert p.grad.abs().sum() > 0, name
         torch.testing.assert_close(p.grad, parameters[name].grad, rtol=1e-9, atol=1e-11, msg=name)
+
+
+def timm_layer(file, name):
+    """A class of ``timm/layers/``, without timm's own ``__init__``, which imports torchvision."""
+    spec = importlib.util.find_spec('timm')
+    if spec is None:
+        pytest.skip('timm is not installed')
+    root = spec.submodule_search_locations[0]
+    for package, path in (('timm', root), ('timm.layers', f'{root}/layers')):
+        if package not in sys.modules:
+            sys.modules[package] = types.ModuleType(package)
+            sys.modules[package].__path__ = [path]
+    return getattr(importlib.import_module(f'timm.layers.{file}'), name)

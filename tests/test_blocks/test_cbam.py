@@ -5,7 +5,7 @@ import torch
 
 from mmattn.blocks import CBAM
 from tests.reference.cbam import cbam
-from tests.test_blocks.helpers import check_against, randomise, smooth_map
+from tests.test_blocks.helpers import check_against, randomise, smooth_map, timm_layer
 
 
 @pytest.mark.parametrize('training', [True, False])
@@ -67,8 +67,7 @@ def test_a_synchronised_norm_is_always_called():
 
 
 def test_agrees_with_timm():
-    timm = pytest.importorskip('timm.layers.cbam', reason='timm is not installed')
-    theirs = randomise(timm.CbamModule(64)).eval()
+    theirs = randomise(timm_layer('cbam', 'CbamModule')(64)).eval()
     ours = CBAM(64).eval()
     state = theirs.state_dict()
     # timm: no biases, and [mean, max] where the official code has [max, mean].

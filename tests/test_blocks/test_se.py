@@ -3,7 +3,7 @@ import torch
 
 from mmattn.blocks import SE
 from tests.reference.se import se
-from tests.test_blocks.helpers import check_against, randomise, smooth_map
+from tests.test_blocks.helpers import check_against, randomise, smooth_map, timm_layer
 
 
 @pytest.mark.parametrize('bias', [True, False])
@@ -25,8 +25,7 @@ def test_hidden_width_is_at_least_one():
 
 
 def test_agrees_with_timm():
-    timm = pytest.importorskip('timm.layers.squeeze_excite', reason='timm is not installed')
-    theirs = randomise(timm.SEModule(128))
+    theirs = randomise(timm_layer('squeeze_excite', 'SEModule')(128))
     ours = SE(128)
     ours.load_state_dict(theirs.state_dict())
     x = smooth_map(2, 128, 5, 7, dtype=torch.float32)
