@@ -1,8 +1,10 @@
 """What several tests of blocks need."""
-import importlib.util
+import importlib
+import importlib.metadata
 import inspect
 import sys
 import types
+from unittest import mock
 
 import pytest
 import torch
@@ -52,13 +54,15 @@ def check_against(reference, block, x):
 
 
 def timm_layer(file, name):
-    """A class of ``timm/layers/``, without timm's own ``__init__``, which imports torchvision."""
-    spec = importlib.util.find_spec('timm')
-    if spec is None:
+    """A class of ``timm/layers/``, without timm's own ``__init__`` and without torchvision."""
+    try:
+        root = str(importlib.metadata.distribution('timm').locate_file('timm'))
+    except importlib.metadata.PackageNotFoundError:
         pytest.skip('timm is not installed')
-    root = spec.submodule_search_locations[0]
-    for package, path in (('timm', root), ('timm.layers', f'{root}/layers')):
-        if package not in sys.modules:
-            sys.modules[package] = types.ModuleType(package)
-            sys.modules[package].__path__ = [path]
-    return getattr(importlib.import_module(f'timm.layers.{file}'), name)
+    stubs = {name: types.ModuleType(name) for name in
+             ('timm', 'timm.layers', 'torchvision', 'torchvision.ops', 'torchvision.ops.misc')}
+    stubs['timm'].__path__ = [root]
+    stubs['timm.layers'].__path__ = [f'{root}/layers']
+    stubs['torchvision.ops.misc'].FrozenBatchNorm2d = torch.nn.Module
+    with mock.patch.dict(sys.modules, stubs):
+        return getattr(importlib.import_module(f'timm.layers.{file}'), name)
