@@ -2,13 +2,15 @@
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).resolve().parents[1] / 'tools' / 'doctor.py'
+ROOT = Path(__file__).resolve().parents[1]
+SCRIPT = ROOT / 'tools' / 'doctor.py'
 
 
 @pytest.fixture
@@ -43,7 +45,7 @@ def test_with_nothing_installed_it_still_runs_and_says_what_to_do():
     assert done.stderr == ''
     for name in ('torch', 'mmengine', 'mmcv', 'mmdet'):
         assert f'FAIL  {name:14}  not installed' in done.stdout
-    assert 'mmcv: python tools/dev/build_mmcv.py' in done.stdout
+    assert 'mmcv: python tools/dev/build_mmcv.py\n' in done.stdout
     assert done.stdout.rstrip().endswith('problems: something needed is missing.')
 
 
@@ -59,7 +61,7 @@ def test_mmcv_missing(doctor, healthy, monkeypatch):
     monkeypatch.setattr(doctor, 'distributions', lambda name: {})
     found = rows(doctor)
     assert found['mmcv'] == {'what': 'mmcv', 'found': 'not installed', 'verdict': 'FAIL',
-                             'fix': 'python tools/dev/build_mmcv.py   (in a checkout of mmattn)'}
+                             'fix': 'python tools/dev/build_mmcv.py'}
     assert found["mmcv's ops"]['verdict'] == found['a detector']['verdict'] == '-'
 
 
@@ -87,7 +89,48 @@ def test_both_families(doctor, healthy, monkeypatch):
     assert row['verdict'] == 'FAIL'
     assert row['found'] == ('onedl-mmcv 2.3.6, mmcv 2.1.0: both installed, they overwrite each '
                             "other's files")
-    assert row['fix'].startswith('pip uninstall -y onedl-mmcv mmcv, then: ')
+    assert row['fix'] == ('pip uninstall -y onedl-mmcv mmcv && python tools/dev/build_mmcv.py')
+
+
+def test_two_upstream_packages(doctor, healthy, monkeypatch):
+    both = {'mmengine': '0.10.7', 'mmengine-lite': '0.10.4'}
+    monkeypatch.setattr(doctor, 'distributions',
+                        lambda name: both if name == 'mmengine' else {})
+    assert rows(doctor)['mmengine']['fix'] == (
+        'pip uninstall -y mmengine mmengine-lite && pip install mmengine==0.10.7')
+
+
+@pytest.mark.parametrize('number, verdict', [
+    ('2.3.1+cpu', 'FAIL'), ('1.13.1', 'FAIL'), ('2.4.0', 'ok'), ('2.13.0+cpu', 'ok')])
+def test_the_oldest_pytorch(doctor, healthy, monkeypatch, number, verdict):
+    monkeypatch.setattr(doctor, 'distributions',
+                        lambda name: {'torch': number} if name == 'torch' else {})
+    row = rows(doctor)['torch']
+    assert row['verdict'] == verdict
+    if verdict == 'FAIL':
+        assert row['found'] == f'torch {number}: 2.4 or later is needed'
+        assert row['fix'].startswith("pip install 'torch==2.13.0'   # ")
+
+
+def test_the_oldest_pytorch_is_the_one_the_package_asks_for(doctor):
+    asked = (ROOT / 'requirements' / 'runtime.txt').read_text()
+    assert f'torch>={doctor.OLDEST_TORCH}\n' in asked
+
+
+def test_remedies_name_files_that_are_there_and_can_be_pasted(doctor, monkeypatch):
+    monkeypatch.setattr(doctor, 'requires', lambda name: [
+        'torch>=2.4', 'onedl-mmcv<2.4,>=2.3.6; extra == "onedl"'])
+    checkout, wheel = doctor.remedies(True), doctor.remedies(False)
+    assert set(checkout) == set(wheel) >= set(doctor.PROVIDERS)
+    for fix in checkout.values():
+        files = re.findall(r'(?:requirements|tools)/\S+', fix)
+        assert all((ROOT / name).is_file() for name in files), fix
+    for fix in wheel.values():
+        assert not re.search(r'requirements/|tools/|make setup|-e \.', fix), fix
+    for fix in [*checkout.values(), *wheel.values()]:
+        assert subprocess.run(['sh', '-n', '-c', fix]).returncode == 0, fix
+    assert wheel['torch'].startswith("pip install 'torch>=2.4'   # ")
+    assert "--no-binary onedl-mmcv 'onedl-mmcv<2.4,>=2.3.6'" in wheel['mmcv']
 
 
 def test_threads_on_a_busy_machine(doctor, healthy, monkeypatch):
@@ -107,6 +150,8 @@ def test_a_probe_that_crashes_is_a_line(doctor, monkeypatch):
     monkeypatch.setitem(doctor.PROBES, 'ops', 'import no_such_package')
     assert doctor.probe('ops') == {
         'error': "ModuleNotFoundError: No module named 'no_such_package'"}
+    monkeypatch.setitem(doctor.PROBES, 'ops', 'import os; os._exit(0)')
+    assert doctor.probe('ops') == {'error': 'ended without a result; the last it said: no output'}
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ import os
 import platform
 import subprocess
 import sys
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, requires, version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -30,29 +30,71 @@ PROVIDERS = {
     'mmattn': ('mmattn',),
 }
 FAMILIES = ('mmengine', 'mmcv', 'mmdet')
-FIX = {
-    'torch': "pip install 'torch==2.13.0'   (its install selector names the build for your GPU)",
-    'mmengine': 'pip install -c requirements/constraints.txt onedl-mmengine',
-    'mmcv': 'python tools/dev/build_mmcv.py   (in a checkout of mmattn)',
-    'mmdet': 'pip install -c requirements/constraints.txt onedl-mmdetection',
-    'cv2': 'pip install -c requirements/constraints.txt --no-deps --force-reinstall '
-           'opencv-python-headless   (needs no libGL)',
-    'pycocotools': 'pip install pycocotools',
-    'mmattn': 'pip install --no-deps --no-build-isolation -e .   (in a checkout of mmattn)',
-}
+OLDEST_TORCH = '2.4'
+# mmattn installed as a wheel carries this file, but neither the pins nor the builder of mmcv.
+CHECKOUT = (ROOT / 'requirements').is_dir()
+
+
+def asked(name):
+    """A package as the installed mmattn asks for it, quoted for a shell; else just its name."""
+    try:
+        lines = requires('mmattn') or []
+    except PackageNotFoundError:
+        lines = []
+    return next((f"'{line.partition(';')[0].strip()}'" for line in lines if line.startswith(name)),
+                name)
+
+
+def remedies(checkout):
+    """What to run when something is missing; each can be pasted as it is into a shell."""
+    if not checkout:
+        mmengine, mmcv, mmdet = map(asked, ('onedl-mmengine', 'onedl-mmcv', 'onedl-mmdetection'))
+        # In an isolated build there is no PyTorch, and mmcv comes without ops and without a word.
+        build = ('pip install setuptools wheel ninja packaging && '
+                 'pip install --no-build-isolation --no-cache-dir --no-binary onedl-mmcv')
+        return {
+            'python': 'make an environment with Python 3.10 or later',
+            'torch': f"pip install {asked('torch')}   "
+                     "# PyTorch's install selector names the build for your GPU",
+            'mmengine': f'pip install {mmengine}',
+            'mmcv': f'{build} {mmcv}   # compiles its ops',
+            'ops': f'{build} --no-deps --force-reinstall {mmcv}   # compiles its ops',
+            'mmdet': f'pip install {mmdet}',
+            'cv2': 'pip install --no-deps --force-reinstall opencv-python-headless   # needs no libGL',
+            'pycocotools': 'pip install pycocotools',
+            'mmattn': 'pip install mmattn',
+            'detector': f'{build} {mmengine} {mmcv} {mmdet}   # the versions above do not fit together',
+        }
+    pip = 'pip install -c requirements/constraints.txt'
+    torch = next(line for line in (ROOT / 'requirements/torch.txt').read_text().splitlines()
+                 if line.startswith('torch'))
+    return {
+        'python': 'make setup PYTHON=python3.11',
+        'torch': f"pip install '{torch}'   # PyTorch's install selector names the build for your GPU",
+        'mmengine': f'{pip} onedl-mmengine',
+        'mmcv': 'python tools/dev/build_mmcv.py',
+        'ops': 'python tools/dev/build_mmcv.py --force',
+        'mmdet': f'{pip} onedl-mmdetection',
+        'cv2': f'{pip} --no-deps --force-reinstall opencv-python-headless   # needs no libGL',
+        'pycocotools': f'{pip} pycocotools',
+        'mmattn': 'pip install --no-deps --no-build-isolation -e .',
+        'detector': f'{pip} -r requirements/onedl.txt   '
+                    '# or make setup: the versions above do not fit together',
+    }
+
+
+FIX = remedies(CHECKOUT)
 
 # Each probe runs in an interpreter of its own: one that crashes or hangs is a line of the table.
 PROBES = {
     'torch': '''
-import os, torch
-found = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-report['devices'] = found
+import torch
+report['devices'] = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
 report['threads'] = torch.get_num_threads()
 report['built_for_cuda'] = torch.version.cuda
 ''',
     'cv2': '''
 import cv2
-report['version'] = cv2.__version__
 ''',
     'ops': '''
 import torch
@@ -147,8 +189,12 @@ def probe(name):
     for line in done.stdout.splitlines():
         if line.startswith('REPORT'):
             return json.loads(line[len('REPORT'):])
+    if done.returncode < 0:
+        return {'error': f'crashed with signal {-done.returncode}'}
     last = [line for line in done.stderr.splitlines() if line.strip()] or ['no output']
-    return {'error': last[-1] if done.returncode > 0 else f'crashed with signal {-done.returncode}'}
+    if done.returncode == 0:
+        return {'error': f'ended without a result; the last it said: {last[-1]}'}
+    return {'error': last[-1]}
 
 
 def distributions(module):
@@ -187,9 +233,8 @@ class Report:
 
 def check_python(report):
     text = f'{platform.python_version()} ({sys.executable})'
-    if sys.version_info < (3, 10):
-        report.add('python', text, FAIL, 'the onedl-* packages need Python 3.10 or later: '
-                   'make setup PYTHON=python3.11')
+    if sys.version_info < (3, 10):  # noqa: UP036, this runs on any
+        report.add('python', text + ': 3.10 or later is needed', FAIL, FIX['python'])
     else:
         report.add('python', text)
 
@@ -211,11 +256,19 @@ def check_packages(report):
             if module in FAMILIES and len(found) > 1:
                 keep = next(iter(found))
                 report.add(module, f"{text}: both installed, they overwrite each other's files",
-                           FAIL, f'pip uninstall -y {" ".join(found)}, then: '
-                           + (FIX[module] if keep.startswith('onedl') else f'pip install {keep}'))
+                           FAIL, f'pip uninstall -y {" ".join(found)} && '
+                           + (FIX[module] if keep.startswith('onedl')
+                              else f'pip install {keep}=={found[keep]}'))
+            elif 'torch' in found and too_old(found['torch']):
+                report.add(module, f'{text}: {OLDEST_TORCH} or later is needed', FAIL, FIX[module])
             else:
                 report.add(module, text or 'version unknown (not installed by pip)')
     return present
+
+
+def too_old(torch):
+    found, oldest = (tuple(map(int, text.split('.')[:2])) for text in (torch, OLDEST_TORCH))
+    return found < oldest
 
 
 def check_machine(report, result):
@@ -225,7 +278,7 @@ def check_machine(report, result):
     elif result['built_for_cuda']:
         report.add('device', f'CPU only (PyTorch is built for CUDA {result["built_for_cuda"]}, but '
                    'finds no GPU)', WARN,
-                   'if there is one: nvidia-smi shows whether its driver works')
+                   'nvidia-smi   # if there is one: shows whether its driver works')
     else:
         report.add('device', 'CPU only')
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
@@ -250,8 +303,7 @@ def check_detectors(report, possible):
         if isinstance(seconds, float):
             report.add(what, f'forward, backward, detections on {result["device"]} in {seconds} s')
         else:
-            report.add(what, seconds, FAIL, 'the versions above do not fit together: pip install '
-                       '-c requirements/constraints.txt -r requirements/onedl.txt, or make setup')
+            report.add(what, seconds, FAIL, FIX['detector'])
 
 
 def examine():
@@ -268,7 +320,7 @@ def examine():
     ops = False
     if torch and {'mmengine', 'mmcv'} <= present:
         ops = report.probe("mmcv's ops", 'ops', lambda found: f'compiled, run on {found["device"]}',
-                           'python tools/dev/build_mmcv.py --force   (in a checkout of mmattn)')
+                           FIX['ops'])
     else:
         report.add("mmcv's ops", 'not tried: something above is missing', SKIP)
     check_detectors(report, ops and {'mmdet', 'mmattn'} <= present)
@@ -280,12 +332,13 @@ def table(report):
     lines = [f'{row["verdict"]:4}  {row["what"]:{width}}  {row["found"]}' for row in report.rows]
     problems = [row for row in report.rows if row['fix']]
     if problems:
-        lines += ['', 'What to do:']
+        where = f', in {ROOT}' if CHECKOUT else ''
+        lines += ['', f'What to do{where}, with the environment of {sys.executable} active:']
         # The same remedy for several lines is said once.
-        remedies = {}
+        same = {}
         for row in problems:
-            remedies.setdefault(row['fix'], []).append(row['what'])
-        lines += [f'  {", ".join(names)}: {fix}' for fix, names in remedies.items()]
+            same.setdefault(row['fix'], []).append(row['what'])
+        lines += [f'  {", ".join(names)}: {fix}' for fix, names in same.items()]
     failed = sum(row['verdict'] == FAIL for row in report.rows)
     if failed:
         lines += ['', f'{failed} problem{"s" * (failed > 1)}: something needed is missing.']
