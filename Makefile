@@ -11,7 +11,11 @@ SHELL := /bin/bash
 
 export TORCH_SPEC
 # More OpenMP threads than idle cores can make a training step several times slower than one thread.
-export OMP_NUM_THREADS ?= 1
+test test-all: export OMP_NUM_THREADS ?= 1
+# With three processors or more, tools/demo.py chooses.
+ifeq ($(filter-out 1 2,$(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)),)
+demo: export OMP_NUM_THREADS ?= 1
+endif
 
 ifdef USE_ENV
 # Somebody else's environment: used as it is, nothing is installed into it, only checked.
@@ -29,12 +33,12 @@ help:
 	@echo 'make setup      only the environment       make doctor     what works here, and how to mend what does not'
 	@echo 'make clean      remove build left-overs    make clean-env  remove $(VENV)'
 	@echo
-	@echo 'demo, test, test-all and doctor first make the environment $(VENV), unless it is up to date: PyTorch,'
+	@echo 'demo, test and test-all first make the environment $(VENV), unless it is up to date: PyTorch,'
 	@echo 'the onedl-* packages, mmcv with compiled ops, mmattn. Options, to be set on the command line:'
-	@echo '  PYTHON=python3.12      the interpreter for $(VENV)'
+	@echo '  PYTHON=python3.12      the interpreter for $(VENV) (needs make clean-env first where $(VENV) exists)'
 	@echo '  VENV=/path             another place for it'
 	@echo '  USE_ENV=/path          use the environment there instead (venv or conda); it is checked, never changed'
-	@echo '  TORCH_SPEC="torch==2.13.0 --index-url ..."   which PyTorch to install'
+	@echo '  TORCH_SPEC="torch==2.13.0 --index-url ..."   which PyTorch to install (likewise)'
 	@echo '  ARGS="-k cbam -x"      more arguments for pytest or for the demo'
 	@echo '  MMATTN_WHEEL_CACHE=/path   where the built mmcv is kept (default ~/.cache/mmattn/wheels)'
 	@echo '  MAX_JOBS=1             compilers at once, when memory is short'
@@ -45,6 +49,15 @@ $(VENV)/.mmattn-ready: setup.py $(wildcard requirements/*.txt) tools/dev/setup_e
 	@echo "== environment $(VENV): 1 to 2 minutes, plus about 5 to compile mmcv when no built one was kept"
 	@$(PYTHON) tools/dev/setup_env.py $(VENV)
 
+ifdef USE_ENV
+doctor: check-env
+else
+# Not after the set-up: where that fails, this has to say why.
+doctor:
+	@test -x $(PY) || echo "$(VENV) is not there yet (make setup makes it); looking at $(PYTHON)"
+	@$(if $(wildcard $(PY)),$(PY),$(PYTHON)) tools/doctor.py
+endif
+
 .PHONY: check-env
 check-env:
 	@test -x $(PY) || { echo "USE_ENV=$(USE_ENV): there is no $(PY). Give the folder of a venv or conda environment," \
@@ -52,22 +65,22 @@ check-env:
 	@$(PY) tools/doctor.py || { echo "USE_ENV=$(USE_ENV) lacks what is said above; nothing was installed into it." \
 		"Mend it, or leave USE_ENV out to have $(VENV) made." >&2; exit 1; }
 
+TESTS_FAILED = code=$$?; echo "tests FAILED, see above. Only those again: make $@ ARGS=--lf;" \
+	"make doctor says whether this machine lacks something." >&2; exit $$code
+
 demo: $(READY)
-	@echo "== demo: a small detector with attention, trained from scratch on generated pictures"
-	@$(PY) tools/demo.py $(ARGS)
+	@echo "== demo: a small detector with attention, trained from scratch on generated pictures;" \
+		"about 6 minutes on two cores"
+	@$(PY) tools/demo.py $(ARGS) || { code=$$?; echo "demo FAILED, see above. The whole log is" \
+		"work_dirs/demo/*/*.log; make doctor says whether this machine lacks something." >&2; exit $$code; }
 
 test: $(READY)
-	@echo "== quick tests"
-	@$(PY) -m pytest $(ARGS)
+	@echo "== quick tests: 6 to 7 minutes on two cores"
+	@$(PY) -m pytest $(ARGS) || { $(TESTS_FAILED); }
 
 test-all: $(READY)
-	@echo "== all tests"
-	@$(PY) -m pytest -m '' $(ARGS)
-
-doctor: $(READY)
-ifndef USE_ENV
-	@$(PY) tools/doctor.py
-endif
+	@echo "== all tests, the slow ones too: much longer than the 6 to 7 minutes of make test"
+	@$(PY) -m pytest -m '' $(ARGS) || { $(TESTS_FAILED); }
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache

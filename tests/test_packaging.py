@@ -1,6 +1,7 @@
 """What is shipped, and that it works where it is installed."""
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -70,6 +71,116 @@ def test_make_with_an_environment_that_is_not_there():
     assert done.returncode == 2
     assert ('USE_ENV=/no/such/place: there is no /no/such/place/bin/python. Give the folder of a '
             'venv or conda environment, or leave USE_ENV out to have .venv made.') in done.stderr
+
+
+@pytest.fixture
+def pretend(tmp_path):
+    """Folder of an environment whose python only says what it was asked; it fails at pytest -x."""
+    python = tmp_path / 'env' / 'bin' / 'python'
+    python.parent.mkdir(parents=True)
+    python.write_text('#!/bin/sh\necho "ran $* with ${OMP_NUM_THREADS:-all} threads"\n'
+                      'case "$*" in *-x*) exit 3;; esac\n')
+    python.chmod(0o755)
+    return tmp_path / 'env'
+
+
+@pytest.mark.parametrize('cpus, given, test, demo', [
+    (2, None, '1', '1'), (64, None, '1', 'all'), (64, '3', '3', '3')])
+def test_threads_of_tests_demo_and_doctor(pretend, monkeypatch, cpus, given, test, demo):
+    nproc = pretend / 'bin' / 'nproc'
+    nproc.write_text(f'#!/bin/sh\necho {cpus}\n')
+    nproc.chmod(0o755)
+    monkeypatch.setenv('PATH', str(nproc.parent), prepend=os.pathsep)
+    monkeypatch.delenv('OMP_NUM_THREADS', raising=False)
+    if given:
+        monkeypatch.setenv('OMP_NUM_THREADS', given)
+    use = f'USE_ENV={pretend}'
+    assert f'ran -m pytest with {test} threads' in make('test', use).stdout
+    assert f'ran tools/demo.py with {demo} threads' in make('demo', use).stdout
+    assert f'ran tools/doctor.py with {given or "all"} threads' in make('doctor', use).stdout
+
+
+def test_make_says_what_to_do_when_tests_or_the_demo_fail(pretend):
+    for target, text in (('test', 'make test ARGS=--lf;'), ('demo', 'work_dirs/demo/*/*.log;')):
+        done = make(target, f'USE_ENV={pretend}', 'ARGS=-x')
+        assert done.returncode == 2 and 'Error 3' in done.stderr
+        assert text in done.stderr and 'make doctor says whether' in done.stderr
+
+
+def test_doctor_does_not_wait_for_the_set_up():
+    ask = shlex.join([sys.executable, '-I', '-S'])  # an interpreter without any package
+    done = make('doctor', 'VENV=no-such-place', f'PYTHON={ask}')
+    assert done.stdout.startswith('no-such-place is not there yet (make setup makes it); looking ')
+    assert 'FAIL  torch           not installed' in done.stdout
+    assert 'set-up' not in done.stdout + done.stderr
+
+
+def test_the_same_python_and_pytorch_are_named_everywhere():
+    torch = str(requirements('torch')['torch'])
+    for name in ('Makefile', 'docs/install.md', 'tools/dev/setup_env.py', 'tools/doctor.py'):
+        text = (ROOT / name).read_text()
+        assert set(re.findall(r'torch==[\d.]+\d', text)) <= {torch}, name
+    assert "python_requires='>=3.10'" in (ROOT / 'setup.py').read_text()
+    assert 'target-version = "py310"' in (ROOT / 'pyproject.toml').read_text()
+    for name in ('Makefile', 'tools/dev/setup_env.py', 'tools/doctor.py'):
+        assert 'sys.version_info < (3, 10)' in (ROOT / name).read_text(), name
+
+
+@pytest.fixture
+def setup(tmp_path, monkeypatch):
+    """The set-up of tmp_path/env, with a venv whose creation is only noted."""
+    monkeypatch.syspath_prepend(str(ROOT / 'tools' / 'dev'))
+    sys.modules.pop('setup_env', None)
+    import setup_env
+    calls = []
+    monkeypatch.setattr(setup_env.venv, 'create', lambda folder, **how: calls.append(how))
+    made = setup_env.Setup(tmp_path / 'env')
+    made.calls = calls
+    return made
+
+
+def interrupted(folder):
+    """What is left of a venv when ensurepip is interrupted."""
+    bare = venv.EnvBuilder(symlinks=True, with_pip=False)
+    bare.create(folder)
+    return next(folder.glob('lib/python*/site-packages'))
+
+
+def test_an_environment_interrupted_before_it_had_pip_is_made_anew(setup, capsys):
+    setup.make_venv()
+    assert setup.calls == [{'with_pip': True, 'clear': False}]
+    (interrupted(setup.folder) / 'pip').mkdir()
+    setup.make_venv()
+    assert setup.calls[1:] == [{'with_pip': True, 'clear': True}]
+    assert f'{setup.folder} has no working pip: making it anew' in capsys.readouterr().out
+
+
+def test_an_environment_with_pip_is_kept(setup):
+    site = interrupted(setup.folder)
+    (site / 'pip').mkdir()
+    (site / 'pip' / '__main__.py').touch()
+    setup.make_venv()
+    assert setup.calls == []
+
+
+def test_nothing_but_an_empty_environment_is_removed(setup):
+    setup.folder.mkdir()
+    (setup.folder / 'thesis.tex').touch()
+    with pytest.raises(RuntimeError, match='env is not empty, and not a virtual environment') as no:
+        setup.make_venv()
+    assert no.value.remedy == 'name another place: make setup VENV=/path'
+    (interrupted(setup.folder) / 'numpy').mkdir()
+    with pytest.raises(RuntimeError, match=r'env has packages \(numpy, ...\), but no working pip'):
+        setup.make_venv()
+    assert setup.calls == []
+
+
+def test_the_set_up_ends_with_how_to_use_the_environment(setup, capsys):
+    setup.folder.mkdir()
+    setup.steps = []
+    setup.run()
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith(f'To work in it:  . {setup.folder}/bin/activate   and then')
 
 
 def test_ci_keeps_its_own_wheels_and_is_executable():

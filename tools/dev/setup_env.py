@@ -22,7 +22,11 @@ REQUIREMENTS = ROOT / 'requirements'
 
 
 class StepFailed(RuntimeError):
-    pass
+    """What went wrong, and what to do about it where the step's usual advice does not fit."""
+
+    def __init__(self, text, remedy=None):
+        super().__init__(text)
+        self.remedy = remedy
 
 
 class Setup:
@@ -52,10 +56,12 @@ class Setup:
             try:
                 step()
             except (subprocess.CalledProcessError, OSError, StepFailed) as error:
-                fail(what, error, remedy)
+                fail(what, error, getattr(error, 'remedy', None) or remedy)
             say(f'      done in {time.monotonic() - step_began:.0f} s')
         (self.folder / '.mmattn-ready').touch()
         say(f'set-up done in {time.monotonic() - began:.0f} s: {self.folder}')
+        activate = shlex.quote(str(self.python.with_name('activate')))
+        say(f'To work in it:  . {activate}   and then, for example:  python tools/train.py --help')
 
     def call(self, *args):
         subprocess.run([str(self.python), *map(str, args)], check=True, cwd=ROOT)
@@ -72,13 +78,39 @@ class Setup:
         return self.folder / 'torch-constraint.txt'
 
     def make_venv(self):
-        if self.python.is_file():
+        if self.has_pip():
             return
-        if sys.version_info < (3, 10):
+        # It was interrupted half-way, or the interpreter it was made with has gone.
+        broken = self.folder.is_dir() and any(self.folder.iterdir())
+        if broken:
+            self.check_that_nothing_is_lost()
+            say(f'      {self.folder} has no working pip: making it anew')
+        if sys.version_info < (3, 10):  # noqa: UP036, this runs on any
             raise StepFailed(
-                f'{sys.executable} is Python {sys.version.split()[0]}; the OpenMMLab packages '
-                'recommended here (onedl-*) need 3.10 or later, and 3.11 is what was tested')
-        venv.create(self.folder, with_pip=True)
+                f'{sys.executable} is Python {sys.version.split()[0]}; mmattn and the onedl-* packages '
+                'need 3.10 or later, and 3.11 is what was tested',
+                'choose another one: make setup PYTHON=/path/to/python3.11')
+        venv.create(self.folder, with_pip=True, clear=broken)
+
+    def has_pip(self):
+        if not self.python.is_file():
+            return False
+        check = [str(self.python), '-m', 'pip', '--version']
+        return subprocess.run(check, capture_output=True).returncode == 0
+
+    def check_that_nothing_is_lost(self):
+        """Only what venv itself put there may be removed."""
+        if not (self.folder / 'pyvenv.cfg').is_file():
+            raise StepFailed(f'{self.folder} is not empty, and not a virtual environment',
+                             'name another place: make setup VENV=/path')
+        own = ('_', '.', 'pip', 'setuptools', 'pkg_resources', 'distutils-precedence')
+        for site in [*self.folder.glob('lib/python*/site-packages'),
+                     *self.folder.glob('Lib/site-packages')]:
+            for path in site.iterdir():
+                if not path.name.startswith(own):
+                    raise StepFailed(
+                        f'{self.folder} has packages ({path.name}, ...), but no working pip',
+                        f'{self.python} -m ensurepip, or have all of it made anew: make clean-env')
 
     def installed_torch(self):
         code = 'import torch; print(torch.__version__)'
