@@ -27,7 +27,7 @@ _SIDE_SHARES = (0.25, 0.55, 0.2)
 _CROWD_SIDES = (18, 26)
 # A texture is like a material: equally fine on small and large things.
 _PERIODS = (8.0, 11.0)
-# What is hidden or cut off more than this is put elsewhere, so nothing visible goes unlabelled.
+# What is hidden or cut off more than this is put elsewhere or left out: nothing visible goes unlabelled.
 MIN_VISIBLE = 0.75
 _MIN_INSIDE = 0.85
 _EMPTY_SHARE = 0.06

@@ -7,6 +7,7 @@ Layout, as for any COCO-format folder::
       annotations/train.json        annotations/val.json
       shapes.json                   what made it; its presence says that the set is whole
 """
+import contextlib
 import hashlib
 import json
 import os
@@ -73,17 +74,22 @@ def make_shapes(out, settings=ShapesSettings(), force=False, workers=None, file=
         bool: True when the data set was written, False when it was there already.
     """
     out = Path(os.path.abspath(out))
-    if not _needs_writing(out, settings, force):
-        return False
-    partial_folder = _claim_partial(out)
-    try:
-        _write(partial_folder, settings, workers, file)
-        (partial_folder / _PARTIAL_MARKER).unlink()
-        _swap(partial_folder, out)
-    except BaseException:  # also Ctrl-C: leave nothing behind that could look whole
-        shutil.rmtree(partial_folder, ignore_errors=True)
-        raise
-    return True
+    _put_back(out)
+    needed = _needs_writing(out, settings, force)
+    if needed:
+        partial_folder = _claim_partial(out)
+        try:
+            _write(partial_folder, settings, workers, file)
+            _swap(partial_folder, out)
+        except BaseException:  # also Ctrl-C: leave nothing behind that could look whole
+            with contextlib.suppress(OSError):
+                _remove(partial_folder)
+            _put_back(out)
+            raise
+    # only now, so that a run killed in the swap leaves a partial folder that is known as ours
+    if (out / _PARTIAL_MARKER).exists():
+        (out / _PARTIAL_MARKER).unlink(missing_ok=True)
+    return needed
 
 
 def read_marker(folder):
@@ -98,7 +104,7 @@ def read_marker(folder):
 
 
 def _needs_writing(out, settings, force):
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+    if not out.exists() or _is_empty(out):
         return True
     marker = read_marker(out)
     if marker is None:
@@ -147,19 +153,58 @@ def _digest(data):
     return hashlib.sha256(data).hexdigest()
 
 
+def _partial(out):
+    return out.with_name(out.name + '.partial')
+
+
+def _is_empty(folder):
+    return folder.is_dir() and not any(folder.iterdir())
+
+
+def _remove(folder):
+    """Remove a folder of ours, its markers last: if this is killed, the rest is still ours."""
+    last = {MARKER: 1, _PARTIAL_MARKER: 2}
+    for path in sorted(folder.iterdir(), key=lambda path: last.get(path.name, 0)):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    folder.rmdir()
+
+
+def _put_back(out):
+    """Undo a swap that was killed after the old data set gave up its name."""
+    retired = out.with_name(out.name + '.replaced')
+    if (not out.exists() or _is_empty(out)) and read_marker(retired) is not None:
+        _check_no_writer(_partial(out))
+        if out.exists():
+            out.rmdir()
+        retired.rename(out)
+
+
+def _check_no_writer(folder):
+    """Raise if the process that claimed a partial folder is still at work."""
+    try:
+        owner = json.loads((folder / _PARTIAL_MARKER).read_text())
+    except (OSError, ValueError):  # nobody's, or of one killed while writing this
+        return
+    if _is_running(owner):
+        raise FileExistsError(f"process {owner['pid']} on {owner['host']} is writing "
+                              f"'{folder}'; wait for it, or remove that folder if it is dead")
+
+
 def _claim_partial(out):
     """A new folder beside ``out`` to write in; what an interrupted run left there is removed."""
-    folder = out.with_name(out.name + '.partial')
+    folder = _partial(out)
+    _check_no_writer(folder)
     if folder.exists():
-        try:
-            owner = json.loads((folder / _PARTIAL_MARKER).read_text())
-        except (OSError, ValueError):
+        # empty, or with one of our files: killed before or after it had the partial marker
+        ours = (folder / _PARTIAL_MARKER).is_file() or \
+            {'version', 'settings'} <= (read_marker(folder) or {}).keys()
+        if not ours and not _is_empty(folder):
             raise FileExistsError(f"'{folder}' is needed to write in, and was not left by this "
-                                  'tool; move it away') from None
-        if _is_running(owner):
-            raise FileExistsError(f"process {owner['pid']} on {owner['host']} is writing "
-                                  f"'{folder}'; wait for it, or remove that folder if it is dead")
-        shutil.rmtree(folder)
+                                  'tool; move it away')
+        _remove(folder)
     _retired(out)
     folder.mkdir(parents=True)
     owner = dict(pid=os.getpid(), host=socket.gethostname())
@@ -183,10 +228,10 @@ def _retired(out):
     """Where the old data set waits while the new one takes its name; empty after the call."""
     folder = out.with_name(out.name + '.replaced')
     if folder.exists():
-        if read_marker(folder) is None:
+        if read_marker(folder) is None and not _is_empty(folder):
             raise FileExistsError(f"'{folder}' is in the way and not a shapes data set; move it "
                                   'away')
-        shutil.rmtree(folder)
+        _remove(folder)
     return folder
 
 
@@ -195,7 +240,7 @@ def _swap(new, out):
         retired = _retired(out)
         out.rename(retired)
         new.rename(out)
-        shutil.rmtree(retired)
+        _remove(retired)
     else:
         new.rename(out)
 

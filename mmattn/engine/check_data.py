@@ -7,6 +7,8 @@ order are trained under each other's names without a word.
 import json
 import os
 import re
+import shlex
+from collections import Counter
 from itertools import islice
 
 from mmengine.fileio import list_from_file
@@ -31,7 +33,9 @@ def read_classes(ann_file):
             f"no annotation file '{ann_file}', from which the classes are read. Set the data root "
             'with --data-root or MMATTN_DATA_ROOT to a folder that holds images/, '
             'annotations/train.json and annotations/val.json')
-    return _names(_load(ann_file))
+    names = _names(_load(ann_file))
+    _check_unique(names, f"the annotation file '{ann_file}'")
+    return names
 
 
 def check_data(cfg, parts=('train', 'val')):
@@ -91,7 +95,7 @@ def _check_dataset(cfg, where, dataset, seen):
         return set()
     root = dataset.get('data_root') or ''
     path = os.path.join(root, ann_file)
-    content = _load_once(path, f'{where}.ann_file', seen)
+    content = _load_once(path, f'{where}.ann_file', seen, _made_by(cfg, root))
     classes = (dataset.get('metainfo') or {}).get('classes', kind.METAINFO.get('classes', ()))
     if isinstance(classes, str) and os.path.isfile(classes):  # MMEngine reads a file of names
         classes = list_from_file(classes)
@@ -102,12 +106,28 @@ def _check_dataset(cfg, where, dataset, seen):
     _check_classes(path, where, tuple(classes), _names(content))
     _check_heads(cfg.get('model'), len(classes), where)
     folder = os.path.join(root, (dataset.get('data_prefix') or {}).get('img', ''))
-    if (where, folder) not in seen:
-        _check_pictures(path, folder, f'{where}.data_prefix.img', content['images'])
+    _check_pictures(path, folder, f'{where}.data_prefix.img', content['images'])
     return {image['id'] for image in content['images']}
 
 
+def _made_by(cfg, root):
+    """How to get the data, for configs of generated data; empty for others."""
+    command = cfg.get('data_made_by')
+    return f'Write it with `{command.format(data_root=shlex.quote(root))}`. ' if command else ''
+
+
+def _check_unique(names, where):
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise ValueError(
+            f'{where} names {len(twice)} classes more than once: {_some(twice)}. Labels could not '
+            'be told apart by name: give each its own')
+
+
 def _check_classes(path, where, classes, names):
+    _check_unique(classes, f'{where}.metainfo.classes')
+    # What is not configured is not read, whatever its names.
+    _check_unique([name for name in names if name in classes], f"the annotation file '{path}'")
     missing = [name for name in classes if name not in names]
     if missing:
         raise ValueError(
@@ -183,12 +203,12 @@ def _check_evaluator(evaluators, where, ids, seen):
                 f'file of {where.replace("evaluator", "dataloader")}')
 
 
-def _load_once(path, where, seen):
+def _load_once(path, where, seen, made_by=''):
     path = os.path.normpath(path)
     if path not in seen:
         if not os.path.isfile(path):
             raise FileNotFoundError(
-                f"no annotation file '{path}' ({where}). {_HOW.format(where)}")
+                f"no annotation file '{path}' ({where}). {made_by}{_HOW.format(where)}")
         # Only what is asked for later is kept: COCO's training annotations are half a gigabyte.
         content = _load(path)
         seen[path] = dict(images=content['images'], categories=content['categories'])

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ from pycocotools.coco import COCO
 from mmattn.datasets import shapes
 from mmattn.datasets.scenes import CLASSES
 from mmattn.datasets.shapes import MARKER, ShapesSettings, make_shapes
+from mmattn.engine import check_data
 
 ROOT = Path(__file__).parents[2]
 SMALL = ShapesSettings(train=5, val=3, size=96, seed=7)
@@ -127,7 +129,8 @@ def test_damage_is_found(tmp_path, harm, message):
     make(tmp_path / 's')
     whole = content(tmp_path / 's')
     harm(tmp_path / 's')
-    with pytest.raises(FileExistsError, match=f'is damaged: {message}; write it anew with tools/make_shapes.py --force'):
+    with pytest.raises(FileExistsError, match=f'is damaged: {message}; write it anew with '
+                       'tools/make_shapes.py --force'):
         make(tmp_path / 's')
     make(tmp_path / 's', force=True)
     assert content(tmp_path / 's') == whole
@@ -182,10 +185,86 @@ def test_a_foreign_folder_in_the_way_is_left_alone(tmp_path):
     assert (tmp_path / 's.partial/mine').exists()
 
 
-def test_a_run_killed_between_the_renames_is_mended(tmp_path):
-    make(tmp_path / 's')
-    (tmp_path / 's').rename(tmp_path / 's.replaced')
+OTHER = ShapesSettings(train=1, val=1, size=96)
+
+
+def dead_owner():
+    process = subprocess.Popen([sys.executable, '-c', ''])
+    process.wait()
+    return json.dumps(dict(pid=process.pid, host=socket.gethostname()))
+
+
+def claim(folder, marker):
+    folder.mkdir(exist_ok=True)
+    (folder / shapes._PARTIAL_MARKER).write_text(marker)
+
+
+@pytest.mark.parametrize('leave', [
+    lambda partial: partial.mkdir(),  # before the marker was made
+    lambda partial: claim(partial, ''),  # before it was written
+    lambda partial: claim(partial, dead_owner()),
+    lambda partial: (make(partial, OTHER), claim(partial, dead_owner())),  # before the swap
+    lambda partial: make(partial, OTHER),  # whole, and without the marker
+])
+def test_what_a_killed_run_left_is_written_over(tmp_path, leave):
+    leave(tmp_path / 's.partial')
     assert make(tmp_path / 's') is True
+    assert leftovers(tmp_path / 's') == []
+    assert len(content(tmp_path / 's')) == 5 + 3 + 2 + 1
+
+
+@pytest.mark.parametrize('empty', [False, True])
+def test_a_run_killed_between_the_renames_loses_nothing(tmp_path, empty):
+    make(tmp_path / 's')
+    old = content(tmp_path / 's')
+    (tmp_path / 's').rename(tmp_path / 's.replaced')
+    make(tmp_path / 's.partial', OTHER)
+    claim(tmp_path / 's.partial', dead_owner())
+    if empty:
+        (tmp_path / 's').mkdir()
+    assert make(tmp_path / 's') is False
+    assert content(tmp_path / 's') == old
+    assert make(tmp_path / 's', OTHER, force=True) is True
+    assert leftovers(tmp_path / 's') == []
+
+
+def test_the_swap_of_a_living_process_is_left_alone(tmp_path):
+    make(tmp_path / 's.replaced')
+    living = dict(pid=os.getppid(), host=socket.gethostname())
+    claim(tmp_path / 's.partial', json.dumps(living))
+    with pytest.raises(FileExistsError, match=f'process {os.getppid()} on .* is writing'):
+        make(tmp_path / 's')
+    assert leftovers(tmp_path / 's') == ['s.partial', 's.replaced']
+
+
+def test_interrupted_between_the_renames_puts_the_old_set_back(tmp_path, monkeypatch):
+    make(tmp_path / 's')
+    old = content(tmp_path / 's')
+    rename = Path.rename
+
+    def interrupted(path, target):
+        if path.name == 's.partial':
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, 'rename', interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        make(tmp_path / 's', OTHER, force=True)
+    assert content(tmp_path / 's') == old
+    assert leftovers(tmp_path / 's') == []
+
+
+@pytest.mark.parametrize('left', [[], [MARKER]])
+def test_a_run_killed_after_the_renames_is_mended(tmp_path, left):
+    make(tmp_path / 's')
+    new = content(tmp_path / 's')
+    claim(tmp_path / 's', dead_owner())
+    (tmp_path / 's.replaced').mkdir()  # of which the rest has been removed
+    for name in left:
+        (tmp_path / 's.replaced' / name).write_text('{}')
+    assert make(tmp_path / 's') is False
+    assert content(tmp_path / 's') == new
+    assert make(tmp_path / 's', OTHER, force=True) is True
     assert leftovers(tmp_path / 's') == []
 
 
@@ -215,8 +294,16 @@ def test_tool_says_what_it_did(tmp_path):
     assert marker['settings'] == dict(train=2, val=1, size=64, seed=0)
 
 
+@pytest.mark.parametrize('root', ['', 'elsewhere'])
+def test_tool_writes_where_the_configs_look(tmp_path, root):
+    subprocess.run([sys.executable, ROOT / 'tools/make_shapes.py', '--train', '1', '--val', '1',
+                    '--size', '64', '--workers', '1'], check=True, cwd=tmp_path,
+                   env=dict(os.environ, PYTHONPATH=str(ROOT), MMATTN_DATA_ROOT=root))
+    assert (tmp_path / (root or 'data/shapes') / MARKER).is_file()
+
+
 @pytest.mark.parametrize('root', ['elsewhere', 'elsewhere/', None])
-def test_the_config_has_the_classes_and_finds_the_root(root, monkeypatch):
+def test_the_config_has_the_classes_and_finds_the_root(root, monkeypatch, tmp_path):
     if root is None:
         monkeypatch.delenv('MMATTN_DATA_ROOT', raising=False)
     else:
@@ -227,3 +314,9 @@ def test_the_config_has_the_classes_and_finds_the_root(root, monkeypatch):
         assert tuple(loader.dataset.metainfo.classes) == CLASSES
         assert loader.dataset.data_root == f'{expected}/'
     assert config.val_evaluator.ann_file == f'{expected}/annotations/val.json'
+    assert config.val_evaluator.proposal_nums == (1, 10, 100)
+    with pytest.raises(FileNotFoundError, match=(
+            rf"no annotation file '{expected}/annotations/train.json' .*\. Write it with `python "
+            f'tools/make_shapes.py --out {expected}/`. Set the data root')):
+        monkeypatch.chdir(tmp_path)
+        check_data(config)

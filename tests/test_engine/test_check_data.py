@@ -128,6 +128,24 @@ def test_classes_in_another_order(data):
         check_data(data)
 
 
+def test_names_that_stand_twice(data):
+    edit(data, lambda content: content['categories'].append(dict(id=11, name='nut')))
+    with pytest.raises(ValueError, match=(
+            r"annotation file '.*train.json' names 1 classes more than once: nut. Labels could")):
+        check_data(data)
+    with pytest.raises(ValueError, match='names 1 classes more than once: nut'):
+        read_classes(str(data.root / 'annotations' / 'train.json'))
+    data.train_dataloader.dataset.metainfo.classes = ('nut', 'bolt', 'bolt')
+    with pytest.raises(ValueError, match=(
+            'train_dataloader.dataset.metainfo.classes names 1 classes more than once: bolt')):
+        check_data(data)
+
+
+def test_names_that_stand_twice_and_are_not_configured(data):
+    edit(data, lambda content: content['categories'].append(dict(id=11, name='extra')))
+    check_data(data)
+
+
 def test_a_single_class_without_comma(data):
     data.train_dataloader.dataset.metainfo.classes = ('nut')
     with pytest.raises(TypeError, match=r"is the string 'nut'.*classes=\('nut', \)"):

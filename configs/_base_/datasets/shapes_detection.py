@@ -2,7 +2,9 @@
 # The environment variable MMATTN_DATA_ROOT moves it. Networks see the pictures at half size; boxes
 # are compared at full size, where COCO's limits between small, medium and large apply as they are.
 dataset_type = 'CocoDataset'
-data_root = '{{$MMATTN_DATA_ROOT:data/shapes/}}'.rstrip('/') + '/'
+data_root = r'{{$MMATTN_DATA_ROOT:data/shapes}}'.rstrip('/') + '/'
+# what the check before training tells to do where the data is missing
+data_made_by = 'python tools/make_shapes.py --out {data_root}'
 backend_args = None
 metainfo = dict(
     classes=('striped circle', 'dotted circle', 'striped cross', 'dotted cross',
@@ -11,7 +13,8 @@ metainfo = dict(
              (0, 160, 170)])
 
 train_pipeline = [
-    dict(type='LoadImageFromFile', backend_args=backend_args),
+    # an unreadable or truncated picture is an error that names the file
+    dict(type='mmattn.LoadImageFromFile', backend_args=backend_args),
     dict(type='LoadAnnotations', with_bbox=True),
     dict(type='Resize', scale=(128, 128), keep_ratio=True),
     dict(type='RandomFlip', prob=0.5),
@@ -56,10 +59,12 @@ val_dataloader = dict(
         backend_args=backend_args))
 test_dataloader = val_dataloader
 
+# proposal_nums: so that the log shows COCO's own twelve figures, AR1 and AR10 among them
 val_evaluator = dict(
     type='CocoMetric',
     ann_file=data_root + 'annotations/val.json',
     metric='bbox',
     format_only=False,
+    proposal_nums=(1, 10, 100),
     backend_args=backend_args)
 test_evaluator = val_evaluator
