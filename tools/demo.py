@@ -9,13 +9,14 @@ import os
 import sys
 from pathlib import Path
 
-# Read when torch is loaded. OpenMP threads that wait by spinning slow each other down several times
-# when anything else runs on the machine; sleeping ones cost almost nothing.
+# Read when torch is loaded. OpenMP threads that wait by spinning hold each other up when anything
+# else runs on the machine; sleeping ones do not.
 os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 
 from mmengine.config import DictAction  # noqa: E402
 
 from mmattn.analysis.demo import run_demo  # noqa: E402
+from mmattn.engine import DATA_ROOT_VARIABLE  # noqa: E402
 
 CONFIG = Path(__file__).parents[1] / 'configs/shapes/faster-rcnn_r18-cbam_fpn_shapes.py'
 
@@ -23,13 +24,15 @@ CONFIG = Path(__file__).parents[1] / 'configs/shapes/faster-rcnn_r18-cbam_fpn_sh
 def parse_args():
     parser = argparse.ArgumentParser(description='Train and show a small detector with attention')
     parser.add_argument('--config', default=CONFIG, help='a config on shapes (default: %(default)s)')
-    parser.add_argument('--data-root', default='data/shapes',
-                        help='where the shapes are, or are to be (default: %(default)s)')
+    parser.add_argument('--data-root', default=os.environ.get(DATA_ROOT_VARIABLE) or 'data/shapes',
+                        help=f'where the shapes are, or are to be (default: {DATA_ROOT_VARIABLE}, '
+                        'else data/shapes)')
     parser.add_argument('--work-dir', default='work_dirs/demo',
                         help='where the result goes; an earlier one is moved aside '
                         '(default: %(default)s)')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction,
-                        help='changes to the config, such as max_iters=100')
+                        help='changes to the config, such as train_cfg.max_iters=100 '
+                        'train_cfg.val_interval=100')
     return parser.parse_args()
 
 

@@ -4,8 +4,9 @@
 # One process a GPU (NCCL), or processes on CPUs (gloo) where there is no GPU. Several machines: run it on each
 # with NNODES, NODE_RANK and MASTER_ADDR set. PORT must be free on the first machine.
 set -euo pipefail
-if [ $# -lt 3 ]; then
+if [ $# -lt 3 ] || [[ ! $3 =~ ^[1-9][0-9]*$ ]]; then
     echo "usage: bash tools/dist_test.sh CONFIG CHECKPOINT PROCESSES [options of tools/test.py]" >&2
+    echo "PROCESSES is a whole number from 1" >&2
     exit 2
 fi
 CONFIG=$1

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from mmengine.config import Config
 from mmengine.runner import Runner
 
 from mmattn.analysis.coco_figures import coco_figures, figures_table, write_figures
 from mmattn.analysis.learning_curve import draw_learning_curve
 from mmattn.analysis.picture_page import draw_pairs, write_page, write_sheet
 from mmattn.datasets.shapes import ShapesSettings, make_shapes, read_marker
+from mmattn.engine import load_config
 
 # What the demo must reach on the validation split.
 TARGETS = dict(AP50=0.80, AP=0.50)
@@ -51,15 +51,15 @@ class DemoResult:
 
 
 def run_demo(config, data_root='data/shapes', work_dir='work_dirs/demo', cfg_options=None,
-             settings=ShapesSettings()):
+             settings=None):
     """Generate the data set if it is absent, train, evaluate, and write the report.
 
     Args:
         config (str | Path): A config on the shapes data set.
-        data_root (str | Path): Where the data set is, or is to be. ``MMATTN_DATA_ROOT`` is set to it.
+        data_root (str | Path): Where the data set is, or is to be.
         work_dir (str | Path): Where the result goes. What an earlier run left there is moved aside.
         cfg_options (dict, optional): Changes to the config.
-        settings (ShapesSettings): The data set to make.
+        settings (ShapesSettings, optional): The data set to make, if not the default one.
 
     Returns:
         DemoResult: Print it, and look at ``misses()``.
@@ -67,15 +67,13 @@ def run_demo(config, data_root='data/shapes', work_dir='work_dirs/demo', cfg_opt
     seconds = {}
     start = time.perf_counter()
     print(f'shapes data set in {data_root}: drawing it if it is not there', flush=True)
-    make_shapes(data_root, settings)
+    make_shapes(data_root, settings or ShapesSettings())
     seconds['data'] = time.perf_counter() - start
 
     start = time.perf_counter()
     moved = move_aside(work_dir)
-    os.environ['MMATTN_DATA_ROOT'] = str(data_root)
-    cfg = Config.fromfile(str(config))
+    cfg = load_config(str(config), str(data_root), cfg_options)
     cfg.work_dir = str(work_dir)
-    cfg.merge_from_dict(cfg_options or {})
     # the last evaluation leaves its detections, so the figures need no second one
     cfg.val_evaluator.outfile_prefix = str(Path(work_dir) / _DETECTIONS)
     if 'OMP_NUM_THREADS' not in os.environ:

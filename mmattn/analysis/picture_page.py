@@ -90,7 +90,9 @@ def _draw_boxes(picture, boxes, names, colours, scale, font):
 
 
 def write_sheet(pairs, path, columns=2):
-    """Write the pairs as one PNG."""
+    """Write the pairs, at least one, as one PNG."""
+    if not pairs:
+        raise ValueError(f"no pictures to put on the sheet '{path}': is the data set empty?")
     rows = -(-len(pairs) // columns)
     width, height = (max(sizes) for sizes in zip(*(image.size for _, image in pairs)))
     gap = 3 * _GAP

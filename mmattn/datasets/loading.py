@@ -15,7 +15,19 @@ class LoadImageFromFile(_LoadImageFromFile):
 
     Use it in training pipelines. In test pipelines keep mmcv's: MMDetection's inferencer looks for
     it by its name.
+
+    Takes mmcv's options, but for ``ignore_empty`` and the deprecated ``file_client_args``.
     """
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        if self.ignore_empty:
+            raise ValueError(
+                'ignore_empty=True was asked of mmattn.LoadImageFromFile, which stops at a picture '
+                "that cannot be read. To pass over it, use mmcv's: type='LoadImageFromFile'")
+        if self.file_client_args is not None:
+            raise ValueError('mmattn.LoadImageFromFile has no file_client_args: give backend_args, '
+                             'which took their place in mmcv 2')
 
     def transform(self, results):
         path = results['img_path']

@@ -4,7 +4,6 @@ import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from unittest import mock
 
 from mmattn.engine.data_root import DATA_ROOT_VARIABLE, load_config
 
@@ -46,8 +45,7 @@ def build_model(config, cfg_options=None):
     if config.endswith('_folder.py') and DATA_ROOT_VARIABLE not in os.environ:
         with tempfile.TemporaryDirectory() as root:
             _write_classes(root)
-            with mock.patch.dict(os.environ, {DATA_ROOT_VARIABLE: root}):
-                cfg = load_config(config, None, options)
+            cfg = load_config(config, root, options)
     else:
         cfg = load_config(config, None, options)
     with DefaultScope.overwrite_default_scope('mmdet'):

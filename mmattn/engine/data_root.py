@@ -1,5 +1,6 @@
 """Where the data lies is a property of the machine, so no config needs editing for it."""
 import os
+from unittest import mock
 
 from mmengine.config import Config
 from mmengine.logging import print_log
@@ -22,10 +23,10 @@ def load_config(config, data_root=None, cfg_options=None):
         data_root (str, optional): Folder of the data set, with or without a slash at the end.
         cfg_options (dict, optional): Options as MMDetection's tools take them.
     """
-    if data_root:
-        os.environ[DATA_ROOT_VARIABLE] = data_root
-    cfg = _read(config)
-    root = os.environ.get(DATA_ROOT_VARIABLE)
+    root = data_root or os.environ.get(DATA_ROOT_VARIABLE)
+    # Only while the config is read, so that the next one in this process is not moved as well.
+    with mock.patch.dict(os.environ, {DATA_ROOT_VARIABLE: root} if root else {}):
+        cfg = _read(config)
     if root and DATA_ROOT_VARIABLE not in cfg.env_variables:
         replace_data_root(cfg, root)
     if cfg_options:
@@ -59,7 +60,7 @@ def replace_data_root(cfg, root):
             'instance train_dataloader.dataset.data_root=..., and leave out --data-root and '
             f'{DATA_ROOT_VARIABLE}')
     old, new = found.pop(), root.rstrip('/') + '/'
-    count = sum(_replace(cfg.get(part), old.rstrip('/'), new) for part in _PARTS)
+    count = sum(_replace(cfg.get(part), old, new) for part in _PARTS)
     if isinstance(cfg.get('data_root'), str):
         cfg.data_root = new
     print_log(f'data root: {new} instead of {old} ({count} places)', logger='current')
@@ -68,7 +69,7 @@ def replace_data_root(cfg, root):
 def _collect_roots(node, found):
     if isinstance(node, dict):
         if isinstance(node.get('data_root'), str) and node['data_root']:
-            found.add(node['data_root'])
+            found.add(node['data_root'].rstrip('/'))
         node = node.values()
     if not isinstance(node, str) and hasattr(node, '__iter__'):
         for child in node:

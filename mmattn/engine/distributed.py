@@ -62,7 +62,7 @@ def prepare_processes(cfg):
         return
     os.environ.setdefault('MASTER_PORT', '29500')
     if 'MASTER_ADDR' not in os.environ:
-        os.environ['MASTER_ADDR'] = _slurm_first_host() if launcher == 'slurm' else '127.0.0.1'
+        os.environ['MASTER_ADDR'] = _first_host(launcher, world_size)
     if not torch_dist.is_initialized():
         torch_dist.init_process_group(backend='gloo')
     cfg.env_cfg.dist_cfg = dict(backend='gloo')
@@ -75,8 +75,26 @@ def prepare_processes(cfg):
     }
 
 
+def _first_host(launcher, world_size):
+    """The machine where the processes find each other."""
+    if launcher == 'slurm':
+        return _slurm_first_host()
+    if launcher == 'mpi' and os.environ.get('OMPI_COMM_WORLD_LOCAL_SIZE') != str(world_size):
+        raise ValueError(
+            f'--launcher mpi was asked for with {world_size} processes, of which '
+            f'{os.environ.get("OMPI_COMM_WORLD_LOCAL_SIZE", "an unknown number")} are on this '
+            'machine, and MASTER_ADDR is not set. Set it to the name of the machine of rank 0: '
+            'mpirun -x MASTER_ADDR=...')
+    return '127.0.0.1'
+
+
 def _slurm_first_host():
     nodes = os.environ['SLURM_NODELIST']
-    answer = subprocess.run(['scontrol', 'show', 'hostname', nodes],
-                            capture_output=True, text=True, check=True)
+    try:
+        answer = subprocess.run(['scontrol', 'show', 'hostname', nodes],
+                                capture_output=True, text=True, check=True)
+    except (FileNotFoundError, subprocess.CalledProcessError) as error:
+        raise RuntimeError(
+            f"slurm's scontrol was asked for the first machine of '{nodes}', but failed: {error}. "
+            'Set MASTER_ADDR to the name of that machine') from error
     return answer.stdout.split()[0]

@@ -6,8 +6,9 @@ from types import SimpleNamespace
 
 from mmengine.config import ConfigDict
 from mmengine.device import get_device
+from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
-from mmengine.runner import Runner
+from mmengine.runner import Runner, find_latest_checkpoint
 
 from mmattn.engine.check_data import check_data
 from mmattn.engine.data_root import load_config
@@ -37,7 +38,7 @@ def train(config, work_dir=None, amp=False, auto_scale_lr=False, resume=None, cf
                 'learning rate is meant: add auto_scale_lr=dict(enable=False, base_batch_size=16)')
         cfg.auto_scale_lr.enable = True
     if resume == 'auto':
-        cfg.resume, cfg.load_from = True, None
+        _resume_latest(cfg)
     elif resume is not None:
         cfg.resume, cfg.load_from = True, resume
     _check_checkpoint(cfg.get('load_from'), '--resume' if resume else 'load_from')
@@ -84,6 +85,18 @@ def _prepare(config, data_root, cfg_options, launcher, work_dir):
     name = os.path.splitext(os.path.basename(config))[0]
     cfg.work_dir = work_dir or cfg.get('work_dir') or os.path.join('./work_dirs', name)
     return cfg
+
+
+def _resume_latest(cfg):
+    """Go on from the latest checkpoint of the work directory; a first run starts as configured."""
+    latest = find_latest_checkpoint(cfg.work_dir)
+    if latest is None:
+        start = cfg.get('load_from') or 'the start'
+        print_log(f'--resume: no checkpoint in {cfg.work_dir} yet, training begins from {start}',
+                  logger='current')
+    else:
+        _check_checkpoint(latest, f'which {cfg.work_dir}/last_checkpoint names')
+        cfg.resume, cfg.load_from = True, None
 
 
 def _check_once(cfg, parts):

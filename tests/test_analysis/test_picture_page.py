@@ -57,6 +57,11 @@ def test_pictures_are_spread_over_the_set(files):
     assert len(draw_pairs(*files, limit=50)) == 5
 
 
+def test_no_pictures_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match="no pictures to put on the sheet '.*sheet.png'"):
+        write_sheet([], tmp_path / 'sheet.png')
+
+
 def test_sheet_and_page(files, tmp_path):
     pairs = draw_pairs(*files, limit=3, width=160)
     write_sheet(pairs, tmp_path / 'sheet.png', columns=2)

@@ -1,4 +1,6 @@
 """The data root of every config can be set from outside."""
+import os
+
 import pytest
 from mmengine.config import Config
 
@@ -11,9 +13,7 @@ STOCK = 'mmdet::retinanet/retinanet_r18_fpn_1x_coco.py'
 @pytest.fixture(autouse=True)
 def _in_project(monkeypatch, request):
     monkeypatch.chdir(request.config.rootpath)
-    # set, then deleted, so that what load_config sets is undone after the test
-    monkeypatch.setenv('MMATTN_DATA_ROOT', 'unset')
-    monkeypatch.delenv('MMATTN_DATA_ROOT')
+    monkeypatch.delenv('MMATTN_DATA_ROOT', raising=False)
 
 
 def roots(cfg):
@@ -37,6 +37,22 @@ def test_set_from_outside(config, root, way, monkeypatch):
         monkeypatch.setenv('MMATTN_DATA_ROOT', '/not/this')
         cfg = load_config(config, data_root=root)
     assert roots(cfg) == {root.rstrip('/') + '/'}
+
+
+def test_one_config_does_not_move_the_next():
+    cfg = load_config(OURS, '/a')
+    assert 'MMATTN_DATA_ROOT' not in os.environ
+    assert roots(load_config(OURS)) == {'data/coco/'}
+    assert '/a/' in cfg.pretty_text and 'MMATTN' not in cfg.pretty_text
+
+
+def test_a_slash_makes_no_second_root(tmp_path):
+    file = tmp_path / 'config.py'
+    file.write_text("train_dataloader = dict(dataset=dict(data_root='data/coco'))\n"
+                    "val_dataloader = dict(dataset=dict(data_root='data/coco/'))")
+    cfg = load_config(str(file), '/new')
+    assert cfg.train_dataloader.dataset.data_root == '/new/'
+    assert cfg.val_dataloader.dataset.data_root == '/new/'
 
 
 def test_options_win():
@@ -63,7 +79,7 @@ def test_a_wrapped_data_set(tmp_path):
 @pytest.mark.parametrize('text, says', [
     ("train_dataloader = dict(dataset=dict(type='CocoDataset'))", 'it has none'),
     ("train_dataloader = dict(dataset=dict(data_root='a/'))\n"
-     "val_dataloader = dict(dataset=dict(data_root='b/'))", r'it has several: a/, b/'),
+     "val_dataloader = dict(dataset=dict(data_root='b/'))", r'it has several: a, b'),
 ])
 def test_nothing_to_replace_is_an_error(tmp_path, text, says):
     file = tmp_path / 'config.py'

@@ -41,6 +41,13 @@ def test_damage_is_named(picture, damage, says):
         LoadImageFromFile()(dict(img_path=str(picture)))
 
 
+@pytest.mark.parametrize('options', [dict(ignore_empty=True), dict(file_client_args={})])
+def test_options_it_has_not_are_refused(options):
+    with pytest.raises(ValueError, match=f'{next(iter(options))}.* mmattn.LoadImageFromFile|'
+                       f'mmattn.LoadImageFromFile has no {next(iter(options))}'):
+        LoadImageFromFile(**options)
+
+
 def test_missing_is_named():
     with pytest.raises(OSError, match="cannot read picture '/no/cells.jpg'"):
         LoadImageFromFile()(dict(img_path='/no/cells.jpg'))

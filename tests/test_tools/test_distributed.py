@@ -142,6 +142,16 @@ def test_scripts_say_how_they_are_used(script):
     assert f'usage: bash tools/{script} ' in done.stderr
 
 
+@pytest.mark.parametrize('count', ['0', '-1', 'two', '--amp', ''])
+@pytest.mark.parametrize('script, before', [('dist_train.sh', ['c.py']),
+                                            ('dist_test.sh', ['c.py', 'c.pth'])])
+def test_wrong_numbers_of_processes(script, before, count):
+    done = shell(script, *before, count)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f'usage: bash tools/{script} ')
+    assert done.stderr.endswith('PROCESSES is a whole number from 1\n')
+
+
 def test_more_processes_than_gpus(monkeypatch):
     monkeypatch.setattr(distributed, 'get_device', lambda: 'cuda')
     monkeypatch.setattr(torch.cuda, 'device_count', lambda: 2)

@@ -16,8 +16,7 @@ CONFIG = 'configs/cbam/retinanet_r18-cbam_fpn_folder.py'
 @pytest.fixture(autouse=True)
 def _in_project(monkeypatch, request):
     monkeypatch.chdir(request.config.rootpath)
-    monkeypatch.setenv('MMATTN_DATA_ROOT', 'unset')  # so that what a test sets is undone
-    monkeypatch.delenv('MMATTN_DATA_ROOT')
+    monkeypatch.delenv('MMATTN_DATA_ROOT', raising=False)
 
 
 @pytest.fixture(scope='module')
@@ -31,7 +30,6 @@ def trained(squares, tmp_path_factory, request):
     work_dir = tmp_path_factory.mktemp('work')
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(request.config.rootpath)
-        patch.setenv('MMATTN_DATA_ROOT', 'unset')
         runner = engine.train(
             CONFIG, work_dir=str(work_dir), data_root=str(squares),
             cfg_options=small(train_cfg__max_epochs=10, train_cfg__val_interval=10,
@@ -98,6 +96,26 @@ def test_auto_scale_lr(squares, tmp_path):
         cfg_options=small(train_dataloader__batch_size=8, train_cfg__max_epochs=1,
                           train_cfg__val_interval=100))
     assert runner.optim_wrapper.get_lr()['lr'] == [pytest.approx(0.001 * 8 / 4)]
+
+
+class Built(Exception):
+    pass
+
+
+@pytest.mark.parametrize('saved', [False, True])
+def test_resume_of_a_first_run_keeps_load_from(saved, squares, trained, tmp_path, monkeypatch):
+    def stop(cfg):
+        raise Built(cfg)
+
+    monkeypatch.setattr(sys.modules['mmattn.engine.launch'], '_build_runner', stop)
+    start = str(trained[0] / 'epoch_10.pth')
+    if saved:
+        (tmp_path / 'last_checkpoint').write_text(start)
+    with pytest.raises(Built) as found:
+        engine.train(CONFIG, work_dir=str(tmp_path), data_root=str(squares), resume='auto',
+                     cfg_options=small(load_from=start))
+    cfg = found.value.args[0]
+    assert (bool(cfg.get('resume')), cfg.load_from) == ((True, None) if saved else (False, start))
 
 
 # What is wrong with the request is said before anything is built.
