@@ -76,8 +76,8 @@ def test_two_iterations_leave_everything(tmp_path, monkeypatch):
 def test_the_tool_fails_when_targets_are_missed(tmp_path):
     make = [sys.executable, ROOT / 'tools/make_shapes.py', '--out', tmp_path / 's']
     demo = [sys.executable, ROOT / 'tools/demo.py', '--data-root', tmp_path / 's', '--work-dir',
-            tmp_path / 'demo', '--cfg-options', 'max_iters=1', 'train_cfg.max_iters=1',
-            'train_cfg.val_interval=1', 'default_hooks.checkpoint.interval=1']
+            tmp_path / 'demo', '--cfg-options', 'train_cfg.max_iters=1',
+            'train_cfg.val_interval=1', 'default_hooks.logger.interval=1']
     env = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1')
     subprocess.run([*make, '--train', '8', '--val', '2', '--workers', '1'], env=env, check=True)
     refused = subprocess.run(demo, env=env, text=True, capture_output=True)
