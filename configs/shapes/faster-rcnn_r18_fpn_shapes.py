@@ -32,8 +32,8 @@ model = dict(
         rcnn=dict(sampler=dict(num=48, pos_fraction=0.5))),
     test_cfg=dict(rpn=dict(nms_pre=300, max_per_img=100)))
 
-max_iters = 900
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=300)
+max_iters = 1000
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=250)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 
