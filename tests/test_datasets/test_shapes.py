@@ -160,8 +160,10 @@ def test_a_killed_run_leaves_no_set_and_the_next_one_succeeds(tmp_path, how):
     out = tmp_path / 's'
     command = [sys.executable, ROOT / 'tools/make_shapes.py', '--out', out, '--train', '5000',
                '--workers', '1']
+    # SIGINT as at a terminal: what a shell starts with & ignores it, and hands that down.
     process = subprocess.Popen(command, env=dict(os.environ, PYTHONPATH=str(ROOT)),
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     partial = tmp_path / 's.partial'
     deadline = time.monotonic() + 60
     while not list(partial.glob('images/train/*.png')):
