@@ -1,15 +1,27 @@
 """The contract that every block keeps."""
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from numbers import Integral
 
+from mmengine.logging import print_log
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmattn import ops
 
 STARTS = ('paper', 'identity')
+
+# The same words for every block, so that MMEngine's filter of repeated warnings prints them once.
+_FROZEN_AT_START = (
+    "attention is frozen before it was trained: a block with start='paper' has frozen parameters only, and "
+    'no checkpoint gave it weights, so its gates stay random and the features behind it scaled down. With '
+    "MMDetection's plugins=, frozen_stages freezes the blocks of its stages too. Insert them with "
+    'mmattn.WithAttention, whose attention trains in frozen stages (unless freeze_with_host=True); or leave '
+    'those stages out, as stages=(False, True, True, True) does; or set frozen_stages=0, which freezes the '
+    "stem only; or write start='identity', which leaves the features as they are; or load a checkpoint that "
+    'was trained with this attention.')
 
 
 def check_choice(block: nn.Module, name: str, value, choices: tuple) -> None:
@@ -57,6 +69,7 @@ class AttentionBlock(BaseModule):
                              "itself: say start='paper' or start='identity' instead")
         self.in_channels = in_channels
         self.start = start
+        self._at_start: list[Tensor] | None = None
 
     @property
     def ceiling(self) -> float:
@@ -91,6 +104,8 @@ class AttentionBlock(BaseModule):
                 nn.init.zeros_(layer.weight)
                 if layer.bias is not None:
                     nn.init.zeros_(layer.bias)
+        else:
+            self._at_start = [p.detach().flatten()[:8].clone() for p in self.parameters()]
 
     def init_weights(self) -> None:
         """The same again, when MMEngine initialises the model.
@@ -100,6 +115,36 @@ class AttentionBlock(BaseModule):
         """
         self.reset_start()
         self._is_init = True
+
+    def train(self, mode: bool = True):
+        """As ever; warns of random gates that will not be trained.
+
+        Not earlier: a stage is frozen in its constructor, and weights are loaded after that. Nobody
+        calls this for inference.
+        """
+        if mode and self._frozen_at_start():
+            self._at_start = None  # once
+            print_log(_FROZEN_AT_START, logger='current', level=logging.WARNING)
+        return super().train(mode)
+
+    def _frozen_at_start(self) -> bool:
+        """Whether all parameters are frozen, and are those of :meth:`reset_parameters`.
+
+        By their values, as there are more ways to get others than to load them: MMDetection's mean
+        teacher, which is frozen by its constructor, copies its student.
+        """
+        parameters = list(self.parameters())
+        if self._at_start is None or not parameters or any(p.requires_grad for p in parameters):
+            return False
+        # Neither meta nor fake tensors have values.
+        return all(type(p) is nn.Parameter and not p.is_meta
+                   and p.flatten()[:8].equal(start.to(p.device, p.dtype))
+                   for p, start in zip(parameters, self._at_start))
+
+    def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs):
+        if any(key.startswith(prefix) for key in state_dict):
+            self._at_start = None
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     def extra_repr(self) -> str:
         return f'in_channels={self.in_channels}, start={self.start!r}'

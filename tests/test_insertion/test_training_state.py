@@ -1,10 +1,7 @@
 """Initialisation, frozen stages, random numbers, checkpoints."""
-import logging
-
 import pytest
 import torch
 from mmdet.models import FPN, ResNet
-from mmengine.logging import MMLogger
 from mmengine.runner import load_checkpoint
 from mmengine.runner.checkpoint import save_checkpoint
 
@@ -12,18 +9,6 @@ from mmattn import attach
 from tests.test_insertion.models import build, everywhere, features, model_cfg
 
 CBAM = dict(type='mmattn.CBAM', start='identity')
-
-
-@pytest.fixture
-def warnings():
-    """What is logged as a warning."""
-    records = []
-    handler = logging.Handler(logging.WARNING)
-    handler.emit = lambda record: records.append(record.getMessage())
-    logger = MMLogger.get_current_instance()
-    logger.addHandler(handler)
-    yield records
-    logger.removeHandler(handler)
 
 
 def test_attention_in_frozen_stages_trains():
