@@ -9,6 +9,7 @@ from torch import nn
 from mmattn.insertion.attended import Attended, Attention, attended_class
 from mmattn.insertion.rng import own_randomness
 from mmattn.insertion.rules import Rule, build_block, claim_sites
+from mmattn.insertion.sites import Site
 
 
 def attach(model: nn.Module, rules: Sequence[Mapping | Rule]) -> nn.Module:
@@ -53,25 +54,29 @@ def attach(model: nn.Module, rules: Sequence[Mapping | Rule]) -> nn.Module:
         raise ValueError(f"{type(model).__name__} has an attribute 'attention' of its own, which is "
                          'the name this package needs')
     claims = claim_sites(model, rules)
-    blocks = {}
-    for site, rule in claims.items():
-        host = site.host(model)[0]
-        like = next((p for p in host.parameters() if p.is_floating_point()), None)
-        with own_randomness(site.name):
-            block = build_block(rule, site)
-        blocks[site] = block if like is None else block.to(like.device, like.dtype)
+    hosts = {site: site.host(model) for site in claims}
+    blocks: dict[Site, list[nn.Module]] = {}
+    for site, wanted in claims.items():
+        like = next((p for p in hosts[site][0].parameters() if p.is_floating_point()), None)
+        blocks[site] = []
+        for rule in wanted:
+            with own_randomness(site.name, rule.order):
+                block = build_block(rule, site)
+            blocks[site].append(block if like is None else block.to(like.device, like.dtype))
 
     attention = Attention(blocks, claims)
     attention.train(model.training)
-    for site, block in blocks.items():
-        host, kind = site.host(model)
-        kind.put(host, block, site.name)
-        if claims[site].freeze_with_host and not any(p.requires_grad for p in host.parameters()):
-            attention.freeze(site)
-        parameters = sum(p.numel() for p in block.parameters())
-        print_log(f'attention: {site.name} -> {type(block).__name__}({block.extra_repr()}), '
-                  f'{parameters:,} parameters' + (', frozen' if site.key in attention.frozen else ''),
-                  logger='current')
+    for site, wanted in claims.items():
+        host, kind = hosts[site]
+        kind.put(host, attention[site.key], site.name)
+        frozen = not any(p.requires_grad for p in host.parameters())
+        for rule, block in zip(wanted, blocks[site]):
+            freeze = rule.freeze_with_host and frozen
+            if freeze:
+                attention.freeze(block)
+            parameters = sum(p.numel() for p in block.parameters())
+            print_log(f'attention: {site.name} -> {type(block).__name__}({block.extra_repr()}), '
+                      f'{parameters:,} parameters' + (', frozen' if freeze else ''), logger='current')
     model.__class__ = attended_class(type(model))
     model.attention = attention
     return model

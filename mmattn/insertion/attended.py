@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 
 from mmengine.logging import print_log
 from mmengine.model import ModuleDict, PretrainedInit, initialize
@@ -12,44 +13,54 @@ from mmattn.insertion.rules import Rule
 from mmattn.insertion.sites import Site
 
 
+class Chain(nn.Sequential):
+    """Several blocks on one site, one behind the other."""
+
+
 class Attention(ModuleDict):
-    """``model.attention``: the blocks, one a site.
+    """``model.attention``: one entry a site, a block or a :class:`Chain` of them.
 
     Attributes:
-        claims: Which rule put a block on which site.
+        claims: Which rules put a block on which site, in the order of the blocks.
     """
     holds_attention = True
 
-    def __init__(self, blocks: dict[Site, nn.Module], claims: dict[Site, Rule]):
-        super().__init__({site.key: block for site, block in blocks.items()})
+    def __init__(self, blocks: dict[Site, list[nn.Module]], claims: dict[Site, tuple[Rule, ...]]):
+        super().__init__({site.key: each[0] if len(each) == 1 else Chain(*each)
+                          for site, each in blocks.items()})
         self.claims = claims
-        self.frozen: list[str] = []
+        self._frozen: list[nn.Module] = []
         self._on_pretrained: list[Site] = []
         self._warned = False
 
-    def freeze(self, site: Site) -> None:
-        """Exclude the block of ``site`` from training, its norms' statistics included."""
-        self[site.key].requires_grad_(False)
-        self.frozen.append(site.key)
-        self[site.key].eval()
+    def blocks(self) -> Iterator[tuple[Site, Rule, nn.Module]]:
+        """Every block, with its site and the rule that put it there."""
+        for site, rules in self.claims.items():
+            entry = self[site.key]
+            yield from zip([site] * len(rules), rules, entry if isinstance(entry, Chain) else [entry])
+
+    def freeze(self, block: nn.Module) -> None:
+        """Exclude a block from training, its norms' statistics included."""
+        block.requires_grad_(False)
+        self._frozen.append(block)
+        block.eval()
 
     def train(self, mode: bool = True):
         if mode and self._on_pretrained:
             # Not when they were initialised: the Runner loads load_from or resume after that.
             self._warn(self._on_pretrained, 'init_cfg loaded pretrained weights below it')
         super().train(mode)
-        for key in self.frozen:
-            self[key].eval()
+        for block in self._frozen:
+            block.eval()
         return self
 
     def init_weights(self) -> None:
         if self._is_init:
             return
-        for site in self.claims:
-            block = self[site.key]
+        for site, rule, block in self.blocks():
             if hasattr(block, 'init_weights'):
                 device = next((p.device for p in block.parameters()), 'cpu')
-                with own_randomness(site.name, device):
+                with own_randomness(site.name, rule.order, device):
                     block.init_weights()
         self._is_init = True
 
@@ -67,9 +78,9 @@ class Attention(ModuleDict):
                                if any(f'{site.path}.'.startswith(f'{p}.') for p in paths)]
 
     def _random_sites(self) -> list[Site]:
-        blocks = ((site, self[site.key]) for site in self.claims)
-        return [site for site, block in blocks if getattr(block, 'is_gate', False)
-                and block.start == 'paper' and next(block.parameters(), None) is not None]
+        random = [site for site, _, block in self.blocks() if getattr(block, 'is_gate', False)
+                  and block.start == 'paper' and next(block.parameters(), None) is not None]
+        return list(dict.fromkeys(random))
 
     def _warn(self, sites: list[Site], why: str) -> None:
         if self._warned:

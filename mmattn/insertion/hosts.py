@@ -6,6 +6,8 @@ closures, so that ``deepcopy`` gives the copied host the copied block.
 """
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
@@ -17,7 +19,17 @@ except ModuleNotFoundError as error:
         raise
     RESIDUAL_HOSTS = ()  # no mmdet, none of its blocks
 
+OUTPUT, INPUT, ELEMENT, RESIDUAL = 'output', 'input', 'element', 'residual'
+"""Doors: a block follows a module, precedes it, follows one map of its tuple, or ends a residual branch."""
 _NORMS = (_BatchNorm, _InstanceNorm, nn.GroupNorm, nn.LayerNorm)
+
+
+def _require_map(value, host: nn.Module, site: str, verb: str) -> None:
+    if not isinstance(value, Tensor) or value.dim() != 4:
+        found = (f'a tensor of shape {tuple(value.shape)}' if isinstance(value, Tensor)
+                 else f'a {type(value).__name__}')
+        raise TypeError(f"attention at '{site}': {type(host).__name__} {verb} {found}, not "
+                        'one map (N, C, H, W); choose a module whose output is one')
 
 
 class _AfterOutput:
@@ -28,17 +40,41 @@ class _AfterOutput:
         self.site = site
 
     def __call__(self, host, inputs, output):
-        if not isinstance(output, Tensor) or output.dim() != 4:
-            found = (f'a tensor of shape {tuple(output.shape)}' if isinstance(output, Tensor)
-                     else f'a {type(output).__name__}')
-            raise TypeError(f"attention at '{self.site}': {type(host).__name__} returned {found}, not "
-                            'one map (N, C, H, W); choose a module whose output is one')
+        _require_map(output, host, self.site, 'returned')
         return self.block(output)
+
+
+class _AfterElement(_AfterOutput):
+    """A forward hook that puts the block behind one map of a tuple or list."""
+
+    def __init__(self, block: nn.Module, site: str, index: int):
+        super().__init__(block, site)
+        self.index = index
+
+    def __call__(self, host, inputs, output):
+        if not isinstance(output, (list, tuple)) or len(output) <= self.index:
+            raise TypeError(f"attention at '{self.site}': {type(host).__name__} returned no map number "
+                            f'{self.index}, but a {type(output).__name__}')
+        _require_map(output[self.index], host, self.site, f'returned, as number {self.index},')
+        maps = list(output)
+        maps[self.index] = self.block(maps[self.index])
+        return maps if isinstance(output, list) else tuple(maps)
+
+
+class _BeforeInput:
+    """A forward pre-hook that puts the block before the first input."""
+
+    def __init__(self, block: nn.Module, site: str):
+        self.block = block
+        self.site = site
+
+    def __call__(self, host, inputs):
+        _require_map(inputs[0] if inputs else None, host, self.site, 'was given')
+        return self.block(inputs[0]), *inputs[1:]
 
 
 class OutputHost:
     """A module with one map as its output: the block follows it, as a forward hook."""
-    kind = 'output'
 
     @staticmethod
     def put(host: nn.Module, block: nn.Module, site: str) -> None:
@@ -46,14 +82,60 @@ class OutputHost:
 
     @staticmethod
     def take(host: nn.Module) -> None:
-        for key, hook in list(host._forward_hooks.items()):
-            if isinstance(hook, _AfterOutput):
-                del host._forward_hooks[key]
+        _drop(host._forward_hooks, _AfterOutput)
+
+
+@dataclass(frozen=True)
+class ElementHost:
+    """A module that returns several maps: the block follows one of them."""
+    index: int
+
+    def put(self, host: nn.Module, block: nn.Module, site: str) -> None:
+        host.register_forward_hook(_AfterElement(block, site, self.index))
+
+    def take(self, host: nn.Module) -> None:
+        _drop(host._forward_hooks, _AfterElement)
+
+
+class InputHost:
+    """A module whose first input is a map: the block comes before it."""
+
+    @staticmethod
+    def put(host: nn.Module, block: nn.Module, site: str) -> None:
+        host.register_forward_pre_hook(_BeforeInput(block, site))
+
+    @staticmethod
+    def take(host: nn.Module) -> None:
+        _drop(host._forward_pre_hooks, _BeforeInput)
+
+
+def _drop(hooks, kind: type) -> None:
+    for key, hook in list(hooks.items()):
+        if isinstance(hook, kind):
+            del hooks[key]
+
+
+def host_class(module: nn.Module, door: str, index: int | None):
+    """What puts a block on ``module`` through ``door``, and takes it off."""
+    if door == RESIDUAL:
+        return residual_host(module)
+    return ElementHost(index) if door == ELEMENT else {OUTPUT: OutputHost, INPUT: InputHost}[door]
 
 
 def residual_host(module: nn.Module):
     """The class that puts a block on the residual branch of ``module``, or ``None``."""
     return next((host for host in RESIDUAL_HOSTS if host.fits(module)), None)
+
+
+def conv_channels(module: nn.Module) -> int | None:
+    """Output channels of a 2-d convolution, or a module around one such as mmcv's ConvModule."""
+    # A neck or a RoI extractor has out_channels too, but does not return one map: what counts is
+    # the four-dimensional weight.
+    conv = getattr(module, 'conv', module)
+    weight = getattr(conv, 'weight', None)
+    if isinstance(weight, nn.Parameter) and weight.dim() == 4:
+        return getattr(module, 'out_channels', None)
+    return None
 
 
 def output_channels(module: nn.Module) -> int | None:
@@ -63,17 +145,11 @@ def output_channels(module: nn.Module) -> int | None:
         return residual.channels(module)
     if isinstance(module, nn.Sequential):
         return output_channels(module[-1]) if len(module) else None
-    # A neck or a RoI extractor has out_channels too, but does not return one map: what counts is
-    # the four-dimensional weight of a 2-d convolution, as in mmcv's ConvModule and DCN.
-    conv = getattr(module, 'conv', module)
-    weight = getattr(conv, 'weight', None)
-    if isinstance(weight, nn.Parameter) and weight.dim() == 4:
-        return getattr(module, 'out_channels', None)
-    return None
+    return conv_channels(module)
 
 
 def why_no_host(module: nn.Module, parent: nn.Module) -> str | None:
-    """Why ``module``, a child of ``parent``, cannot be an :class:`OutputHost`; ``None`` if it can."""
+    """Why no block may follow ``module``, a child of ``parent``, whatever its output; ``None`` if one may."""
     if isinstance(module, _NORMS):
         return ('a norm is replaced by SyncBN conversion and by conv-bn fusion, and attention on it '
                 'would be lost')
@@ -81,6 +157,4 @@ def why_no_host(module: nn.Module, parent: nn.Module) -> str | None:
             isinstance(child, _BatchNorm) for child in parent.children()):
         return ('a batch norm stands beside this convolution, and conv-bn fusion would fold it in '
                 'before the attention')
-    if output_channels(module) is None:
-        return f'it is not known whether {type(module).__name__} returns one map, and of how many channels'
     return None

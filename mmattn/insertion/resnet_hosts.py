@@ -1,7 +1,7 @@
 """The ends of residual branches in mmdet's ResNet family (see :mod:`mmattn.insertion.hosts`)."""
 from __future__ import annotations
 
-from mmdet.models.backbones import resnet
+from mmdet.models.backbones import detectors_resnet, res2net, resnest, resnet, resnext
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
@@ -10,11 +10,13 @@ _REFERENCE = '_mmattn_residual'
 
 class BottleneckHost:
     """The end of the residual branch of an mmdet bottleneck: its own ``after_conv3`` plugins."""
-    kind = 'residual'
+    # A subclass may have a forward without plugins, or with lists of maps, as TridentNet's.
+    _FORWARDS = tuple(each.Bottleneck.forward for each in (
+        resnet, resnext, resnest, detectors_resnet)) + (res2net.Bottle2neck.forward, )
 
     @staticmethod
     def fits(module: nn.Module) -> bool:
-        return isinstance(module, resnet.Bottleneck)
+        return isinstance(module, resnet.Bottleneck) and type(module).forward in BottleneckHost._FORWARDS
 
     @staticmethod
     def channels(host: nn.Module) -> int:
@@ -62,7 +64,6 @@ class AttendedBasicBlock(resnet.BasicBlock):
 
 class BasicBlockHost:
     """The end of the residual branch of mmdet's ``BasicBlock`` (ResNet-18 and -34)."""
-    kind = 'residual'
 
     @staticmethod
     def fits(module: nn.Module) -> bool:

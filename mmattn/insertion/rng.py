@@ -8,13 +8,13 @@ import torch
 
 
 @contextmanager
-def own_randomness(name: str, device: torch.device | str = 'cpu'):
-    """Random numbers that depend on the global seed and ``name``, and leave the global state alone.
+def own_randomness(name: str, number: int = 0, device: torch.device | str = 'cpu'):
+    """Random numbers that depend on the global seed, ``name`` and ``number``; the global state stays.
 
     Host initialisation, data order and dropout are then the same with attention and without it.
     """
     device = torch.device(device)
-    seed = (torch.initial_seed() + zlib.crc32(name.encode())) % 2**63
+    seed = (torch.initial_seed() + zlib.crc32(name.encode()) + number) % 2**63
     cuda = [device] if device.type == 'cuda' else []
     with torch.random.fork_rng(devices=cuda):
         torch.default_generator.manual_seed(seed)

@@ -5,14 +5,14 @@ import difflib
 import inspect
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from mmengine.registry import MODELS as ROOT_MODELS
 from torch import nn
 
 from mmattn.insertion.globs import glob_match, nearest_names
-from mmattn.insertion.sites import Site, find_sites
+from mmattn.insertion.sites import Places, Site, find_places
 
 _EXAMPLE = ("dict(at='backbone.layer[2-4].*.residual', "
             "block=dict(type='mmattn.CBAM', start='identity'))")
@@ -25,12 +25,16 @@ class Rule:
     Args:
         at: A glob, or several, over site names (see :func:`~mmattn.insertion.globs.glob_match`).
         block: Config of the block, without ``in_channels``, which the site tells.
+        except_: Globs of names to leave out. In a config ``except_=...``, or ``'except'`` as a string.
+        order: Where several rules claim a site, the blocks follow one another by rising ``order``.
         freeze_with_host: Also freeze the block where all parameters of its host are frozen, as
             mmdet's ``plugins=`` would: ``frozen_stages`` then reaches it. By default attention in a
             frozen stage is trained.
     """
     at: tuple[str, ...]
     block: dict[str, Any] = field(hash=False)
+    except_: tuple[str, ...] = ()
+    order: int = 0
     freeze_with_host: bool = False
 
     def __str__(self) -> str:
@@ -48,26 +52,33 @@ def parse_rule(rule: Mapping | Rule) -> Rule:
         return rule
     if not isinstance(rule, Mapping):
         raise TypeError(f'a rule is a dict such as {_EXAMPLE}; got {rule!r}')
-    known = ('at', 'block', 'freeze_with_host')
-    unknown = [key for key in rule if key not in known and key != '_scope_']
+    rule = {'except_' if key == 'except' else key: value for key, value in rule.items() if key != '_scope_'}
+    known = [each.name for each in fields(Rule)]
+    unknown = [key for key in rule if key not in known]
     if unknown:
-        raise KeyError(f'a rule has no {unknown[0]!r}; it has {", ".join(known)}; got {dict(rule)}')
+        raise KeyError(f'a rule has no {unknown[0]!r}; it has {", ".join(known)}; got {rule}')
     for key in ('at', 'block'):
         if key not in rule:
-            raise KeyError(f'a rule needs {key!r}; got {dict(rule)}; an example: {_EXAMPLE}')
-    at = [rule['at']] if isinstance(rule['at'], str) else rule['at']
-    if not isinstance(at, (list, tuple)) or not at or not all(
-            isinstance(pattern, str) and pattern for pattern in at):
-        raise ValueError(f"a rule's 'at' is a glob or a list of globs; got {rule['at']!r}")
+            raise KeyError(f'a rule needs {key!r}; got {rule}; an example: {_EXAMPLE}')
     block = rule['block']
     if not isinstance(block, Mapping) or not isinstance(block.get('type'), (str, type)):
         raise ValueError("a rule's 'block' is a config with a type, such as "
                          f"dict(type='mmattn.SE'); got {block!r}")
-    freeze = rule.get('freeze_with_host', False)
+    order, freeze = rule.get('order', 0), rule.get('freeze_with_host', False)
+    if isinstance(order, bool) or not isinstance(order, int):
+        raise ValueError(f"a rule's 'order' is an integer; got {order!r}")
     if not isinstance(freeze, bool):
         raise ValueError(f"a rule's 'freeze_with_host' is True or False; got {freeze!r}")
     block = {key: value for key, value in block.items() if key != '_scope_'}
-    return Rule(tuple(at), block, freeze)
+    return Rule(_globs('at', rule['at']), block, _globs('except_', rule.get('except_', ())), order, freeze)
+
+
+def _globs(key: str, value) -> tuple[str, ...]:
+    globs = [value] if isinstance(value, str) else value
+    if not isinstance(globs, (list, tuple)) or (key == 'at' and not globs) or not all(
+            isinstance(pattern, str) and pattern for pattern in globs):
+        raise ValueError(f"a rule's {key!r} is a glob or a list of globs; got {value!r}")
+    return tuple(globs)
 
 
 def block_class(rule: Rule) -> type:
@@ -107,12 +118,14 @@ def build_block(rule: Rule, site: Site) -> nn.Module:
         raise type(error)(f'{rule}: {error}') from error
 
 
-def claim_sites(model: nn.Module, rules: Sequence[Mapping | Rule]) -> dict[Site, Rule]:
-    """All places that ``rules`` ask for; the model is only looked at.
+def claim_sites(model: nn.Module, rules: Sequence[Mapping | Rule]) -> dict[Site, tuple[Rule, ...]]:
+    """All places that ``rules`` ask for, with their rules in the order of the blocks.
+
+    The model is only looked at. The order of the rules makes no difference.
 
     Raises:
         ValueError: A pattern matches nothing, or a place where no block can stand; or two rules
-            claim one site.
+            claim one site and have the same ``order``.
     """
     if isinstance(rules, (Mapping, Rule)):
         rules = [rules]
@@ -121,52 +134,70 @@ def claim_sites(model: nn.Module, rules: Sequence[Mapping | Rule]) -> dict[Site,
     rules = [parse_rule(rule) for rule in rules]
     if not rules:
         raise ValueError(f'no rule was given, so there is nothing to insert; a rule is {_EXAMPLE}')
-    found = find_sites(model)
-    claims: dict[Site, Rule] = {}
-    for rule in rules:
-        for pattern in rule.at:
-            for site in _matches(found, rule, pattern):
-                if claims.get(site, rule) is not rule:
-                    numbers = [next(i for i, r in enumerate(rules) if r is each)
-                               for each in (claims[site], rule)]
-                    raise ValueError(
-                        f"two rules claim the site '{site.name}': number {numbers[0]}, "
-                        f'{claims[site]}, and number {numbers[1]}, {rule}; a site holds one block')
-                claims[site] = rule
+    places = find_places(model)
+    claims: dict[Site, list[int]] = {}
+    for number, rule in enumerate(rules):
+        for site in _sites_of(places, rule):
+            claims.setdefault(site, []).append(number)
+    for site, numbers in claims.items():
+        numbers.sort(key=lambda number: rules[number].order)
+        for one, other in zip(numbers, numbers[1:]):
+            if rules[one].order == rules[other].order:
+                raise ValueError(
+                    f"two rules claim the site '{site.name}': number {one}, {rules[one]}, and number "
+                    f"{other}, {rules[other]}; give them different 'order's to have both blocks there, the "
+                    "lower first, or leave the site out of one with 'except_'")
     keys: dict[str, Site] = {}
     for site in claims:
         if keys.setdefault(site.key, site) is not site:
             raise ValueError(f"the sites '{keys[site.key].name}' and '{site.name}' would share the "
                              f"name 'attention.{site.key}'; claim one of them")
     # In the model's order, whatever that of the rules.
-    return {site: claims[site] for site in found.values() if site in claims}
+    return {site: tuple(rules[number] for number in claims[site])
+            for site in places.sites if site in claims}
 
 
-def _matches(found: dict[str, Site | str], rule: Rule, pattern: str) -> list[Site]:
-    names = [name for name in found if glob_match(pattern, name)]
+def _sites_of(places: Places, rule: Rule) -> list[Site]:
+    every = [*places.names, *places.refused]
+    left_out = set()
+    for pattern in rule.except_:
+        left_out |= _match(places, rule, pattern, every)
+    excepted = {site for name in left_out for site in places.names.get(name, ())}
+    found: dict[Site, None] = {}
+    for pattern in rule.at:
+        names = _match(places, rule, pattern, every) - left_out
+        refused = [name for name in places.refused if name in names]
+        if refused:
+            near = [site.name for site in places.sites
+                    if site.name.startswith(refused[0].rpartition('.')[0])]
+            raise ValueError(
+                f'{rule}: {len(refused)} of the {len(names)} modules that {pattern!r} matches cannot '
+                f"hold a block; the first is '{refused[0]}': {places.refused[refused[0]]}" +
+                (f'. Possible nearby: {", ".join(near[:3])}' if near else '') +
+                ("; or leave it out with 'except_'" if len(names) > len(refused) else ''))
+        found.update((site, None) for name in names for site in places.names[name] if site not in excepted)
+    if not found:
+        raise ValueError(f"{rule}: 'except_' {list(rule.except_)} leaves nothing of what 'at' matches")
+    return list(found)
+
+
+def _match(places: Places, rule: Rule, pattern: str, every: list[str]) -> set[str]:
+    """The names that ``pattern`` matches; at least one, or an error."""
+    names = {name for name in every if glob_match(pattern, name)}
     if not names:
-        near = _mistaken(found, pattern) or nearest_names(pattern, found)
+        near = _mistaken(places, pattern) or nearest_names(pattern, every)
         raise ValueError(f'{rule}: nothing in the model matches {pattern!r}' +
                          (f'; nearest: {", ".join(near)}' if near else ''))
-    refused = [name for name in names if isinstance(found[name], str)]
-    if refused:
-        possible = [name for name, site in found.items() if isinstance(site, Site)
-                    and name.startswith(refused[0].rpartition('.')[0])]
-        raise ValueError(
-            f'{rule}: {len(refused)} of the {len(names)} modules that {pattern!r} matches cannot '
-            f"hold a block; the first is '{refused[0]}': {found[refused[0]]}" +
-            (f'. Possible nearby: {", ".join(possible[:3])}' if possible else ''))
-    return [found[name] for name in names]
+    return names
 
 
-def _mistaken(found: dict[str, Site | str], pattern: str) -> list[str]:
+def _mistaken(places: Places, pattern: str) -> list[str]:
     """Sites that the pattern matches with a part it may have forgotten: a prefix, or a ``*``."""
     segments = pattern.split('.')
     guesses = [['**', *segments]]
     guesses += [[*segments[:i], '*', *segments[i:]] for i in range(1, len(segments))]
     for guess in guesses:
-        names = [name for name, site in found.items()
-                 if isinstance(site, Site) and glob_match('.'.join(guess), name)]
+        names = [name for name in places.names if glob_match('.'.join(guess), name)]
         if names:
             return names[:3]
     return []

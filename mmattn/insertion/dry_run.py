@@ -1,0 +1,146 @@
+"""What flows through a model, found by running it on tensors that have shapes but no data."""
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses import FakeTensorMode
+from torch.nn.modules.module import register_module_forward_hook
+
+from mmattn.insertion.compiled_ops import shapes_only
+
+# Divisible by 256, so that any pyramid has whole maps, and not square.
+DEFAULT_SIZE = (768, 1280)
+
+
+@dataclass
+class DryRun:
+    """One forward pass of a model's backbone, neck and dense heads.
+
+    Attributes:
+        size: Height and width of the picture.
+        calls: For each module by its path, its calls: arguments and output, with fake tensors.
+        covered: Paths of the modules that ran to their end: what is below one of them and has no calls
+            never runs. ``''`` is the model itself.
+        failed: For each module that could not be run, why.
+    """
+    size: tuple[int, int]
+    calls: dict[str, list[tuple[tuple, Any]]] = field(default_factory=dict)
+    covered: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+
+    def covers(self, path: str) -> bool:
+        """Whether ``path`` lies in what was run."""
+        return any(not part or f'{path}.'.startswith(f'{part}.') for part in self.covered)
+
+    def failure(self, path: str) -> str | None:
+        """Why ``path`` was not run, where it lies in what could not be run."""
+        return next((why for part, why in self.failed.items()
+                     if not part or f'{path}.'.startswith(f'{part}.')), None)
+
+    def outputs(self, path: str) -> list:
+        return [output for _, output in self.calls.get(path, [])]
+
+    def inputs(self, path: str) -> list:
+        """The first argument of each call."""
+        return [args[0] for args, _ in self.calls.get(path, []) if args]
+
+
+def is_map(value) -> bool:
+    """Whether ``value`` is one tensor ``(N, C, H, W)``."""
+    return isinstance(value, Tensor) and value.dim() == 4
+
+
+def dry_run(model: nn.Module, size: tuple[int, int] = DEFAULT_SIZE) -> DryRun:
+    """Run the feature extraction of each detector in ``model``, and its dense heads, on fake tensors.
+
+    Nothing is computed, no memory is taken, and the model is left as it was. A model without
+    ``extract_feat`` is called as a backbone with a picture, or, where ``in_channels`` is a list, as a
+    neck with maps of those channels.
+    """
+    run = DryRun(tuple(size))
+    paths = {id(module): path for path, module in model.named_modules()}
+
+    def record(module, args, output):
+        path = paths.get(id(module))
+        if path is not None:
+            run.calls.setdefault(path, []).append((args, output))
+
+    like = next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(()))
+    with _left_as_it_was(model), FakeTensorMode(allow_non_fake_inputs=True), shapes_only():
+        options = dict(device=like.device, dtype=like.dtype)
+        hook = register_module_forward_hook(record)
+        try:
+            detectors = list(_detectors(model))
+            for path, detector in detectors:
+                _run_detector(run, path, detector, torch.empty(1, 3, *size, **options))
+            if not detectors:
+                _try(run, [''], model, _own_input(model, size, options))
+        finally:
+            hook.remove()
+    return run
+
+
+def _detectors(model: nn.Module, path: str = '') -> Iterator[tuple[str, nn.Module]]:
+    """The outermost modules that extract features with a backbone of theirs."""
+    if callable(getattr(model, 'extract_feat', None)) and isinstance(
+            getattr(model, 'backbone', None), nn.Module):
+        yield path, model
+        return
+    for name, child in model.named_children():
+        yield from _detectors(child, f'{path}.{name}' if path else name)
+
+
+def _run_detector(run: DryRun, path: str, detector: nn.Module, picture: Tensor) -> None:
+    prefix = f'{path}.' if path else ''
+    parts = [f'{prefix}{name}' for name in ('backbone', 'neck')
+             if isinstance(getattr(detector, name, None), nn.Module)]
+    features = _try(run, parts, detector.extract_feat, picture)
+    if not isinstance(features, (list, tuple)):
+        return
+    for name, child in detector.named_children():
+        if name.endswith('_head'):  # those of one stage need features only; others will not run
+            _try(run, [f'{prefix}{name}'], child, features)
+
+
+def _own_input(model: nn.Module, size, options):
+    channels = getattr(model, 'in_channels', None)
+    if isinstance(channels, (list, tuple)):
+        return [torch.empty(1, c, size[0] >> i + 2, size[1] >> i + 2, **options)
+                for i, c in enumerate(channels)]
+    return torch.empty(1, channels if isinstance(channels, int) else 3, *size, **options)
+
+
+def _try(run: DryRun, paths: list[str], function, *args):
+    try:
+        output = function(*args)
+    except Exception as error:  # whatever a model's forward may raise; told where it matters
+        for path in paths:
+            run.failed[path] = f'{type(error).__name__}: {str(error).strip().splitlines()[0]}' if str(
+                error).strip() else type(error).__name__
+        return None
+    run.covered += paths
+    return output
+
+
+@contextmanager
+def _left_as_it_was(model: nn.Module):
+    """Evaluate without gradients, and undo whatever a forward pass leaves on the modules."""
+    before = [(module, dict(module.__dict__), dict(module._buffers)) for module in model.modules()]
+    with ExitStack() as stack:
+        stack.enter_context(torch.no_grad())
+        stack.enter_context(torch.random.fork_rng(devices=[]))
+        for module, _, _ in before:
+            module.training = False  # not eval(), which detectors override
+        try:
+            yield
+        finally:
+            for module, attributes, buffers in before:
+                module.__dict__.clear()
+                module.__dict__.update(attributes)
+                module._buffers.clear()
+                module._buffers.update(buffers)
