@@ -5,6 +5,7 @@ import pkgutil
 import re
 from pathlib import Path
 
+import mmdet.datasets  # noqa: F401  (what it prints when imported is not part of an example)
 import pytest
 from mmengine.logging import MMLogger
 

@@ -168,8 +168,7 @@ def _sites_of(places: Places, rule: Rule) -> list[Site]:
         names = _match(places, rule, pattern, every) - left_out
         refused = [name for name in places.refused if name in names]
         if refused:
-            near = [site.name for site in places.sites
-                    if site.name.startswith(refused[0].rpartition('.')[0])]
+            near = _near(places, refused[0])
             raise ValueError(
                 f'{rule}: {len(refused)} of the {len(names)} modules that {pattern!r} matches cannot '
                 f"hold a block; the first is '{refused[0]}': {places.refused[refused[0]]}" +
@@ -189,6 +188,13 @@ def _match(places: Places, rule: Rule, pattern: str, every: list[str]) -> set[st
         raise ValueError(f'{rule}: nothing in the model matches {pattern!r}' +
                          (f'; nearest: {", ".join(near)}' if near else ''))
     return names
+
+
+def _near(places: Places, path: str) -> list[str]:
+    """Names of sites below ``path``, else beside it, shortest first."""
+    names = sorted(places.names, key=lambda name: name.count('.'))
+    return ([name for name in names if name.startswith(f'{path}.')] or
+            [name for name in names if name.startswith(path.rpartition('.')[0])])
 
 
 def _mistaken(places: Places, pattern: str) -> list[str]:

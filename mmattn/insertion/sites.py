@@ -8,7 +8,15 @@ from torch import nn
 
 from mmattn.insertion.dry_run import DEFAULT_SIZE, DryRun, dry_run, is_map
 from mmattn.insertion.hosts import (
-    INPUT, OUTPUT, RESIDUAL, conv_channels, host_class, output_channels, residual_host, why_no_host)
+    INPUT,
+    OUTPUT,
+    RESIDUAL,
+    conv_channels,
+    host_class,
+    output_channels,
+    residual_host,
+    why_no_host,
+)
 from mmattn.insertion.residual_ends import residual_end
 from mmattn.insertion.virtual_names import Virtual, virtual_names
 

@@ -9,7 +9,7 @@ from tests.test_insertion.models import build, model_cfg
 SE = dict(type='mmattn.SE')
 
 
-@pytest.fixture(scope='module')
+@pytest.fixture
 def backbone():
     return ResNet(18)
 
@@ -23,14 +23,24 @@ def backbone():
     ([dict(at=['layer4.0.residual', 'lair'], block=SE)], ValueError, "matches 'lair'"),
     ([dict(at='layer4.0.bn1', block=SE)], ValueError,
      "1 of the 1 modules that 'layer4.0.bn1' matches cannot hold a block; the first is "
-     "'layer4.0.bn1': a norm is replaced by SyncBN conversion.*Possible nearby: layer4.0, layer4.0.residual"),
+     "'layer4.0.bn1': a norm is replaced by SyncBN conversion.*Possible nearby: layer4.0, "
+     'layer4.0.residual'),
     ([dict(at='layer4.0.conv2', block=SE)], ValueError, 'conv-bn fusion would fold it in'),
-    ([dict(at='relu', block=SE)], ValueError, 'not known whether ReLU returns one map'),
     ([dict(at='layer4.*.residual', block=SE), dict(at='layer4.0.*', block=SE)], ValueError,
-     'cannot hold a block'),
+     "4 of the 7 modules that 'layer4.0.*' matches cannot hold a block.*or leave it out with 'except_'"),
+    ([dict(at='layer4.*', except_='layer4.*', block=SE)], ValueError,
+     r"'except_' \['layer4.\*'\] leaves nothing of what 'at' matches"),
+    ([dict(at='layer4.*', except_='layer9', block=SE)], ValueError,
+     "nothing in the model matches 'layer9'; nearest: layer"),
+    ([dict(at='layer4', except_=[''], block=SE)], ValueError,
+     "a rule's 'except_' is a glob or a list of globs"),
+    ([dict(at='layer4', order='first', block=SE)], ValueError, "'order' is an integer; got 'first'"),
     ([dict(at='layer4.*.residual', block=SE), dict(at='**.residual', block=SE)], ValueError,
      r"two rules claim the site 'layer4.0.residual': number 0, rule at='layer4.\*.residual', and "
-     r"number 1, rule at='\*\*.residual'; a site holds one block"),
+     r"number 1, rule at='\*\*.residual'; give them different 'order's to have both blocks there, the "
+     "lower first, or leave the site out of one with 'except_'"),
+    ([dict(at='stage4', block=SE), dict(at='layer4', block=SE)], ValueError,
+     "two rules claim the site 'layer4': number 0, rule at='stage4', and number 1, rule at='layer4'"),
     ([dict(at='layer4.residual', block=SE)], ValueError, 'nearest: layer4.0.residual, layer4.1'),
     ([dict(at='0.residual', block=SE)], ValueError, 'nearest: layer1.0.residual, layer2.0.residual'),
     ([dict(at='layer4', block=dict(type='mmattn.SEE'))], KeyError,
@@ -72,31 +82,48 @@ def test_a_second_attach_is_refused():
         attach(backbone, [dict(at='layer3', block=SE)])
 
 
-def test_a_host_that_does_not_return_one_map_says_so():
+class Two(torch.nn.Conv2d):
 
-    class Two(torch.nn.Conv2d):
+    def forward(self, x):
+        return x, x
 
-        def forward(self, x):
-            return x, x
 
-    class Model(torch.nn.Module):
+class Holder(torch.nn.Module):
 
-        def __init__(self):
-            super().__init__()
-            self.two = Two(3, 3, 1)
+    def __init__(self, unknown=None):
+        super().__init__()
+        self.two = Two(3, 3, 1)
+        self.unused = torch.nn.Conv2d(3, 3, 1)
+        self.unknown = unknown
 
-        def forward(self, x):
-            return self.two(x)
+    def forward(self, x):
+        if self.unknown is not None and x.sum() > 0:  # what tensors without data cannot answer
+            return x
+        return self.two(x)
 
-    model = attach(Model(), dict(at='two', block=SE))
+
+def test_a_host_that_does_not_return_one_map_is_refused():
+    with pytest.raises(ValueError, match=r"'two': Two returns a tuple of 2, not one map \(N, C, H, W\)"):
+        attach(Holder(), dict(at='two', block=SE))
+
+
+def test_a_host_that_never_runs_is_refused():
+    """Its attention would get no gradient, and distributed training would stop."""
+    with pytest.raises(ValueError, match="'unused': Conv2d is never called when the model runs"):
+        attach(Holder(), dict(at='unused', block=SE))
+
+
+def test_a_model_that_cannot_run_without_data_goes_by_attributes():
+    model = Holder(unknown=True)
+    model = attach(model, dict(at='two', block=SE))
     model.init_weights()  # which its class does not have
     with pytest.raises(TypeError, match="attention at 'two': Two returned a tuple, not one map"):
-        model(torch.rand(1, 3, 4, 4))
+        model(-torch.rand(1, 3, 4, 4))
 
 
 def test_a_neck_is_not_one_map():
     model = build(model_cfg())
-    with pytest.raises(ValueError, match="'neck': it is not known whether FPN returns one map"):
+    with pytest.raises(ValueError, match=r"'neck': FPN returns a tuple of 5, not one map .*nearby: neck.lateral, neck.topdown, neck.output"):
         attach(model, dict(at='neck', block=SE))
 
 
@@ -113,7 +140,52 @@ def test_attention_in_a_part_is_not_overlaid():
         attach(model, dict(at='backbone.layer4', block=SE))
 
 
+RULES = [
+    dict(at='layer4.*.residual', block=SE),
+    dict(at='layer1', block=dict(type='mmattn.ECA'), order=2),
+    dict(at='stage1', block=dict(type='mmattn.SE'), order=1),
+    dict(at='**.residual', except_='layer4.**', block=dict(type='mmattn.ECA'))]
+
+
 def test_order_of_rules_does_not_matter():
-    rules = [dict(at='layer4.*.residual', block=SE), dict(at='layer1', block=dict(type='mmattn.ECA'))]
-    one, other = (attach(ResNet(18), each) for each in (rules, rules[::-1]))
-    assert list(one.state_dict()) == list(other.state_dict())
+    x = torch.rand(1, 3, 32, 48)
+    torch.manual_seed(1)
+    stock = ResNet(18).state_dict()
+    found = []
+    for rules in (RULES, RULES[::-1], RULES[2:] + RULES[:2]):
+        torch.manual_seed(0)
+        backbone = ResNet(18)
+        backbone.load_state_dict(stock)
+        found.append(attach(backbone, rules).eval())
+    for other in found[1:]:
+        assert list(other.state_dict()) == list(found[0].state_dict())
+        assert all(torch.equal(a, b) for a, b in zip(found[0](x), other(x)))
+
+
+def test_several_blocks_follow_one_another_by_their_order():
+    backbone = attach(ResNet(18), RULES).eval()
+    eca, se = RULES[1]['order'], RULES[2]['order']
+    assert eca > se
+    first, second = backbone.attention['layer1']
+    assert (type(first).__name__, type(second).__name__) == ('SE', 'ECA')
+    for parameter in backbone.attention.parameters():
+        torch.nn.init.normal_(parameter)
+    x = torch.rand(1, 64, 12, 16)
+    assert torch.equal(backbone.layer1(x), second(first(_layer1(backbone, x))))
+
+
+def _layer1(backbone, x):
+    for block in backbone.layer1:
+        x = block(x)
+    return x
+
+
+@pytest.mark.parametrize('key', ['except_', 'except'])
+def test_except_leaves_sites_out(key):
+    backbone = attach(ResNet(18), [{'at': '**.residual', key: ['layer1.**', '**.1.residual'], 'block': SE}])
+    assert list(backbone.attention) == [f'layer{i}_0_residual' for i in (2, 3, 4)]
+
+
+def test_except_leaves_out_by_a_virtual_name_too():
+    model = attach(build(model_cfg()), [dict(at='neck.*convs.*', except_='neck.lateral', block=SE)])
+    assert list(model.attention) == [f'neck_fpn_convs_{i}' for i in range(4)]
