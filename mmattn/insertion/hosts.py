@@ -50,12 +50,13 @@ class _AfterElement(_AfterOutput):
     def __init__(self, block: nn.Module, site: str, index: int):
         super().__init__(block, site)
         self.index = index
+        self._verb = f'returned, as number {index},'  # not in the call: torch.compile cannot write it
 
     def __call__(self, host, inputs, output):
         if not isinstance(output, (list, tuple)) or len(output) <= self.index:
             raise TypeError(f"attention at '{self.site}': {type(host).__name__} returned no map number "
                             f'{self.index}, but a {type(output).__name__}')
-        _require_map(output[self.index], host, self.site, f'returned, as number {self.index},')
+        _require_map(output[self.index], host, self.site, self._verb)
         maps = list(output)
         maps[self.index] = self.block(maps[self.index])
         return maps if isinstance(output, list) else tuple(maps)
