@@ -14,7 +14,7 @@ from mmengine.runner.checkpoint import save_checkpoint
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from mmattn import attach
-from tests.test_insertion.models import build, everywhere, model_cfg
+from tests.test_insertion.models import build, everywhere, features, model_cfg, narrow
 
 SAID = 'attention is frozen before it was trained'
 
@@ -83,6 +83,20 @@ def test_so_does_the_insertion_door_unless_it_is_asked_to_freeze(warnings):
     rules = [dict(rule, freeze_with_host=True) for rule in everywhere(start='identity')]
     build(model_cfg(insert=rules, frozen_stages=1)).train()
     assert not said(warnings)
+
+
+def test_attention_in_frozen_stages_trains_with_checkpointing():
+    """with_cp leaves out what needs no gradient: the first block's input, until attention does."""
+    found = []
+    for with_cp in (False, True):
+        cfg = narrow(model_cfg(insert=everywhere(start='paper'), frozen_stages=1, with_cp=with_cp))
+        model = build(cfg).double().train()
+        sum(f.sum() for f in features(model)).backward()
+        found.append({name: p.grad for name, p in model.attention.named_parameters()})
+    assert any(name.startswith('backbone_layer1_0') for name in found[0])
+    for name, gradient in found[0].items():
+        torch.testing.assert_close(found[1][name], gradient, msg=name)
+        assert gradient.any() or 'mlp.1' in name or 'conv' in name, name
 
 
 @pytest.mark.parametrize('load', ['load_checkpoint', 'load_state_dict', 'Pretrained', 'Pretrained_backbone'])
