@@ -96,10 +96,10 @@ def _laterals(path, modules, run):
         fed = [each for inputs in run.inputs('') for each in inputs if is_map(each)]
     found = []
     for name in modules:
-        calls = run.calls.get(name, []) if name.startswith(f'{path}.' if path else '') and name else []
-        if len(calls) != 1 or not calls[0][0] or not is_map(calls[0][1]):
+        calls = run.calls.get(name) if name and name.startswith(f'{path}.' if path else '') else None
+        if not calls or not calls[0][0] or not is_map(calls[0][1]):
             continue
-        (source, *_), output = calls[0]
+        (source, *_), output = calls[0]  # the first: a recursive pyramid comes back with other maps
         level = next((i for i, each in enumerate(fed) if each is source), None)
         inside = any(name.startswith(f'{other}.') for _, other in found)
         if level is not None and not inside and output.shape[2:] == source.shape[2:]:

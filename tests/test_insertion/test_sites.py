@@ -1,0 +1,186 @@
+"""What is found in detectors of all kinds, held against a real forward pass."""
+import re
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from mmdet.models import FPN, ResNet
+from mmdet.registry import MODELS
+from mmdet.utils import register_all_modules
+from mmengine.hub import get_config
+from torch import nn
+
+from mmattn import attach, sites
+from mmattn.insertion.dry_run import dry_run
+from mmattn.insertion.hosts import ELEMENT, INPUT
+from mmattn.insertion.sites import find_places
+from tests.test_insertion.models import build, model_cfg
+
+SIZE = (128, 192)
+# Config, residual branches (counted in the papers' tables), channels of the stages by number,
+# numbers of laterals, top-down maps and outputs.
+R50 = {1: 256, 2: 512, 3: 1024, 4: 2048}
+FOUND = [
+    ('faster_rcnn/faster-rcnn_r50_fpn_1x_coco', 3 + 4 + 6 + 3, R50, 4, 4, 5),
+    ('yolox/yolox_tiny_8xb8-300e_coco', 1 + 3 + 3, {1: 48, 2: 96, 3: 192, 4: 384}, 1, 2, 3),
+    ('rtmdet/rtmdet_tiny_8xb32-300e_coco', 1 + 1 + 1, {1: 48, 2: 96, 3: 192, 4: 384}, 1, 2, 3),
+    ('swin/retinanet_swin-t-p4-w7_fpn_1x_coco', 0, {2: 192, 3: 384, 4: 768}, 3, 3, 5),
+    ('pvt/retinanet_pvt-t_fpn_1x_coco', 0, {1: 64, 2: 128, 3: 320, 4: 512}, 3, 3, 5),
+    ('ssd/ssdlite_mobilenetv2-scratch_8xb24-600e_coco', 10, {3: 96, 4: 1280}, None, 0, 6),
+    pytest.param('hrnet/faster-rcnn_hrnetv2p-w18-1x_coco', 4 + 8 + 48 + 48, {1: 18, 2: 36, 3: 72, 4: 144},
+                 0, 0, 5, marks=pytest.mark.slow),
+    ('regnet/retinanet_regnetx-800MF_fpn_1x_coco', 1 + 3 + 7 + 5, {1: 64, 2: 128, 3: 288, 4: 672}, 3, 3, 5),
+    ('pafpn/faster-rcnn_r50_pafpn_1x_coco', 16, R50, 4, 4, 5),
+    ('libra_rcnn/libra-retinanet_r50_fpn_1x_coco', 16, R50, 3, 3, 5),  # FPN, then BFP
+    ('yolo/yolov3_mobilenetv2_8xb24-320-300e_coco', 10, {2: 32, 3: 96, 4: 320}, None, 0, 3),
+    ('deformable_detr/deformable-detr_r50_16xb2-50e_coco', 16, R50, 3, 0, 4),
+    pytest.param('efficientnet/retinanet_effb3_fpn_8xb4-crop896-1x_coco', 26 - 7, {2: 48, 3: 136, 4: 384},
+                 3, 3, 5, marks=pytest.mark.slow),
+    pytest.param('resnest/faster-rcnn_s50_fpn_syncbn-backbone+head_ms-range-1x_coco', 16, R50, 4, 4, 5,
+                 marks=pytest.mark.slow),
+    pytest.param('res2net/faster-rcnn_res2net-101_fpn_2x_coco', 3 + 4 + 23 + 3, R50, 4, 4, 5,
+                 marks=pytest.mark.slow),
+    pytest.param('nas_fpn/retinanet_r50_nasfpn_crop640-50e_coco', 16, R50, 3, 0, 5, marks=pytest.mark.slow),
+    pytest.param('yolo/yolov3_d53_8xb8-320-273e_coco', 1 + 2 + 8 + 8 + 4, {2: 256, 3: 512, 4: 1024}, None, 0,
+                 3, marks=pytest.mark.slow),
+    pytest.param('dcnv2/faster-rcnn_r50-mdconv-c3-c5_fpn_1x_coco', 16, R50, 4, 4, 5, marks=pytest.mark.slow),
+    pytest.param('carafe/faster-rcnn_r50_fpn-carafe_1x_coco', 16, R50, 4, None, 5, marks=pytest.mark.slow),
+    pytest.param('dyhead/atss_r50_fpn_dyhead_1x_coco', 16, R50, 3, 3, 5, marks=pytest.mark.slow),
+]
+
+
+def zoo(config):
+    register_all_modules()
+    return MODELS.build(get_config(f'mmdet::{config}.py').model).eval()
+
+
+def real_maps(model, wanted, picture):
+    """The real map at each site, by its first or only call."""
+    maps, hooks = {}, []
+    for site in wanted:
+        host = model.get_submodule(site.path)
+
+        def record(module, inputs, output=None, site=site):
+            found = inputs[0] if site.door == INPUT else output
+            maps[site.name] = found[site.index] if site.door == ELEMENT else found
+
+        register = host.register_forward_pre_hook if site.door == INPUT else host.register_forward_hook
+        hooks.append(register(record))
+    with torch.no_grad():
+        model.extract_feat(picture)
+    for hook in hooks:
+        hook.remove()
+    return maps
+
+
+@pytest.mark.parametrize('config, residual, stages, laterals, topdown, outputs', FOUND)
+def test_zoo(config, residual, stages, laterals, topdown, outputs):
+    model = zoo(config)
+    places = find_places(model, SIZE)
+    kinds = Counter(site.kind for site in places.sites)
+    assert kinds['residual'] == residual
+    assert {int(name[-1]): places.names[name][0].channels for name in places.names
+            if re.fullmatch(r'backbone\.stage\d', name)} == stages
+    for group, number in (('lateral', laterals), ('topdown', topdown), ('output', outputs)):
+        if number is not None:
+            assert len(places.names.get(f'neck.{group}', ())) == number, group
+
+    special = [site for site in places.sites if site.path.startswith(('backbone', 'neck'))
+               and site.kind not in ('module', 'conv')]
+    real = real_maps(model, special, torch.rand(1, 3, *SIZE))
+    for site in special:
+        assert real[site.name].shape == (1, site.channels, *site.size), site
+        assert site.stride == round(SIZE[0] / site.size[0])
+
+
+def test_sites_of_modules_and_heads():
+    """Channels and sizes of everything else: FPN, convolutions, and a head that all levels share."""
+    model = build(model_cfg(detector='RetinaNet'))
+    found = {site.name: site for site in sites(model, SIZE)}
+    assert found['backbone.layer1.0'].channels == 64 and found['neck.fpn_convs.0'].kind == 'conv'
+    shared = found['bbox_head.cls_convs.0']
+    assert (shared.channels, shared.size, shared.stride) == (model.bbox_head.feat_channels, None, None)
+    assert 'bbox_head.loss_cls' not in found
+
+
+def test_a_module_that_serves_several_widths_is_refused():
+
+    class Model(nn.Module):
+
+        def __init__(self):
+            super().__init__()
+            self.one, self.two, self.act = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 6, 1), nn.ReLU()
+
+        def forward(self, x):
+            return self.act(self.two(self.act(self.one(x))))
+
+    with pytest.raises(ValueError, match="'act': ReLU is called 2 times in a forward pass, with maps of 4, 6"):
+        attach(Model(), dict(at='act', block=dict(type='mmattn.SE')))
+
+
+def test_backbone_and_neck_by_themselves():
+    assert [s.name for s in sites(ResNet(18)) if s.kind == 'stage'] == [f'layer{i}' for i in range(1, 5)]
+    names = find_places(FPN([8, 16], 4, num_outs=3)).names
+    assert [len(names[name]) for name in ('lateral', 'topdown', 'output')] == [2, 2, 3]
+
+
+def test_blocks_behind_every_kind_of_door_act_there():
+    """Against a forward pass written out by hand."""
+    model = build(model_cfg()).eval()
+    rules = [dict(at=at, block=dict(type='mmattn.SE')) for at in (
+        'backbone.stage4', 'neck.lateral', 'neck.topdown', 'neck.output')]
+    stock = build(model_cfg()).eval()
+    stock.load_state_dict(model.state_dict())
+    attach(model, rules)
+    for parameter in model.attention.parameters():
+        nn.init.normal_(parameter)
+    picture = torch.rand(1, 3, 64, 96)
+    blocks, neck = model.attention, stock.neck
+    with torch.no_grad():
+        maps = list(stock.backbone(picture))
+        maps[3] = blocks['backbone_layer4'](maps[3])
+        laterals = [blocks[f'neck_lateral_convs_{i}'](conv(x))
+                    for i, (conv, x) in enumerate(zip(neck.lateral_convs, maps))]
+        for i in (3, 2, 1):
+            laterals[i - 1] = laterals[i - 1] + nn.functional.interpolate(
+                laterals[i], size=laterals[i - 1].shape[2:])
+        wanted = [conv(blocks[f'neck_topdown_{i}'](x))
+                  for i, (conv, x) in enumerate(zip(neck.fpn_convs, laterals))]
+        wanted.append(nn.functional.max_pool2d(wanted[-1], 1, stride=2))
+        wanted = [blocks[f'neck_output_{i}'](x) for i, x in enumerate(wanted)]
+        found = model.extract_feat(picture)
+    assert len(found) == 5 and all(torch.equal(a, b) for a, b in zip(found, wanted))
+
+
+def test_a_dry_run_leaves_the_model_as_it_was():
+
+    class Caching(ResNet):
+        cache = None
+
+        def forward(self, x):
+            self.cache = x.new_ones(x.shape[2:])
+            self.register_buffer('seen', x.sum())
+            return super().forward(x)
+
+    model = build(model_cfg())
+    model.backbone.__class__ = Caching
+    model.train()
+    model.backbone.layer2.eval()
+    training = [module.training for module in model.modules()]
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    random = torch.get_rng_state(), np.random.get_state()[1].copy()
+    run = dry_run(model, SIZE)
+    assert run.covered == ['backbone', 'neck', 'rpn_head'] and run.outputs('backbone.layer4')[0].shape[1] == 512
+    assert [module.training for module in model.modules()] == training
+    assert model.backbone.cache is None and not hasattr(model.backbone, 'seen')
+    assert list(model.state_dict()) == list(state)
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), random[0]) and (np.random.get_state()[1] == random[1]).all()
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+
+
+def test_a_dry_run_takes_no_memory():
+    model = nn.Sequential(nn.Conv2d(3, 1024, 1), nn.Conv2d(1024, 8, 1))
+    # Its first map alone would have 4 TiB.
+    assert sites(model, (32768, 32768))[0].size == (32768, 32768)
