@@ -12,7 +12,7 @@ from mmattn.insertion.rules import Rule, build_block, claim_sites
 from mmattn.insertion.sites import Site
 
 
-def attach(model: nn.Module, rules: Sequence[Mapping | Rule]) -> nn.Module:
+def attach(model: nn.Module, rules: Sequence[Mapping | Rule], freeze_detector: bool = False) -> nn.Module:
     """Insert attention into ``model``, in place.
 
     All rules are read, checked against the model and against each other, and all blocks are built
@@ -23,6 +23,8 @@ def attach(model: nn.Module, rules: Sequence[Mapping | Rule]) -> nn.Module:
         model: Any detector, or a part of one.
         rules: Dicts with ``at`` (a glob or a list of globs over :func:`~mmattn.sites`) and ``block``
             (its config, without ``in_channels``); see :class:`~mmattn.insertion.rules.Rule`.
+        freeze_detector: Train attention alone: all other parameters need no gradient, and the
+            detector's norms keep their statistics.
 
     Returns:
         ``model``, now of a subclass of its class.
@@ -42,6 +44,8 @@ def attach(model: nn.Module, rules: Sequence[Mapping | Rule]) -> nn.Module:
         >>> type(detach(backbone)) is ResNet
         True
     """
+    if not isinstance(freeze_detector, bool):
+        raise TypeError(f'freeze_detector is True or False; got {freeze_detector!r}')
     attended = [name for name, module in model.named_modules() if isinstance(module, Attended)]
     if attended:
         where = f"its part '{attended[0]}'" if attended[0] else 'the model'
@@ -64,14 +68,20 @@ def attach(model: nn.Module, rules: Sequence[Mapping | Rule]) -> nn.Module:
                 block = build_block(rule, site)
             blocks[site].append(block if like is None else block.to(like.device, like.dtype))
 
+    frozen = {site for site, (host, _) in hosts.items()
+              if not any(p.requires_grad for p in host.parameters())}
+    if freeze_detector and all(rule.freeze_with_host and site in frozen
+                               for site, wanted in claims.items() for rule in wanted):
+        raise ValueError('freeze_detector=True, and freeze_with_host=True freezes all attention: nothing is '
+                         'left to train. Leave freeze_with_host out')
+
     attention = Attention(blocks, claims)
     attention.train(model.training)
     for site, wanted in claims.items():
         host, kind = hosts[site]
         kind.put(host, attention[site.key], site.name)
-        frozen = not any(p.requires_grad for p in host.parameters())
         for rule, block in zip(wanted, blocks[site]):
-            freeze = rule.freeze_with_host and frozen
+            freeze = rule.freeze_with_host and site in frozen
             if freeze:
                 attention.freeze(block)
             parameters = sum(p.numel() for p in block.parameters())
@@ -79,6 +89,8 @@ def attach(model: nn.Module, rules: Sequence[Mapping | Rule]) -> nn.Module:
                       f'{parameters:,} parameters' + (', frozen' if freeze else ''), logger='current')
     model.__class__ = attended_class(type(model))
     model.attention = attention
+    if freeze_detector:
+        attention.hold(model)
     return model
 
 
@@ -99,6 +111,7 @@ def detach(model: nn.Module) -> nn.Module:
     for site in model.attention.claims:
         host, kind = site.host(model)
         kind.take(host)
+    model.attention.release(model)
     del model.attention
     model.__class__ = type(model).__mro__[2]
     return model

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from mmengine.logging import print_log
 from mmengine.model import ModuleDict, PretrainedInit, initialize
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.instancenorm import _InstanceNorm
 
 from mmattn.insertion.rng import own_randomness
 from mmattn.insertion.rules import Rule
@@ -22,6 +24,8 @@ class Attention(ModuleDict):
 
     Attributes:
         claims: Which rules put a block on which site, in the order of the blocks.
+        held: Names of the parameters of the detector that attention alone trains without: those which
+            :meth:`hold` froze. ``None`` where the detector trains too.
     """
     holds_attention = True
 
@@ -29,6 +33,7 @@ class Attention(ModuleDict):
         super().__init__({site.key: each[0] if len(each) == 1 else Chain(*each)
                           for site, each in blocks.items()})
         self.claims = claims
+        self.held: tuple[str, ...] | None = None
         self._frozen: list[nn.Module] = []
         self._on_pretrained: list[Site] = []
         self._warned = False
@@ -44,6 +49,39 @@ class Attention(ModuleDict):
         block.requires_grad_(False)
         self._frozen.append(block)
         block.eval()
+
+    def hold(self, model: nn.Module) -> None:
+        """Freeze all of ``model`` but this attention: it alone trains."""
+        held = [(name, p) for name, p in model.named_parameters()
+                if p.requires_grad and not name.startswith('attention.')]
+        for _, parameter in held:
+            parameter.requires_grad_(False)
+        self.held = tuple(name for name, _ in held)
+        self.hold_statistics(model)
+
+    def hold_statistics(self, model: nn.Module) -> None:
+        """Keep the norms of ``model`` in eval mode where it is held.
+
+        By what they are now: SyncBN conversion may have replaced them. Dropout and all else stays as
+        it is.
+        """
+        if self.held is None:
+            return
+        own = set(self.modules())
+        for module in model.modules():
+            if isinstance(module, (_BatchNorm, _InstanceNorm)) and module not in own:
+                module.eval()
+
+    def release(self, model: nn.Module) -> None:
+        """Let the parameters train again that :meth:`hold` froze."""
+        held = set(self.held or ())
+        for name, parameter in model.named_parameters():
+            if name in held:
+                parameter.requires_grad_(True)
+        again = self.held is not None and model.training
+        self.held = None
+        if again:
+            model.train()
 
     def train(self, mode: bool = True):
         if mode and self._on_pretrained:
@@ -121,6 +159,7 @@ class Attended:
         # and returns None.
         super().train(mode)
         self.attention.train(mode)
+        self.attention.hold_statistics(self)
         return self
 
     def __reduce_ex__(self, protocol):

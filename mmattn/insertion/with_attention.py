@@ -13,7 +13,8 @@ from mmattn.registry import MODELS
 
 
 @MODELS.register_module()
-def WithAttention(detector: str, insert: Sequence[Mapping], **config) -> nn.Module:
+def WithAttention(detector: str, insert: Sequence[Mapping], freeze_detector: bool = False,
+                  **config) -> nn.Module:
     """Build a detector and insert attention into it.
 
     In a config, three lines on top of any other::
@@ -26,6 +27,7 @@ def WithAttention(detector: str, insert: Sequence[Mapping], **config) -> nn.Modu
     Args:
         detector: The type that the config's model has without attention.
         insert: Rules as :func:`~mmattn.insertion.attach.attach` takes them.
+        freeze_detector: Train attention alone, as for an adapter; see there too.
         config: All else is the detector's.
 
     Returns:
@@ -41,4 +43,4 @@ def WithAttention(detector: str, insert: Sequence[Mapping], **config) -> nn.Modu
             model = registry.build(dict(type=detector, **config))
     else:
         model = ROOT_MODELS.build(dict(type=detector, **config))
-    return attach(model, insert)
+    return attach(model, insert, freeze_detector)
