@@ -2,7 +2,6 @@
 import copy
 
 import pytest
-import torch
 from mmdet.models import ResNet
 from mmengine.model import MMDistributedDataParallel, revert_sync_batchnorm
 from mmengine.optim import build_optim_wrapper
