@@ -26,7 +26,8 @@ PLACES = ('backbone.layer[1-4].*.residual', 'backbone.stage[34]', 'neck.lateral'
 
 
 def rules(start):
-    return [dict(at=at, block=dict(type='mmattn.CBAM', start=start)) for at in PLACES]
+    # Few hidden units of narrow maps could all be shut; these are half as many as the maps.
+    return [dict(at=at, block=dict(type='mmattn.CBAM', start=start, reduction=2)) for at in PLACES]
 
 
 def detector(depth=18, insert=None, **options):
