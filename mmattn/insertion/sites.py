@@ -1,6 +1,7 @@
 """Where a block can stand."""
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -143,6 +144,9 @@ def _why_not(run: DryRun, path: str, module: nn.Module) -> str | None:
                 'get no gradient')
     if not all(is_map(output) for output in outputs):
         return f'{type(module).__name__} returns {_describe(outputs)}, not one map (N, C, H, W)'
+    if len(outputs) > 1 and next(module.parameters(), None) is None:
+        return (f'{type(module).__name__} has no weights and is called {len(outputs)} times in a forward '
+                f'pass: a block would stand in {len(outputs)} places')
     channels = sorted({output.size(1) for output in outputs})
     if len(channels) > 1:
         return (f'{type(module).__name__} is called {len(outputs)} times in a forward pass, with maps of '
@@ -171,8 +175,14 @@ def _site(run: DryRun, module: nn.Module, name: str, path: str, kind: str, door:
     sizes = {tuple(each.shape[2:]) for each in maps}
     if len(sizes) > 1:  # one module for all levels of a pyramid
         return Site(name, path, kind, maps[-1].size(1), door, index, aliases=aliases)
-    stride = round(run.size[0] / height)
-    return Site(name, path, kind, maps[-1].size(1), door, index, (height, width), stride, aliases)
+    return Site(name, path, kind, maps[-1].size(1), door, index, (height, width),
+                _stride(run.size[0] / height), aliases)
+
+
+def _stride(ratio: float) -> int:
+    """A map of odd size was rounded up, so 800 pixels to 13 are a stride of 64."""
+    power = 2**round(math.log2(ratio))
+    return power if 0.9 < ratio / power < 1.1 else round(ratio)
 
 
 def _add_virtual(sites: dict[str, Site], refused: dict[str, str], run: DryRun,

@@ -91,7 +91,7 @@ def test_zoo(config, residual, stages, laterals, topdown, outputs):
     real = real_maps(model, special, torch.rand(1, 3, *SIZE))
     for site in special:
         assert real[site.name].shape == (1, site.channels, *site.size), site
-        assert site.stride == round(SIZE[0] / site.size[0])
+        assert site.stride == SIZE[0] // site.size[0]  # SIZE is divisible by all strides
 
 
 def test_sites_of_modules_and_heads():
@@ -108,15 +108,19 @@ def test_a_module_that_serves_several_widths_is_refused():
 
     class Model(nn.Module):
 
-        def __init__(self):
+        def __init__(self, act):
             super().__init__()
-            self.one, self.two, self.act = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 6, 1), nn.ReLU()
+            self.one, self.two, self.act = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 6, 1), act
 
         def forward(self, x):
             return self.act(self.two(self.act(self.one(x))))
 
-    with pytest.raises(ValueError, match="'act': ReLU is called 2 times in a forward pass, with maps of 4, 6"):
-        attach(Model(), dict(at='act', block=dict(type='mmattn.SE')))
+    with pytest.raises(ValueError, match="'act': PReLU is called 2 times in a forward pass, with maps of 4, "
+                                         '6 channels'):
+        attach(Model(nn.PReLU()), dict(at='act', block=dict(type='mmattn.SE')))
+    with pytest.raises(ValueError, match="'act': ReLU has no weights and is called 2 times in a forward "
+                                         'pass: a block would stand in 2 places'):
+        attach(Model(nn.ReLU()), dict(at='act', block=dict(type='mmattn.SE')))
 
 
 def test_backbone_and_neck_by_themselves():
@@ -153,6 +157,12 @@ def test_blocks_behind_every_kind_of_door_act_there():
     assert len(found) == 5 and all(torch.equal(a, b) for a, b in zip(found, wanted))
 
 
+def test_the_stride_of_odd_maps():
+    found = {site.name: site for site in sites(build(model_cfg()), (800, 1333)) if site.kind == 'output'}
+    assert [site.stride for site in found.values()] == [4, 8, 16, 32, 64]
+    assert found['neck.output.4'].size == (13, 21)
+
+
 def test_a_dry_run_leaves_the_model_as_it_was():
 
     class Caching(ResNet):
@@ -171,7 +181,8 @@ def test_a_dry_run_leaves_the_model_as_it_was():
     state = {name: value.clone() for name, value in model.state_dict().items()}
     random = torch.get_rng_state(), np.random.get_state()[1].copy()
     run = dry_run(model, SIZE)
-    assert run.covered == ['backbone', 'neck', 'rpn_head'] and run.outputs('backbone.layer4')[0].shape[1] == 512
+    assert run.covered == ['backbone', 'neck', 'rpn_head']
+    assert run.outputs('backbone.layer4')[0].shape[1] == 512
     assert [module.training for module in model.modules()] == training
     assert model.backbone.cache is None and not hasattr(model.backbone, 'seen')
     assert list(model.state_dict()) == list(state)

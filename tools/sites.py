@@ -1,0 +1,58 @@
+#!/usr/bin/env python
+"""Show where in a model a block can stand, and what it would cost there."""
+import argparse
+import json
+import sys
+from contextlib import redirect_stdout
+
+from mmengine.config import DictAction
+from rich.console import Console
+
+from mmattn.analysis.site_table import grouped, render, site_rows, without_plain
+from mmattn.engine.config_list import build_model
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config file path, or mmdet::FOLDER/FILE.py')
+    parser.add_argument('globs', nargs='*', help="only these, such as 'backbone.**.residual' or neck.output")
+    parser.add_argument('--shape', type=int, nargs='+', default=[800, 1344], metavar='N',
+                        help='height and width of the picture (default: %(default)s)')
+    parser.add_argument('--blocks', nargs='+', default=['SE', 'ECA', 'CBAM'],
+                        help='blocks whose cost is shown (default: %(default)s)')
+    parser.add_argument('--all', action='store_true', help='also plain convolutions and other modules')
+    parser.add_argument('--each', action='store_true', help='a row for each site')
+    parser.add_argument('--json', action='store_true', help='for programs: a list of all sites')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction,
+                        help='override settings of the config: key=value')
+    args = parser.parse_args()
+    if len(args.shape) > 2:
+        parser.error('--shape takes one number or two: height and width')
+    return args
+
+
+def main():
+    args = parse_args()
+    size = (args.shape[0], args.shape[-1])
+    with redirect_stdout(sys.stderr):  # what building the model logs is no part of the table
+        model = build_model(args.config, args.cfg_options)
+        try:
+            rows = site_rows(model, args.globs, size, args.blocks)
+        except (ValueError, KeyError) as error:
+            sys.exit(f'sites.py: {error.args[0]}')
+    if args.json:
+        print(json.dumps([row.as_json() for row in rows], indent=1))
+        return
+    shown = rows if args.all or args.globs else without_plain(rows)
+    left_out = len(rows) - len(shown)
+    console = Console()
+    if not console.is_terminal:
+        console.width = 200  # a file or a pipe has no width of its own
+    title = f'{args.config} at {size[0]}x{size[1]} (+ block: parameters / million multiply-adds)'
+    console.print(render(shown if args.each else grouped(shown), title))
+    if left_out:
+        console.print(f'and {left_out} plain convolutions and other modules: --all', highlight=False)
+
+
+if __name__ == '__main__':
+    main()
