@@ -123,7 +123,8 @@ def test_a_model_that_cannot_run_without_data_goes_by_attributes():
 
 def test_a_neck_is_not_one_map():
     model = build(model_cfg())
-    with pytest.raises(ValueError, match=r"'neck': FPN returns a tuple of 5, not one map .*nearby: neck.lateral, neck.topdown, neck.output"):
+    with pytest.raises(ValueError, match=r"'neck': FPN returns a tuple of 5, not one map \(N, C, H, W\). "
+                                         'Possible nearby: neck.lateral, neck.topdown, neck.output'):
         attach(model, dict(at='neck', block=SE))
 
 

@@ -1,0 +1,47 @@
+"""The configs that docs/any_detector.md shows do what it says."""
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
+
+from mmattn.engine.config_list import build_model
+
+PAGE = (Path(__file__).parents[2] / 'docs/any_detector.md').read_text(encoding='utf-8')
+EXAMPLES = re.findall(r"```python\n(_base_ = .*?)```", PAGE, flags=re.DOTALL)
+
+
+def names(example):
+    return re.search(r"mmdet::(\w+)/", example)[1]
+
+
+def test_the_four_detectors_are_there():
+    assert [names(example) for example in EXAMPLES] == ['yolox', 'swin', 'cascade_rcnn', 'detr']
+
+
+@pytest.mark.parametrize('example', EXAMPLES, ids=names)
+def test_config(example, tmp_path):
+    path = tmp_path / 'my_config.py'
+    path.write_text(example, encoding='utf-8')
+    config = Config.fromfile(path)
+    model = build_model(str(path)).eval()
+    assert type(model).__mro__[2].__name__ == config.model.detector
+    assert len(model.attention) == int(re.search(r'^# (\d+) blocks', example, flags=re.MULTILINE)[1])
+
+    # Three lines on top of the base: the stock config's weights fit, and the maps are the same.
+    base = tmp_path / 'base.py'
+    base.write_text(example.splitlines()[0], encoding='utf-8')
+    stock = build_model(str(base)).eval()
+    found = model.load_state_dict(stock.state_dict(), strict=False)
+    assert not found.unexpected_keys
+    assert found.missing_keys and all(key.startswith('attention.') for key in found.missing_keys)
+    picture = torch.rand(1, 3, 64, 96)
+    with torch.no_grad():
+        pairs = zip(model.extract_feat(picture), stock.extract_feat(picture))
+    assert all(torch.equal(one, other) for one, other in pairs)
+
+    groups = build_optim_wrapper(model, config.optim_wrapper).optimizer.param_groups
+    rates = {id(p): group['lr'] for group in groups for p in group['params']}
+    assert {rates[id(p)] for p in model.attention.parameters()} == {config.optim_wrapper.optimizer.lr}
