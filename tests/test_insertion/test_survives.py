@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmattn import attach
+from mmattn.blocks import CBAM
 from tests.reference.cbam import cbam
 from tests.test_blocks.helpers import randomise
 from tests.test_insertion.models import build, features, model_cfg, narrow
@@ -27,7 +28,16 @@ PLACES = ('backbone.layer[1-4].*.residual', 'backbone.stage[34]', 'neck.lateral'
 
 def rules(start):
     # Few hidden units of narrow maps could all be shut; these are half as many as the maps.
-    return [dict(at=at, block=dict(type='mmattn.CBAM', start=start, reduction=2)) for at in PLACES]
+    return [dict(at=at, block=dict(type='mmattn.CBAM', start=start, reduction=2)) for at in PLACES] + [
+        dict(at='backbone.stage4', block=dict(type='mmattn.SE', start=start, reduction=2), order=1)]
+
+
+def cbams(model):
+    """Every CBAM by the name of its site; behind one of them stands another block."""
+    found = {name.partition('.')[0]: block for name, block in model.attention.named_modules()
+             if isinstance(block, CBAM)}
+    assert len(found) == len(model.attention)
+    return found
 
 
 def detector(depth=18, insert=None, **options):
@@ -44,9 +54,13 @@ def stock_and_identity(depth=18, **options):
 
 
 def randomise_norms(model):
-    for i, (name, module) in enumerate(model.named_modules()):
+    """Statistics and weights that no two channels share, near enough to one for deep networks."""
+    generator = torch.Generator().manual_seed(0)
+    for name, module in model.named_modules():
         if isinstance(module, _BatchNorm) and not name.startswith('attention.'):
-            randomise(module, seed=i)
+            ranges = dict(weight=(0.5, 1), bias=(-0.1, 0.1), running_mean=(-0.1, 0.1), running_var=(0.5, 1.5))
+            for key, (low, high) in ranges.items():
+                getattr(module, key).data.uniform_(low, high, generator=generator)
 
 
 def trained(depth=18, **options):
@@ -149,7 +163,7 @@ def test_amp(device, dtype):
     model = detector(insert=rules('paper')).to(device).eval()
     randomise(model.attention)
     seen = {}
-    for key, block in model.attention.items():
+    for key, block in cbams(model).items():
         block.register_forward_hook(lambda block, inputs, output, key=key: seen.update(
             {key: (inputs[0].detach().clone(), output.detach().clone())}))  # hosts add in place
     with torch.autocast(device, dtype):
@@ -158,13 +172,14 @@ def test_amp(device, dtype):
     assert seen.keys() == set(model.attention)
     for key, (x, y) in seen.items():
         assert y.dtype == x.dtype
-        weights = {k: v.double() for k, v in model.attention[key].state_dict().items()}
+        block = cbams(model)[key]
+        weights = {k: v.double() for k, v in block.state_dict().items()}
         expected = cbam(x.double(), weights)
         # Gates in float32; the input and each of the two products are rounded to this dtype.
         torch.testing.assert_close(y.double(), expected, rtol=3 * torch.finfo(y.dtype).eps, atol=1e-3)
-        for name, p in model.attention[key].named_parameters():
+        for name, p in block.named_parameters():
             assert torch.isfinite(p.grad).all() and p.grad.dtype == torch.float32, name
-        assert model.attention[key].ChannelGate.mlp[3].bias.grad.any()
+        assert block.ChannelGate.mlp[3].bias.grad.any()
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='AmpOptimWrapper needs a CUDA device')

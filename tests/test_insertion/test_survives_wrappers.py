@@ -17,7 +17,7 @@ from tests.test_blocks.helpers import randomise
 from tests.test_engine.test_gradients import assert_same, backward, in_two_processes
 from tests.test_engine.test_gradients import detector as seeded_detector
 from tests.test_insertion.models import build, features, model_cfg, narrow
-from tests.test_insertion.test_survives import detector, gradients, rules
+from tests.test_insertion.test_survives import cbams, detector, gradients, rules
 
 SIZE = (64, 96)
 
@@ -117,7 +117,7 @@ def test_soft_teacher_trains_the_students_attention_and_averages_it_into_the_tea
     sum(losses(model, *branches()).values()).backward()
     blocks = model.student.attention
     assert all(torch.isfinite(p.grad).all() for p in blocks.parameters())
-    assert all(block.ChannelGate.mlp[3].bias.grad.any() for block in blocks.values())
+    assert all(block.ChannelGate.mlp[3].bias.grad.any() for block in cbams(model.student).values())
     assert all(p.grad is None for p in model.teacher.parameters())
     optimizer.step()
     hook.momentum_update(model, 0.25)
@@ -179,7 +179,7 @@ def test_distillation_trains_the_students_attention_from_the_teachers():
     assert not any('teacher' in name for name in model.state_dict())
     before = losses(model, images(), samples())
     before['loss_ld'].backward()  # the loss that the teacher takes part in, on levels with objects
-    assert all(block.ChannelGate.mlp[3].bias.grad.any() for key, block in model.attention.items()
+    assert all(block.ChannelGate.mlp[3].bias.grad.any() for key, block in cbams(model).items()
                if key.startswith('backbone'))
     assert all(p.grad is None for p in model.teacher_model.parameters())
     assert not model.teacher_model.attention.training and model.attention.training
