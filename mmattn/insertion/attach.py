@@ -75,7 +75,7 @@ def attach(model: nn.Module, rules: Sequence[Mapping | Rule], freeze_detector: b
         raise ValueError('freeze_detector=True, and freeze_with_host=True freezes all attention: nothing is '
                          'left to train. Leave freeze_with_host out')
 
-    attention = Attention(blocks, claims)
+    attention = Attention(blocks, claims, type(model).__name__)
     attention.train(model.training)
     for site, wanted in claims.items():
         host, kind = hosts[site]

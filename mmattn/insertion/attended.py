@@ -6,13 +6,15 @@ from collections.abc import Iterator
 
 from mmengine.logging import print_log
 from mmengine.model import ModuleDict, PretrainedInit, initialize
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
 
+from mmattn.insertion.compact import insert_text
 from mmattn.insertion.rng import own_randomness
 from mmattn.insertion.rules import Rule
 from mmattn.insertion.sites import Site
+from mmattn.insertion.spec import SPEC_KEY, decode_spec, differences, encode_spec, spec_of
 
 
 class Chain(nn.Sequential):
@@ -24,15 +26,19 @@ class Attention(ModuleDict):
 
     Attributes:
         claims: Which rules put a block on which site, in the order of the blocks.
+        spec: The insertion as data; see :func:`~mmattn.insertion.spec.spec_of`.
         held: Names of the parameters of the detector that attention alone trains without: those which
             :meth:`hold` froze. ``None`` where the detector trains too.
     """
     holds_attention = True
 
-    def __init__(self, blocks: dict[Site, list[nn.Module]], claims: dict[Site, tuple[Rule, ...]]):
+    def __init__(self, blocks: dict[Site, list[nn.Module]], claims: dict[Site, tuple[Rule, ...]],
+                 detector: str = ''):
         super().__init__({site.key: each[0] if len(each) == 1 else Chain(*each)
                           for site, each in blocks.items()})
         self.claims = claims
+        self.detector = detector
+        self.spec = spec_of(self)
         self.held: tuple[str, ...] | None = None
         self._frozen: list[nn.Module] = []
         self._on_pretrained: list[Site] = []
@@ -102,13 +108,43 @@ class Attention(ModuleDict):
                     block.init_weights()
         self._is_init = True
 
-    def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs):
+    # The spec goes with the weights as extra state, and as a tensor: EMA and mean teachers copy, swap
+    # and load whatever a state dict has, by .data. A buffer would be averaged over processes and
+    # exported with the model.
+    def get_extra_state(self) -> Tensor:
+        return encode_spec(self.spec)
+
+    def set_extra_state(self, state) -> None:
+        """Nothing: a model is what its config says."""
+
+    def _load_from_state_dict(self, state_dict, prefix, local_metadata, strict, missing_keys, *args):
+        self._compare(state_dict.get(prefix + SPEC_KEY))
         missing = [site for site in self._random_sites()
                    if not any(key.startswith(f'{prefix}{site.key}.') for key in state_dict)]
         self._on_pretrained = []
         if missing:
             self._warn(missing, 'the checkpoint being loaded holds nothing for them')
-        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, missing_keys, *args)
+        if prefix + SPEC_KEY in missing_keys:  # weights from elsewhere need none
+            missing_keys.remove(prefix + SPEC_KEY)
+
+    def _compare(self, state) -> None:
+        """Warn where a checkpoint's insertion is another one."""
+        if state is None:
+            return
+        try:
+            theirs = decode_spec(state)
+        except ValueError as error:
+            print_log(f"whether the checkpoint's attention is that of the model is not known: {error}",
+                      logger='current', level=logging.WARNING)
+            return
+        found = differences(theirs, self.spec)
+        if found:
+            print_log(
+                'THE ATTENTION OF THE CHECKPOINT IS NOT THAT OF THE MODEL, and its weights will not mean '
+                f'what they were trained for: {"; ".join(found)}. The checkpoint was trained with\n'
+                f'  {insert_text(theirs["insert"])}\nwhich is what the config should say, unless the '
+                'difference is meant.', logger='current', level=logging.WARNING)
 
     def note_pretrained(self, paths: list[str]) -> None:
         """Remember that pretrained weights were loaded into these modules, without attention."""
