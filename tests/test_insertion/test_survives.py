@@ -74,6 +74,9 @@ def trained(depth=18, **options):
 def gradients(model, forward=features):
     model.zero_grad()
     sum(f.square().mean() for f in forward(model)).backward()
+    # None of the attention is a copy that was left behind.
+    idle = [name for name, p in model.named_parameters() if name.startswith('attention.') and p.grad is None]
+    assert not idle, idle
     return {name.replace('_orig_mod.', ''): p.grad for name, p in model.named_parameters()
             if p.grad is not None}
 
@@ -142,6 +145,10 @@ def test_conv_bn_fusion(depth):
     # Fused in the attention as well: CBAM's convolution has a norm behind it.
     assert not norms_of(model)
     assert_all_close(features(model), expected)
+    for block in cbams(model).values():  # each still in its place
+        found = features(model)
+        block.ChannelGate.mlp[3].bias.data += 1
+        assert any(not a.allclose(b) for a, b in zip(features(model), found))
 
 
 # 'identity' is exact for whole models; a trained block's gates are compared where they are applied.
