@@ -27,11 +27,16 @@ class DryRun:
         covered: Paths of the modules that ran to their end: what is below one of them and has no calls
             never runs. ``''`` is the model itself.
         failed: For each module that could not be run, why.
+        handed_on: For each map that a backbone returned, by ``id``, the tensor that its user was given
+            instead, so that what becomes of the output can be told from what the next stage makes of it.
+        unused: Of both, those of which no feature is made, by ``id``.
     """
     size: tuple[int, int]
     calls: dict[str, list[tuple[tuple, Any]]] = field(default_factory=dict)
     covered: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
+    handed_on: dict[int, Tensor] = field(default_factory=dict)
+    unused: set[int] = field(default_factory=set)
 
     def covers(self, path: str) -> bool:
         """Whether ``path`` lies in what was run."""
@@ -64,18 +69,20 @@ def dry_run(model: nn.Module, size: tuple[int, int] = DEFAULT_SIZE) -> DryRun:
     """
     run = DryRun(tuple(size))
     paths = {id(module): path for path, module in model.named_modules()}
+    detectors = list(_detectors(model))
+    backbones = {id(detector.backbone) for _, detector in detectors}
 
     def record(module, args, output):
         path = paths.get(id(module))
         if path is not None:
             run.calls.setdefault(path, []).append((args, output))
+        return _hand_on(run, output) if id(module) in backbones else None
 
     like = next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(()))
     with _left_as_it_was(model), FakeTensorMode(allow_non_fake_inputs=True), shapes_only():
         options = dict(device=like.device, dtype=like.dtype)
         hook = register_module_forward_hook(record)
         try:
-            detectors = list(_detectors(model))
             for path, detector in detectors:
                 _run_detector(run, path, detector, torch.empty(1, 3, *size, **options))
             if not detectors:
@@ -86,9 +93,8 @@ def dry_run(model: nn.Module, size: tuple[int, int] = DEFAULT_SIZE) -> DryRun:
 
 
 def _detectors(model: nn.Module, path: str = '') -> Iterator[tuple[str, nn.Module]]:
-    """The outermost modules that extract features with a backbone of theirs."""
-    if callable(getattr(model, 'extract_feat', None)) and isinstance(
-            getattr(model, 'backbone', None), nn.Module):
+    """The outermost modules that have a backbone."""
+    if isinstance(getattr(model, 'backbone', None), nn.Module):
         yield path, model
         return
     for name, child in model.named_children():
@@ -99,12 +105,55 @@ def _run_detector(run: DryRun, path: str, detector: nn.Module, picture: Tensor) 
     prefix = f'{path}.' if path else ''
     parts = [f'{prefix}{name}' for name in ('backbone', 'neck')
              if isinstance(getattr(detector, name, None), nn.Module)]
-    features = _try(run, parts, detector.extract_feat, picture)
+    picture.requires_grad_()  # to follow what becomes of the backbone's maps
+    features = _try(run, parts, getattr(detector, 'extract_feat', _Chained(detector)), picture)
     if not isinstance(features, (list, tuple)):
         return
+    maps = _maps(run.outputs(parts[0])[-1])
+    _note_unused(run, [*maps, *(run.handed_on[id(each)] for each in maps)], features)
     for name, child in detector.named_children():
         if name.endswith('_head'):  # those of one stage need features only; others will not run
             _try(run, [f'{prefix}{name}'], child, features)
+
+
+class _Chained:
+    """Feature extraction of a detector that has no method for it, as those of videos."""
+
+    def __init__(self, detector: nn.Module):
+        self.backbone = detector.backbone
+        self.neck = getattr(detector, 'neck', None) or nn.Identity()
+
+    def __call__(self, picture):
+        return self.neck(self.backbone(picture))
+
+
+def _hand_on(run: DryRun, output):
+    """The backbone's output with a view in place of each map."""
+    if is_map(output):
+        return run.handed_on.setdefault(id(output), output.view_as(output))
+    if type(output) in (list, tuple):
+        return type(output)(_hand_on(run, each) for each in output)
+    return output
+
+
+def _maps(value) -> list[Tensor]:
+    """All maps in a backbone's output."""
+    if is_map(value):
+        return [value]
+    return [each for part in value for each in _maps(part)] if isinstance(value, (list, tuple)) else []
+
+
+def _note_unused(run: DryRun, maps: list[Tensor], features) -> None:
+    """Find the maps from which no feature is made: FPN passes over those below its start_level."""
+    maps = [each for each in maps if each.requires_grad]
+    ends = [each.sum() for each in _maps(features) if each.requires_grad]
+    if not maps or not ends:
+        return
+    try:
+        gradients = torch.autograd.grad(ends, maps, allow_unused=True)
+    except RuntimeError:  # not to be differentiated without data; then nothing is known
+        return
+    run.unused |= {id(each) for each, gradient in zip(maps, gradients) if gradient is None}
 
 
 def _own_input(model: nn.Module, size, options):
@@ -119,9 +168,12 @@ def _try(run: DryRun, paths: list[str], function, *args):
     try:
         output = function(*args)
     except Exception as error:  # whatever a model's forward may raise; told where it matters
+        text = str(error).strip().partition('\n')[0]
         for path in paths:
-            run.failed[path] = f'{type(error).__name__}: {str(error).strip().splitlines()[0]}' if str(
-                error).strip() else type(error).__name__
+            if run.outputs(path):  # a backbone whose neck failed
+                run.covered.append(path)
+            else:
+                run.failed[path] = f'{type(error).__name__}: {text}'
         return None
     run.covered += paths
     return output
@@ -129,10 +181,10 @@ def _try(run: DryRun, paths: list[str], function, *args):
 
 @contextmanager
 def _left_as_it_was(model: nn.Module):
-    """Evaluate without gradients, and undo whatever a forward pass leaves on the modules."""
+    """Evaluate, and undo whatever a forward pass leaves on the modules."""
     before = [(module, dict(module.__dict__), dict(module._buffers)) for module in model.modules()]
     with ExitStack() as stack:
-        stack.enter_context(torch.no_grad())
+        stack.enter_context(torch.enable_grad())
         stack.enter_context(torch.random.fork_rng(devices=[]))
         for module, _, _ in before:
             module.training = False  # not eval(), which detectors override

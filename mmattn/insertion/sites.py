@@ -103,7 +103,11 @@ def find_places(model: nn.Module, size: tuple[int, int] = DEFAULT_SIZE) -> Place
             name = f'{path}.{RESIDUAL}' if path else RESIDUAL
             sites[name] = _site(run, module, name, path, RESIDUAL, door=RESIDUAL)
     for each in virtual_names(modules, run, set(sites)):
-        _add_virtual(sites, refused, run, modules, each)
+        if each.unused:
+            why = 'the neck makes nothing of this map, so its attention would get no gradient'
+            refused.update((name, why) for name in each.names)
+        else:
+            _add_virtual(sites, run, modules, each)
     names: dict[str, list[Site]] = {}
     for site in sites.values():
         for name in (site.name, *site.aliases):
@@ -185,8 +189,8 @@ def _stride(ratio: float) -> int:
     return power if 0.9 < ratio / power < 1.1 else round(ratio)
 
 
-def _add_virtual(sites: dict[str, Site], refused: dict[str, str], run: DryRun,
-                 modules: dict[str, nn.Module], each: Virtual) -> None:
+def _add_virtual(sites: dict[str, Site], run: DryRun, modules: dict[str, nn.Module],
+                 each: Virtual) -> None:
     """Give a site its virtual names; make it, where it is not the output of a module."""
     if each.door == OUTPUT:
         name = each.path if each.path in sites else next(

@@ -18,12 +18,13 @@ _TOP_DOWN = {'fpn_convs': INPUT, 'top_down_blocks': OUTPUT}
 @dataclass(frozen=True)
 class Virtual:
     """Virtual names of one place: on the output (of ``index``, where there are several) or the input
-    of the module at ``path``."""
+    of the module at ``path``. ``unused``: nothing is made of the map there."""
     names: tuple[str, ...]
     kind: str
     path: str
     door: str = OUTPUT
     index: int | None = None
+    unused: bool = False
 
 
 def virtual_names(modules: dict[str, nn.Module], run: DryRun, sites: set[str]) -> Iterator[Virtual]:
@@ -67,7 +68,10 @@ def _stages(path, modules, run, sites):
     for (index, each), number in zip(maps, _stage_numbers(run, [each for _, each in maps])):
         names = (_below(path, f'stage{number}'), )
         host = _host_of(each, path, run, sites)
-        if host:
+        acted_on = each if host else run.handed_on.get(id(each), each)
+        if id(acted_on) in run.unused:
+            yield Virtual(names, 'stage', path, unused=True)
+        elif host:
             yield Virtual(names, 'stage', host)
         else:
             door = OUTPUT if index is None else ELEMENT
@@ -91,7 +95,7 @@ def _host_of(each, path, run, sites) -> str | None:
 def _laterals(path, modules, run):
     """What a neck makes of each of the backbone's maps, at that map's size, before it mixes them."""
     backbone = _below(path.rpartition('.')[0], 'backbone')
-    fed = [each for _, each in _maps(run, backbone)]
+    fed = [run.handed_on.get(id(each), each) for _, each in _maps(run, backbone)]
     if not path:  # a neck by itself: nothing says which of its inputs are a backbone's maps, but all are
         fed = [each for inputs in run.inputs('') for each in inputs if is_map(each)]
     found = []

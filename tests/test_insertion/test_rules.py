@@ -27,7 +27,7 @@ def backbone():
      'layer4.0.residual'),
     ([dict(at='layer4.0.conv2', block=SE)], ValueError, 'conv-bn fusion would fold it in'),
     ([dict(at='layer4.*.residual', block=SE), dict(at='layer4.0.*', block=SE)], ValueError,
-     "4 of the 7 modules that 'layer4.0.*' matches cannot hold a block.*or leave it out with 'except_'"),
+     "5 of the 7 modules that 'layer4.0.*' matches cannot hold a block.*or leave it out with 'except_'"),
     ([dict(at='layer4.*', except_='layer4.*', block=SE)], ValueError,
      r"'except_' \['layer4.\*'\] leaves nothing of what 'at' matches"),
     ([dict(at='layer4.*', except_='layer9', block=SE)], ValueError,

@@ -26,7 +26,7 @@ FOUND = [
     ('yolox/yolox_tiny_8xb8-300e_coco', 1 + 3 + 3, {1: 48, 2: 96, 3: 192, 4: 384}, 1, 2, 3),
     ('rtmdet/rtmdet_tiny_8xb32-300e_coco', 1 + 1 + 1, {1: 48, 2: 96, 3: 192, 4: 384}, 1, 2, 3),
     ('swin/retinanet_swin-t-p4-w7_fpn_1x_coco', 0, {2: 192, 3: 384, 4: 768}, 3, 3, 5),
-    ('pvt/retinanet_pvt-t_fpn_1x_coco', 0, {1: 64, 2: 128, 3: 320, 4: 512}, 3, 3, 5),
+    ('pvt/retinanet_pvt-t_fpn_1x_coco', 0, {2: 128, 3: 320, 4: 512}, 3, 3, 5),
     ('ssd/ssdlite_mobilenetv2-scratch_8xb24-600e_coco', 10, {3: 96, 4: 1280}, None, 0, 6),
     pytest.param('hrnet/faster-rcnn_hrnetv2p-w18-1x_coco', 4 + 8 + 48 + 48, {1: 18, 2: 36, 3: 72, 4: 144},
                  0, 0, 5, marks=pytest.mark.slow),
@@ -157,6 +157,22 @@ def test_blocks_behind_every_kind_of_door_act_there():
     assert len(found) == 5 and all(torch.equal(a, b) for a, b in zip(found, wanted))
 
 
+def test_a_map_of_which_nothing_is_made_is_refused():
+    """FPN's start_level=1 passes over the first: a block there would have no gradient."""
+    model = zoo('pvt/retinanet_pvt-t_fpn_1x_coco')
+    rules = [dict(at='backbone.stage[1-4]', block=dict(type='mmattn.SE'))]
+    with pytest.raises(ValueError, match="'backbone.stage1': the neck makes nothing of this map"):
+        attach(model, rules)
+    rules[0]['except_'] = 'backbone.stage1'
+    assert list(attach(model, rules).attention) == [f'backbone_stage{i}' for i in (2, 3, 4)]
+
+
+def test_a_video_detector_without_extract_feat():
+    model = zoo('mask2former_vis/mask2former_r50_8xb2-8e_youtubevis2019')
+    kinds = Counter(site.kind for site in sites(model))
+    assert (kinds['residual'], kinds['stage']) == (16, 4)
+
+
 def test_the_stride_of_odd_maps():
     found = {site.name: site for site in sites(build(model_cfg()), (800, 1333)) if site.kind == 'output'}
     assert [site.stride for site in found.values()] == [4, 8, 16, 32, 64]
@@ -195,3 +211,20 @@ def test_a_dry_run_takes_no_memory():
     model = nn.Sequential(nn.Conv2d(3, 1024, 1), nn.Conv2d(1024, 8, 1))
     # Its first map alone would have 4 TiB.
     assert sites(model, (32768, 32768))[0].size == (32768, 32768)
+
+
+def test_where_the_neck_cannot_run_without_data_the_backbone_still_tells():
+
+    class Stubborn(FPN):
+
+        def forward(self, inputs):
+            return super().forward(inputs) if float(inputs[0].sum()) else None
+
+    model = build(model_cfg())
+    model.neck.__class__ = Stubborn
+    places = find_places(model)
+    assert [len(places.names.get(name, ())) for name in ('backbone.stage4', 'neck.output')] == [1, 0]
+    assert places.names['neck.fpn_convs.0'][0].channels == 256  # by its attribute
+    with pytest.raises(ValueError, match="'neck': it is not known whether Stubborn returns one map.*a run on "
+                                         'tensors without data failed with DataDependentOutputException'):
+        attach(model, dict(at='neck', block=dict(type='mmattn.SE')))
