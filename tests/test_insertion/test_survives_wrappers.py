@@ -6,7 +6,7 @@ import pytest
 import torch
 from mmdet.engine.hooks import MeanTeacherHook
 from mmdet.structures import DetDataSample
-from mmengine.config import ConfigDict
+from mmengine.config import Config, ConfigDict
 from mmengine.hub import get_config
 from mmengine.model import ExponentialMovingAverage, MMDistributedDataParallel
 from mmengine.runner import load_checkpoint
@@ -133,6 +133,19 @@ def test_soft_teacher_trains_the_students_attention_and_averages_it_into_the_tea
     after = losses(model, *branches())
     assert all(value.equal(after[name]) for name, value in before.items() if name.startswith('sup_'))
     assert any(not value.equal(after[name]) for name, value in before.items() if name.startswith('unsup_'))
+
+
+def test_the_three_lines_of_the_docs(tmp_path, request):
+    page = (request.config.rootpath / 'docs' / 'insertion.md').read_text(encoding='utf-8')
+    lines = page.partition('## Detectors within detectors')[2].partition('```python\n')[2].partition('```')[0]
+    (tmp_path / 'mine.py').write_text(lines)
+    cfg = Config.fromfile(str(tmp_path / 'mine.py')).model
+    assert cfg.type == 'SoftTeacher' and cfg.semi_train_cfg.freeze_teacher
+    cfg.detector.backbone.init_cfg = None
+    narrow(cfg.detector)
+    model = build(cfg)
+    assert list(model.student.attention) == list(model.teacher.attention)
+    assert len(model.student.attention) == 13
 
 
 def test_soft_teacher_starts_both_from_an_attended_detector(tmp_path):
