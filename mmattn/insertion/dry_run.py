@@ -84,7 +84,7 @@ def dry_run(model: nn.Module, size: tuple[int, int] = DEFAULT_SIZE) -> DryRun:
         hook = register_module_forward_hook(record)
         try:
             for path, detector in detectors:
-                _run_detector(run, path, detector, torch.empty(1, 3, *size, **options))
+                _run_detector(run, path, detector, size, options)
             if not detectors:
                 _try(run, [''], model, _own_input(model, size, options))
         finally:
@@ -101,12 +101,18 @@ def _detectors(model: nn.Module, path: str = '') -> Iterator[tuple[str, nn.Modul
         yield from _detectors(child, f'{path}.{name}' if path else name)
 
 
-def _run_detector(run: DryRun, path: str, detector: nn.Module, picture: Tensor) -> None:
+def _run_detector(run: DryRun, path: str, detector: nn.Module, size, options) -> None:
     prefix = f'{path}.' if path else ''
     parts = [f'{prefix}{name}' for name in ('backbone', 'neck')
              if isinstance(getattr(detector, name, None), nn.Module)]
-    picture.requires_grad_()  # to follow what becomes of the backbone's maps
-    features = _try(run, parts, getattr(detector, 'extract_feat', _Chained(detector)), picture)
+    extract = getattr(detector, 'extract_feat', _Chained(detector))
+    # With a gradient, to follow what becomes of the backbone's maps.
+    options = dict(options, requires_grad=True)
+    features = _try(run, parts, extract, torch.empty(1, 3, *size, **options))
+    conv = next((each for each in detector.backbone.modules() if isinstance(each, nn.Conv2d)), None)
+    if parts[0] in run.failed and conv is not None and conv.in_channels != 3:  # no colour pictures
+        run.calls = {name: calls for name, calls in run.calls.items() if not f'{name}.'.startswith(prefix)}
+        features = _try(run, parts, extract, torch.empty(1, conv.in_channels, *size, **options))
     if not isinstance(features, (list, tuple)):
         return
     maps = _maps(run.outputs(parts[0])[-1])
@@ -176,6 +182,8 @@ def _try(run: DryRun, paths: list[str], function, *args):
                 run.failed[path] = f'{type(error).__name__}: {text}'
         return None
     run.covered += paths
+    for path in paths:
+        run.failed.pop(path, None)
     return output
 
 

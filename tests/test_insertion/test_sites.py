@@ -228,3 +228,9 @@ def test_where_the_neck_cannot_run_without_data_the_backbone_still_tells():
     with pytest.raises(ValueError, match="'neck': it is not known whether Stubborn returns one map.*a run on "
                                          'tensors without data failed with DataDependentOutputException'):
         attach(model, dict(at='neck', block=dict(type='mmattn.SE')))
+
+
+@pytest.mark.parametrize('channels', [1, 4])
+def test_pictures_need_not_have_three_channels(channels):
+    names = find_places(build(model_cfg(in_channels=channels))).names
+    assert [len(names[name]) for name in ('backbone.stage4', 'neck.output')] == [1, 5]
