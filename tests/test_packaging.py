@@ -273,7 +273,7 @@ def test_the_wheel_says_which_extras_there_are(installed):
     extras = re.findall(r'^Provides-Extra: (.+)$', text, re.MULTILINE)
     assert extras == ['onedl', 'openmmlab', 'tests']
     unconditional = re.findall(r'^Requires-Dist: ([^;\n]+)$', text, re.MULTILINE)
-    assert {Requirement(line).name for line in unconditional} == {'torch', 'numpy'}
+    assert {Requirement(line).name for line in unconditional} == {'torch', 'numpy', 'rich', 'safetensors'}
 
 
 @pytest.mark.slow
