@@ -42,4 +42,4 @@ def _child(parent, *locations):
 MODELS = _child(MMENGINE_MODELS, 'mmattn.blocks', 'mmattn.insertion')
 DATASETS = _child(MMENGINE_DATASETS, 'mmattn.datasets')
 TRANSFORMS = _child(MMENGINE_TRANSFORMS, 'mmattn.datasets')
-HOOKS = _child(MMENGINE_HOOKS, 'mmattn.engine')
+HOOKS = _child(MMENGINE_HOOKS, 'mmattn.hooks')

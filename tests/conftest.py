@@ -1,4 +1,5 @@
 """Shared by all tests: few threads, data from outside, OpenMMLab's global state put back."""
+import logging
 import os
 
 # Before torch is imported: OpenMP reads it once. On a busy machine one thread is the fastest.
@@ -31,3 +32,16 @@ def mmdet_scope():
     register_all_modules(init_default_scope=False)
     with DefaultScope.overwrite_default_scope('mmdet'):
         yield
+
+
+@pytest.fixture
+def warnings():
+    """What is logged as a warning."""
+    from mmengine.logging import MMLogger
+    records = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: records.append(record.getMessage())
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(handler)
+    yield records
+    logger.removeHandler(handler)

@@ -84,7 +84,15 @@ def _prepare(config, data_root, cfg_options, launcher, work_dir):
     # As in MMDetection: command line, else the config's own, else named after the file.
     name = os.path.splitext(os.path.basename(config))[0]
     cfg.work_dir = work_dir or cfg.get('work_dir') or os.path.join('./work_dirs', name)
+    _add_hook(cfg, 'mmattn.CheckInsertionHook')
     return cfg
+
+
+def _add_hook(cfg, kind):
+    """Beside the hooks of the config, unless it has this one."""
+    hooks = list(cfg.get('custom_hooks') or [])
+    if not any(isinstance(hook, dict) and hook.get('type') == kind for hook in hooks):
+        cfg.custom_hooks = [*hooks, dict(type=kind)]
 
 
 def _resume_latest(cfg):

@@ -1,0 +1,49 @@
+"""A checkpoint with attention, and a model without."""
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+from mmengine.logging import print_log
+from torch import nn
+
+from mmattn.checkpoints.state import attended_parts, specs_in, state_dict_of
+from mmattn.insertion.compact import insert_text
+from mmattn.insertion.spec import decode_spec
+
+
+def check_insertion(model: nn.Module, checkpoint: Mapping) -> bool:
+    """Warn where ``checkpoint`` has attention that ``model`` lacks, and say what to write.
+
+    A model that has attention compares its insertion with that of the checkpoint by itself, whoever
+    loads it. One that has none cannot, which is what this is for.
+
+    Args:
+        model: A model, wrapped or not.
+        checkpoint: As read from a file, or a state dict.
+
+    Returns:
+        Whether all is well.
+    """
+    parts = attended_parts(model)
+    # A model in a wrapper (DDP, test-time augmentation, mean teacher) is a part of it.
+    lost = {path: state for path, state in specs_in(state_dict_of(checkpoint)).items()
+            if not any(f'.{part}'.endswith(f'.{path}' if path else '') for part in parts)}
+    for path, state in lost.items():
+        print_log('THE CHECKPOINT HAS ATTENTION AND THE MODEL HAS NONE: what it learned is left out, and the '
+                  f'detector was not trained to work without it. {_remedy(path, state)}',
+                  logger='current', level=logging.WARNING)
+    return not lost
+
+
+def _remedy(path: str, state) -> str:
+    try:
+        spec = decode_spec(state)
+    except ValueError as error:
+        return f'What to write in the config is not known: {error}.'
+    insert = insert_text(spec['insert'])
+    if path:
+        return f"It was trained with this attention in its part '{path}':\n  {insert}"
+    detector = spec.get('detector', '...')
+    return ('Write in the config, beside the other settings of the model:\n'
+            f"  model = dict(type='mmattn.WithAttention', detector={detector!r}, {insert})")

@@ -1,0 +1,4 @@
+"""What runs during training and testing."""
+from mmattn.hooks.check_insertion_hook import CheckInsertionHook
+
+__all__ = ['CheckInsertionHook']
