@@ -54,6 +54,11 @@ def attach(model: nn.Module, rules: Sequence[Mapping | Rule], freeze_detector: b
     if isinstance(model, (nn.Sequential, nn.ModuleList, nn.ModuleDict)):
         raise ValueError(f'a {type(model).__name__} would take its attention for one of its own '
                          'layers: attach to the module that holds it')
+    if all(isinstance(getattr(model, part, None), nn.Module) for part in ('student', 'teacher')):
+        # What its mean teacher averages are the parameters of these two.
+        raise ValueError(f'{type(model).__name__} averages its student into its teacher, but not what stands '
+                         'beside them: insert attention into the detector that both are built from, '
+                         "detector=dict(type='mmattn.WithAttention', detector='FasterRCNN', insert=[...])")
     if hasattr(model, 'attention'):
         raise ValueError(f"{type(model).__name__} has an attribute 'attention' of its own, which is "
                          'the name this package needs')

@@ -13,6 +13,7 @@ from mmengine.runner import load_checkpoint
 from mmengine.runner.checkpoint import save_checkpoint
 from mmengine.structures import InstanceData
 
+from mmattn import attach
 from tests.test_blocks.helpers import randomise
 from tests.test_engine.test_gradients import assert_same, backward, in_two_processes
 from tests.test_engine.test_gradients import detector as seeded_detector
@@ -146,6 +147,13 @@ def test_the_three_lines_of_the_docs(tmp_path, request):
     model = build(cfg)
     assert list(model.student.attention) == list(model.teacher.attention)
     assert len(model.student.attention) == 13
+
+
+def test_attention_beside_student_and_teacher_is_refused():
+    with pytest.raises(ValueError, match='SoftTeacher averages its student into its teacher, but not what '
+                       'stands beside them: insert attention into the detector that both are built from, '
+                       r"detector=dict\(type='mmattn.WithAttention'"):
+        attach(soft_teacher(), dict(at='student.backbone.**.residual', block=dict(type='mmattn.SE')))
 
 
 def test_soft_teacher_starts_both_from_an_attended_detector(tmp_path):
