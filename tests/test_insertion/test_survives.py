@@ -225,6 +225,8 @@ def test_activation_checkpointing(how, depth):
     assert len(calls) == 2  # computed again in the backward pass: it was not kept
     model.eval(), plain.eval()
     # The statistics of attention's norms saw the batch twice, as any norm under checkpointing.
+    bn = [m.attention['backbone_layer4_1_residual'].SpatialGate.spatial.bn for m in (model, plain)]
+    assert bn[0].num_batches_tracked == 2 and bn[1].num_batches_tracked == 1
     for mine, theirs in zip(model.attention.buffers(), plain.attention.buffers()):
         mine.copy_(theirs)
     assert_all_close(features(model), features(plain))
