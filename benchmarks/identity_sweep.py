@@ -1,0 +1,292 @@
+#!/usr/bin/env python
+"""Attach attention that starts as the identity to every model of mmdet's configs, and compare bit for bit.
+
+    python benchmarks/identity_sweep.py                      # all configs; goes on where it was stopped
+    python benchmarks/identity_sweep.py 'retinanet/*' -o -   # some, their outcome on the screen
+    python benchmarks/identity_sweep.py --page-only          # docs/zoo.md again, from the saved outcome
+"""
+import argparse
+import fnmatch
+import hashlib
+import json
+import multiprocessing
+import os
+import sys
+import time
+import warnings
+from collections import Counter, defaultdict
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+
+os.environ.setdefault('OMP_NUM_THREADS', '1')
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / 'benchmarks')]
+import machine  # noqa: E402
+
+OUTCOME = ROOT / 'benchmarks/results/identity_sweep.json'
+PAGE = ROOT / 'docs/zoo.md'
+BLOCK = dict(type='mmattn.CBAM', start='identity')
+# The first that the model without attention accepts; none is square.
+SIZES = ((64, 96), (128, 192), (320, 384), (512, 640))
+MARKS = '<!-- written by benchmarks/identity_sweep.py -->', '<!-- end -->'
+# What a config or a model may come to; only the first two have been compared.
+IDENTICAL, DIFFERS, REFUSED, NO_SITE, NOT_RUN, NOT_BUILT, NOT_LOADED, NO_MODEL = (
+    'identical', 'differs', 'refused', 'no site', 'does not run', 'does not build', 'does not load',
+    'no model')
+
+
+def check(cfg: dict) -> dict:
+    """Build one model, compare it with and without attention; what came of it."""
+    import torch
+
+    from mmattn.analysis import identity, zoo
+    found = {}
+    try:
+        model = zoo.build_zoo_model(cfg)
+    except Exception as error:
+        found['reason'] = zoo.why_not(error)
+        model = zoo.build_trunks(cfg)
+        if model is None:
+            return dict(found, outcome=NOT_BUILT)
+        found['trunk_only'] = True
+    identity.randomise(model)
+    found['parameters'] = sum(p.numel() for p in model.parameters())
+    for size in SIZES:
+        image = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0))
+        try:
+            with torch.no_grad():
+                identity.feature_maps(model, image)
+            break
+        except Exception as error:
+            reason = f'{type(error).__name__}: {error}'.splitlines()[0][:160]
+    else:
+        return dict(found, outcome=NOT_RUN, reason=reason)
+    found['size'] = size
+    if not identity.named_sites(model):
+        return dict(found, outcome=NO_SITE)
+    try:
+        report = identity.check_identity(model, image, BLOCK)
+    except (ValueError, TypeError, KeyError) as error:
+        return dict(found, outcome=REFUSED, reason=str(error)[:600])
+    return dict(found, outcome=DIFFERS if report.problems else IDENTICAL, **vars(report))
+
+
+def check_apart(cfg: dict, timeout: float) -> dict:
+    """:func:`check` in a process of its own: a crash or a hang ends that one only."""
+    fork = multiprocessing.get_context('fork')
+    ours, theirs = fork.Pipe(duplex=False)
+    process = fork.Process(target=_child, args=(cfg, theirs))
+    start = time.perf_counter()
+    process.start()
+    theirs.close()
+    try:
+        if ours.poll(timeout):
+            found = ours.recv()
+        else:
+            found = dict(outcome=NOT_RUN, reason=f'took longer than {timeout:.0f} s')
+    except EOFError:
+        process.join()
+        found = dict(outcome=NOT_RUN, reason=f'its process ended with code {process.exitcode}')
+    finally:
+        process.kill()
+        process.join()
+    return dict(found, seconds=round(time.perf_counter() - start, 1))
+
+
+def _child(cfg, pipe):
+    with open(os.devnull, 'w') as null, redirect_stdout(null), redirect_stderr(null):
+        try:
+            found = check(cfg)
+        except MemoryError:
+            found = dict(outcome=NOT_RUN, reason='not enough memory')
+        except Exception as error:  # of our own code: an outcome that is seen, too
+            found = dict(outcome=DIFFERS, problems=[f'{type(error).__name__}: {error}'[:600]])
+        pipe.send(found)
+
+
+def load_configs(names):
+    """For each config the key of its model or why it has none, and the models by their keys."""
+    from mmattn.analysis import zoo
+    configs, models = {}, {}
+    for name in names:
+        try:
+            with open(os.devnull, 'w') as null, redirect_stdout(null), redirect_stderr(null):
+                cfg = zoo.zoo_model(name)
+        except Exception as error:
+            configs[name] = dict(outcome=NOT_LOADED, reason=zoo.why_not(error))
+            continue
+        if cfg is None:
+            configs[name] = dict(outcome=NO_MODEL)
+            continue
+        key = hashlib.sha256(zoo.signature(cfg).encode()).hexdigest()[:12]
+        configs[name] = dict(model=key)
+        models.setdefault(key, cfg)
+    return configs, models
+
+
+def setting():
+    """Where the sweep runs, and on what code of ours its outcome depends."""
+    sources = sorted(path for room in ('ops', 'blocks', 'insertion', 'analysis')
+                     for path in (ROOT / 'mmattn' / room).glob('*.py'))
+    digest = hashlib.sha256(b''.join(path.read_bytes() for path in [*sources, Path(__file__)]))
+    return dict(machine.describe(), block=BLOCK, sources=digest.hexdigest()[:12])
+
+
+def sweep(names, timeout, partial):
+    """The whole outcome; what ``partial`` has of the same sources is not done again."""
+    from mmengine.logging import MMLogger
+    warnings.filterwarnings('ignore')
+    MMLogger.get_current_instance().setLevel('ERROR')
+    with open(os.devnull, 'w') as null, redirect_stdout(null), redirect_stderr(null):
+        from mmdet.utils import register_all_modules
+        register_all_modules(init_default_scope=False)
+    here = setting()
+    configs, models = load_configs(names)
+    done = _read_partial(partial, here['sources'])
+    left = [key for key in models if key not in done]
+    print(f'{len(configs)} configs, {len(models)} distinct models, {len(left)} of them to be checked',
+          flush=True)
+    by_model = {entry['model']: name for name, entry in reversed(configs.items()) if 'model' in entry}
+    with open(partial, 'a', encoding='utf-8') as file:
+        for number, key in enumerate(left, 1):
+            done[key] = check_apart(models[key], timeout)
+            json.dump(dict(sources=here['sources'], model=key, **done[key]), file)
+            print(file=file, flush=True)
+            what = '; '.join(filter(None, [done[key].get('reason'), *done[key].get('problems', ())]))
+            print(f'[{number}/{len(left)}] {by_model[key]}: {done[key]["outcome"]} '
+                  f'({done[key]["seconds"]} s) {what}', flush=True)
+    return dict(setting=here, seconds=round(sum(done[key]['seconds'] for key in models)),
+                configs=configs, models={key: dict(config=by_model[key], **done[key]) for key in models})
+
+
+def _read_partial(partial, sources):
+    done = {}
+    if partial.exists():
+        for line in partial.read_text(encoding='utf-8').splitlines():
+            try:
+                entry = json.loads(line)
+            except ValueError:  # cut off when the sweep was stopped
+                continue
+            if entry.pop('sources') == sources:
+                done[entry.pop('model')] = entry
+    return done
+
+
+def rows_of(outcome):
+    """Each config with its family and what came of its model."""
+    for name, entry in outcome['configs'].items():
+        key = entry.get('model')
+        yield name.partition('/')[0], key, outcome['models'][key] if key else entry
+
+
+def summary(outcome):
+    """A few sentences and the reasons, in Markdown."""
+    rows = list(rows_of(outcome))
+    count = Counter(entry['outcome'] for _, _, entry in rows)
+    models = outcome['models'].values()
+    compared = [m for m in models if m['outcome'] in (IDENTICAL, DIFFERS)]
+    same = [m for m in models if m['outcome'] == IDENTICAL]
+    kinds = sum((Counter(m['sites']) for m in same), Counter())
+    here = outcome['setting']
+    lines = [
+        f'{len(rows)} configs; {len(rows) - count[NO_MODEL] - count[NOT_LOADED]} of them load and have '
+        f'a model. Those that differ in nothing but weights, losses, normalisation of the input, '
+        f'training and test settings or number of classes were built once: {len(models)} distinct '
+        f'models. {len(compared)} could be compared, **{len(same)} are identical**, with '
+        f'{sum(kinds.values()):,} blocks (' +
+        ', '.join(f'{kinds[kind]:,} {LABELS[kind]}' for kind in LABELS if kinds[kind]) + f') and '
+        f'{sum(m["maps"] for m in same):,} maps.', '']
+    trunks = [(e, k) for _, k, e in rows if e.get('trunk_only') and e['outcome'] == IDENTICAL]
+    if trunks:
+        lines += [f'Of these, {len({k for _, k in trunks})} models of {len(trunks)} configs were built '
+                  'without their other parts, which need a package that was not installed: backbone '
+                  'and neck alone were compared.', '']
+    idle = sum(len(m.get('idle', ())) for m in same)
+    lines += [f'{idle:,} of the blocks have no part in any map.' if idle else
+              'Every block has a part in some map: a gradient of the maps reaches it.', '']
+    reasons = Counter((entry['outcome'], entry.get('reason') or '; '.join(entry.get('problems', ())))
+                      for _, _, entry in rows if entry['outcome'] != IDENTICAL)
+    if reasons:
+        lines += ['| not compared, or not identical | why | configs |', '|---|---|---|']
+        lines += [f'| {what} | {_cell(why) or "a setting that other configs inherit"} | {n} |'
+                  for (what, why), n in sorted(reasons.items(), key=lambda item: (item[0][0], -item[1]))]
+        lines.append('')
+    versions = ', '.join(f'{name} {version}' for name, version in here['versions'].items())
+    lines += [f'Block: `{here["block"]}`. Made by `{here["command"]}` in {outcome["seconds"] / 60:.0f} '
+              f'minutes on {here["processor"]}, {here["threads"]} of {here["cores"]} cores; {versions}.', '']
+    return lines
+
+
+LABELS = dict(residual='residual ends', stage='stages', lateral='laterals', topdown='top-down sums',
+              output='neck outputs')
+
+
+def table(outcome):
+    """One row a family, in Markdown."""
+    families = defaultdict(list)
+    for family, key, entry in rows_of(outcome):
+        families[family].append((key, entry))
+    lines = ['| family | configs | models | identical | ' + ' | '.join(LABELS.values()) + ' | not compared |',
+             '|---' * (len(LABELS) + 5) + '|']
+    for family, rows in sorted(families.items()):
+        models = {key: entry for key, entry in rows if key}
+        same = [m for m in models.values() if m['outcome'] == IDENTICAL]
+        others = Counter(entry['outcome'] for _, entry in rows if entry['outcome'] != IDENTICAL)
+        cells = [_span([m['sites'].get(kind, 0) for m in same]) for kind in LABELS]
+        lines.append(f'| {family} | {len(rows)} | {len(models)} | {len(same)} | ' + ' | '.join(cells) +
+                     ' | ' + ', '.join(f'{n} {what}' for what, n in sorted(others.items())) + ' |')
+    return lines
+
+
+def _span(counts):
+    low, high = min(counts, default=0), max(counts, default=0)
+    return '' if not high else str(low) if low == high else f'{low} to {high}'
+
+
+def _cell(text):
+    return ' '.join(text.split()).replace('|', '\\|')
+
+
+def write_page(outcome, page):
+    """Put summary and table between the marks of the page."""
+    text = page.read_text(encoding='utf-8')
+    head, _, rest = text.partition(MARKS[0])
+    _, end, tail = rest.partition(MARKS[1])
+    if not end:
+        raise ValueError(f'{page} lacks the lines {MARKS[0]} and {MARKS[1]}')
+    body = '\n'.join([*summary(outcome), *table(outcome)])
+    page.write_text(f'{head}{MARKS[0]}\n{body}\n{MARKS[1]}{tail}', encoding='utf-8')
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('patterns', nargs='*', default=['*'], help='globs over config paths, such as yolox/*')
+    parser.add_argument('-o', '--out', default=OUTCOME, help='JSON file, or - for the screen')
+    parser.add_argument('--timeout', type=float, default=300, help='seconds a model may take')
+    parser.add_argument('--fresh', action='store_true', help='do not go on with an unfinished sweep')
+    parser.add_argument('--page-only', action='store_true', help=f'only write {PAGE.name} again')
+    args = parser.parse_args()
+    if args.page_only:
+        write_page(json.loads(OUTCOME.read_text(encoding='utf-8')), PAGE)
+        return
+    from mmattn.analysis.zoo import zoo_configs
+    names = [name for name in zoo_configs() if any(fnmatch.fnmatch(name, p) for p in args.patterns)]
+    if not names:
+        sys.exit(f'none of mmdet\'s configs matches {" ".join(args.patterns)}')
+    partial = OUTCOME.with_suffix('.partial.jsonl')
+    partial.parent.mkdir(exist_ok=True)
+    if args.fresh:
+        partial.unlink(missing_ok=True)
+    outcome = sweep(names, args.timeout, partial)
+    if args.out == '-':
+        print('\n'.join(summary(outcome)))
+        return
+    Path(args.out).write_text(json.dumps(outcome, indent=1) + '\n', encoding='utf-8')
+    if Path(args.out).resolve() == OUTCOME:
+        write_page(outcome, PAGE)
+        partial.unlink()
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,208 @@
+"""Does a model with attention that starts as the identity answer exactly as it did without?"""
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from mmattn.insertion import Site, attach, detach, sites
+from mmattn.insertion.attended import Attention
+
+KINDS = ('residual', 'stage', 'lateral', 'topdown', 'output')
+"""The kinds of sites that stand for a place of the architecture, not merely for some convolution."""
+
+_BITS = {torch.float64: torch.int64, torch.float32: torch.int32, torch.float16: torch.int16,
+         torch.bfloat16: torch.int16}
+
+
+@dataclass
+class IdentityReport:
+    """What :func:`check_identity` saw.
+
+    Attributes:
+        sites: Number of blocks by the kind of their site.
+        maps: Number of maps compared.
+        idle: Names of sites whose block has no part in any map: no parameter of it gets a gradient.
+        problems: What is not as promised, as sentences; empty where all is well.
+    """
+    sites: dict[str, int] = field(default_factory=dict)
+    maps: int = 0
+    idle: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def named_sites(model: nn.Module, kinds: Iterable[str] = KINDS) -> list[Site]:
+    """The sites of ``model`` of these kinds."""
+    return [site for site in sites(model) if site.kind in kinds]
+
+
+def feature_maps(model: nn.Module, image: Tensor) -> list[Tensor]:
+    """Every map that leaves a backbone and its neck, of every detector within ``model``.
+
+    A detector answers by its ``extract_feat``; what has no such method (video models), by
+    ``neck(backbone(image))``. A tracker or a semi-supervised wrapper holds one or more detectors.
+
+    Args:
+        model: A detector, or a model that holds some.
+        image: ``(N, 3, H, W)``.
+    """
+    maps = []
+    for module in model.modules():
+        if (isinstance(getattr(module, 'backbone', None), nn.Module)
+                and not isinstance(module, Attention)):  # which has a block for the site 'backbone'
+            maps += _tensors(_features(module, image))
+    return maps
+
+
+def check_identity(model: nn.Module, image: Tensor, block: Mapping,
+                   kinds: Iterable[str] = KINDS) -> IdentityReport:
+    """Attach ``block`` at every site of these kinds, compare with the model before, and detach.
+
+    Args:
+        model: A detector in eval mode, without attention. It is given back as it was.
+        image: ``(N, 3, H, W)``.
+        block: Config of the block, as in a rule.
+        kinds: Which sites.
+
+    Returns:
+        What was found. Maps are compared bit for bit, the state dict by names and values, and after
+        ``detach()`` also classes, attributes and hooks of every module.
+
+    Raises:
+        ValueError: Attaching is refused, for instance because there is no site of these kinds.
+    """
+    chosen = named_sites(model, kinds)
+    count = Counter(site.kind for site in chosen)
+    report = IdentityReport({kind: count[kind] for kind in kinds if count[kind]})
+    cls, anatomy = type(model), _anatomy(model)
+    state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with torch.no_grad():
+        stock = feature_maps(model, image)
+    report.maps = len(stock)
+    report.problems += _degenerate(stock)
+
+    attach(model, dict(at=[site.name for site in chosen], block=block))
+    try:
+        maps = feature_maps(model, image)
+        report.problems += _unequal_maps(stock, [each.detach() for each in maps], 'with attention')
+        report.idle = _without_gradient(model, chosen, maps)
+        del maps
+    except Exception as error:
+        report.problems.append(f'with attention the model raises {type(error).__name__}: {error}')
+    attended = model.state_dict()
+    extra = [name for name in attended if name not in state and not name.startswith('attention.')]
+    if extra:
+        report.problems.append(f"attaching added {len(extra)} keys outside 'attention', the first "
+                               f'{extra[0]}')
+    if not any(name.startswith('attention.') for name in attended):
+        report.problems.append("attaching added no key under 'attention'")
+    report.problems += _unequal_states(state, attended, 'with attention')
+    del attended
+
+    detach(model)
+    if type(model) is not cls:
+        report.problems.append(f'detach left a {type(model).__name__} of a {cls.__name__}')
+    after = _anatomy(model)
+    report.problems += [f"detach left traces on '{path}'" for path in anatomy
+                        if after.get(path) != anatomy[path]][:3]
+    if after.keys() != anatomy.keys():
+        report.problems.append(f'detach left other modules: {sorted(after.keys() ^ anatomy.keys())[:3]}')
+    if list(model.state_dict()) != list(state):
+        report.problems.append('detach left other keys')
+    report.problems += _unequal_states(state, model.state_dict(), 'after detach')
+    with torch.no_grad():
+        report.problems += _unequal_maps(stock, feature_maps(model, image), 'after detach')
+    return report
+
+
+def randomise(model: nn.Module, seed: int = 0) -> nn.Module:
+    """Weights and norm statistics that leave no map constant, whatever the depth; quickly.
+
+    A new model's biases and running means are zero, some of its norms' weights too, and equality of
+    what is multiplied by zero says nothing.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    learned = dict(model.named_parameters())
+    for name, tensor in [*learned.items(), *model.named_buffers()]:
+        if not tensor.is_floating_point() or not (name in learned or 'running_' in name):
+            continue
+        if tensor.dim() > 1:
+            bound = (3 / max(tensor[0].numel(), 1))**0.5  # a layer keeps the variance
+            low, high = -bound, bound
+        else:
+            low, high = (0.5, 1.) if name.endswith(('weight', 'running_var')) else (-0.3, 0.3)
+        tensor.data.uniform_(low, high, generator=generator)
+    for module in model.modules():
+        if hasattr(module, 'weight_gamma'):  # mmcv's ConvAWS2d multiplies standardised weights by it
+            module.weight_gamma.fill_(module.weight[0].numel()**-0.5)
+    return model
+
+
+def _features(module: nn.Module, image: Tensor):
+    if hasattr(module, 'extract_feat'):
+        return module.extract_feat(image)
+    features = module.backbone(image)
+    neck = getattr(module, 'neck', None)
+    return features if neck is None else neck(features)
+
+
+def _tensors(value) -> list[Tensor]:
+    if isinstance(value, Tensor):
+        return [value]
+    if isinstance(value, Mapping):
+        value = value.values()
+    return [tensor for each in value for tensor in _tensors(each)]
+
+
+def _anatomy(model: nn.Module) -> dict:
+    """Of every module: its class, the names of its attributes, its hooks."""
+    return {path: (type(module), sorted(vars(module)), dict(module._forward_hooks),
+                   dict(module._forward_pre_hooks)) for path, module in model.named_modules()}
+
+
+def _degenerate(maps: list[Tensor]) -> list[str]:
+    for i, each in enumerate(maps):
+        if not torch.isfinite(each).all():
+            return [f'map {i} of the model without attention is not finite']
+        if each.numel() > 1 and not each.std() > 0:
+            return [f'map {i} of the model without attention is constant']
+    return [] if maps else ['the model has no backbone whose maps could be compared']
+
+
+def _same_bits(a: Tensor, b: Tensor) -> bool:
+    """Stricter than ``torch.equal``, for which 0.0 is -0.0."""
+    if a.dtype == b.dtype and a.dtype in _BITS:
+        a, b = a.view(_BITS[a.dtype]), b.view(_BITS[b.dtype])
+    return a.dtype == b.dtype and torch.equal(a, b)
+
+
+def _without_gradient(model: nn.Module, chosen: list[Site], maps: list[Tensor]) -> list[str]:
+    parameters = [(site.name, p) for site in chosen for p in model.attention[site.key].parameters()]
+    # Not their plain sum, which is constant where a norm comes last.
+    total = sum((each * torch.rand_like(each)).sum() for each in maps if each.requires_grad)
+    grads = torch.autograd.grad(total, [p for _, p in parameters], allow_unused=True)
+    reached = {name for (name, _), grad in zip(parameters, grads) if grad is not None and grad.any()}
+    return [site.name for site in chosen if site.name not in reached]
+
+
+def _unequal_maps(stock: list[Tensor], maps: list[Tensor], when: str) -> list[str]:
+    if len(maps) != len(stock):
+        return [f'{when} there are {len(maps)} maps, not {len(stock)}']
+    unequal = [i for i, (a, b) in enumerate(zip(stock, maps)) if not _same_bits(a, b)]
+    if not unequal:
+        return []
+    first = unequal[0]
+    how = (f'by up to {(stock[first] - maps[first]).abs().max():.3g}'
+           if stock[first].shape == maps[first].shape else
+           f'in shape: {tuple(maps[first].shape)}, not {tuple(stock[first].shape)}')
+    return [f'{when} {len(unequal)} of {len(maps)} maps differ, map {first} {how}']
+
+
+def _unequal_states(state: Mapping[str, Tensor], other: Mapping[str, Tensor], when: str) -> list[str]:
+    unequal = [name for name, value in state.items()
+               if name not in other or not _same_bits(other[name], value)]
+    return [f'{when} {len(unequal)} tensors of the model are gone or changed, the first '
+            f'{unequal[0]}'] if unequal else []
