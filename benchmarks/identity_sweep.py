@@ -62,13 +62,25 @@ def check(cfg: dict) -> dict:
     else:
         return dict(found, outcome=NOT_RUN, reason=reason)
     found['size'] = size
-    if not identity.named_sites(model):
-        return dict(found, outcome=NO_SITE)
-    try:
-        report = identity.check_identity(model, image, BLOCK)
-    except (ValueError, TypeError, KeyError) as error:
-        return dict(found, outcome=REFUSED, reason=str(error)[:600])
-    return dict(found, outcome=DIFFERS if report.problems else IDENTICAL, **vars(report))
+    reports = []
+    for part in attended_parts(model):
+        if not identity.named_sites(part):
+            return dict(found, outcome=NO_SITE)
+        try:
+            reports.append(identity.check_identity(part, image, BLOCK))
+        except (ValueError, TypeError, KeyError) as error:
+            return dict(found, outcome=REFUSED, reason=str(error)[:600])
+    sites = sum((Counter(report.sites) for report in reports), Counter())
+    problems = [problem for report in reports for problem in report.problems]
+    return dict(found, outcome=DIFFERS if problems else IDENTICAL, sites=dict(sites), problems=problems,
+                maps=sum(report.maps for report in reports),
+                idle=[name for report in reports for name in report.idle])
+
+
+def attended_parts(model):
+    """Where attention goes: into the model, or into both that a semi-supervised one averages."""
+    pair = [getattr(model, name, None) for name in ('student', 'teacher')]
+    return [model] if None in pair else pair
 
 
 def check_apart(cfg: dict, timeout: float) -> dict:
