@@ -1,4 +1,26 @@
 """Weights in files: which attention they hold, and attention alone as an adapter."""
+from mmattn.checkpoints.adapter import (
+    adapter_of,
+    adapter_of_checkpoint,
+    check_base,
+    load_adapter,
+    merge_adapter,
+    save_adapter,
+)
+from mmattn.checkpoints.adapter_file import (
+    Adapter,
+    AdapterError,
+    DamagedAdapter,
+    NewerAdapter,
+    WrongBase,
+    WrongSpec,
+    read_adapter,
+    write_adapter,
+)
 from mmattn.checkpoints.check import check_insertion
 
-__all__ = ['check_insertion']
+__all__ = [
+    'Adapter', 'AdapterError', 'DamagedAdapter', 'NewerAdapter', 'WrongBase', 'WrongSpec', 'adapter_of',
+    'adapter_of_checkpoint', 'check_base', 'check_insertion', 'load_adapter', 'merge_adapter',
+    'read_adapter', 'save_adapter', 'write_adapter'
+]

@@ -107,24 +107,25 @@ def load_spec(text: str) -> dict[str, Any]:
     return spec
 
 
-def differences(theirs: Mapping, ours: Mapping) -> list[str]:
+def differences(theirs: Mapping, ours: Mapping, what: str = 'the checkpoint') -> list[str]:
     """How two insertions differ, in words; empty where one's weights mean the same in the other.
 
     Args:
         theirs: The spec of a checkpoint or an adapter.
         ours: The spec of a model.
+        what: What ``theirs`` is of, for the text.
     """
     theirs, ours = _by_site(theirs), _by_site(ours)
     found = []
     for one, other, text in (
-            (theirs, ours, 'the checkpoint has attention at {} where the model has none'),
-            (ours, theirs, 'the model has attention at {} for which the checkpoint holds nothing')):
+            (theirs, ours, f'{what} has attention at {{}} where the model has none'),
+            (ours, theirs, f'the model has attention at {{}} for which {what} holds nothing')):
         missing = [site for site in one if site not in other]
         if missing:
             found.append(text.format(_sites(missing)))
     other = [site for site in theirs if site in ours and theirs[site] != ours[site]]
     if other:
-        found.append(f'at {_sites(other)} the block is another one: the checkpoint has '
+        found.append(f'at {_sites(other)} the block is another one: {what} has '
                      f'{_chain(theirs[other[0]], ours[other[0]])}, the model '
                      f'{_chain(ours[other[0]], theirs[other[0]])}')
     return found

@@ -1,0 +1,163 @@
+"""From models and checkpoints to adapters, and back."""
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+import torch
+from mmengine.model import is_model_wrapper
+from mmengine.runner import CheckpointLoader
+from torch import nn
+
+from mmattn.checkpoints.adapter_file import (
+    Adapter,
+    WrongBase,
+    WrongSpec,
+    current_versions,
+    read_adapter,
+    write_adapter,
+)
+from mmattn.checkpoints.files import write_file
+from mmattn.checkpoints.fingerprint import Fingerprint
+from mmattn.checkpoints.state import ATTENTION, attended_parts, specs_in, split_state, state_dict_of
+from mmattn.insertion.attach import attach, detach
+from mmattn.insertion.spec import SPEC_KEY, check_recorded, decode_spec, differences, encode_spec, rules_of
+
+
+def adapter_of(model: nn.Module) -> Adapter:
+    """The attention of ``model``, with the fingerprint of all else.
+
+    Raises:
+        ValueError: It has none, or one that cannot be recorded.
+    """
+    model = _unwrap(model)
+    parts = attended_parts(model)
+    if '' not in parts:
+        raise ValueError(f'{type(model).__name__} has no attention to save' + (
+            f"; its part '{parts[0]}' has: give that" if parts else ''))
+    check_recorded(model.attention.spec)
+    base, weights = split_state(model.state_dict())
+    return Adapter(model.attention.spec, weights, Fingerprint.of(base), current_versions())
+
+
+def save_adapter(model: nn.Module, path: str | os.PathLike, overwrite: bool = False) -> None:
+    """Save the attention of ``model``, alone, as an adapter.
+
+    Args:
+        model: A model with attention.
+        path: Of the file, ``*.safetensors``.
+        overwrite: Replace a file that is there.
+    """
+    write_adapter(adapter_of(model), path, overwrite)
+
+
+def load_adapter(model: nn.Module, path: str | os.PathLike) -> nn.Module:
+    """Give ``model`` the attention of an adapter, in place.
+
+    After an error the model is as it was.
+
+    Args:
+        model: The detector that the adapter was trained on, with its weights loaded. Without attention
+            it gets it; with attention it must be the adapter's.
+        path: Of the adapter.
+
+    Returns:
+        ``model``.
+
+    Raises:
+        WrongBase, WrongSpec, DamagedAdapter, NewerAdapter: Each with what is wrong.
+    """
+    adapter, whole = read_adapter(path), model
+    model = _unwrap(model)
+    own = '' in attended_parts(model)
+    if own:
+        found = differences(adapter.spec, model.attention.spec, 'the adapter')
+        if found:
+            raise WrongSpec(f"the attention of '{path}' is not that of the model: {'; '.join(found)}. Load "
+                            'it on the detector without attention, which then gets that of the adapter')
+    adapter.require_base(Fingerprint.of(split_state(model.state_dict())[0]), 'the model')
+    if not own:
+        attach(model, rules_of(adapter.spec))
+    expected = split_state(model.state_dict())[1]
+    if {name: value.shape for name, value in expected.items()} != {
+            name: value.shape for name, value in adapter.weights.items()}:
+        if not own:
+            detach(model)
+        raise WrongSpec(f"the weights of '{path}' do not fit the blocks that its spec names, as this version "
+                        f'builds them; it was written by {adapter.versions}')
+    model.attention.load_state_dict({name.removeprefix(ATTENTION): value
+                                     for name, value in adapter.weights.items()})
+    return whole
+
+
+def adapter_of_checkpoint(checkpoint: Mapping, base: Mapping | None = None) -> Adapter:
+    """The attention in a checkpoint of a detector with attention.
+
+    Args:
+        checkpoint: As read from its file.
+        base: The checkpoint that its training started from; by default it is taken for granted that
+            the detector did not change since.
+
+    Raises:
+        ValueError: It has no attention, or no spec. WrongBase: The detector is not that of ``base``.
+    """
+    state = state_dict_of(checkpoint)
+    own, weights = split_state(state)
+    if not weights:
+        raise ValueError('the checkpoint has no attention to save (no attention.* in its state_dict)')
+    if '' not in specs_in(state):
+        raise ValueError('the checkpoint has attention.*, but no insertion spec: load it into its model, '
+                         'and use save_adapter()')
+    spec = decode_spec(specs_in(state)[''])
+    check_recorded(spec)
+    adapter = Adapter(spec, weights, Fingerprint.of(own), current_versions())
+    if base is not None:
+        text = Fingerprint.of(_base_state(base)).differences(adapter.base)
+        if text:
+            raise WrongBase('the detector in the checkpoint is not that of the base, as attention was not '
+                            f'trained alone: {text}. An adapter is trained with freeze_detector=True')
+    return adapter
+
+
+def merge_adapter(base: str, adapter: str | os.PathLike, out: str | os.PathLike,
+                  overwrite: bool = False) -> None:
+    """Write the checkpoint of the detector with its attention, for ``load_from`` and for testing.
+
+    Args:
+        base: Checkpoint of the detector that the adapter was trained on: a path, or what else MMEngine
+            loads. Its ``meta`` is kept; the state of its optimizer, which knows no attention, is not.
+        adapter: The adapter's path.
+        out: Path of the new checkpoint, ``*.pth``.
+        overwrite: Replace a file that is there.
+    """
+    taken = read_adapter(adapter)
+    checkpoint = load_file(base)
+    state = state_dict_of(checkpoint)
+    if specs_in(state) or split_state(state)[1]:
+        raise WrongBase(f"'{base}' has attention of its own: an adapter is merged with the detector without")
+    taken.require_base(Fingerprint.of(split_state(state)[0]), f"'{base}'")
+    merged = dict(meta=checkpoint.get('meta', {}) if 'state_dict' in checkpoint else {}, state_dict={
+        **state, ATTENTION + SPEC_KEY: encode_spec(taken.spec), **taken.weights})
+    write_file(out, lambda file: torch.save(merged, file), overwrite)
+
+
+def check_base(base: str, adapter: str | os.PathLike) -> None:
+    """Raise :class:`WrongBase` unless ``adapter`` was trained on the checkpoint ``base``."""
+    read_adapter(adapter).require_base(Fingerprint.of(_base_state(load_file(base))), f"'{base}'")
+
+
+def load_file(path: str) -> Mapping:
+    """A checkpoint by its path or URL, on the CPU."""
+    if '://' not in path and not os.path.isfile(path):
+        raise FileNotFoundError(f"no checkpoint file '{path}'; looked in {os.getcwd()}")
+    return CheckpointLoader.load_checkpoint(path, map_location='cpu')
+
+
+def _base_state(checkpoint: Mapping):
+    return split_state(state_dict_of(checkpoint))[0]
+
+
+def _unwrap(model: nn.Module) -> nn.Module:
+    while is_model_wrapper(model):
+        model = model.module
+    return model

@@ -1,0 +1,145 @@
+"""Adapters as files: attention's weights in safetensors, with all that says where they belong."""
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mmattn import _compat
+from mmattn.checkpoints.files import write_file
+from mmattn.checkpoints.fingerprint import Fingerprint
+from mmattn.insertion.spec import dump_spec, load_spec
+from mmattn.version import __version__
+
+FORMAT = 1
+# One entry: safetensors writes several in an order of its own, another in each process.
+_METADATA = 'mmattn_adapter'
+
+
+class AdapterError(ValueError):
+    """An adapter that cannot be used so."""
+
+
+class WrongBase(AdapterError):
+    """The detector's weights are not those that the adapter was trained on."""
+
+
+class WrongSpec(AdapterError):
+    """The model has attention, and another one."""
+
+
+class DamagedAdapter(AdapterError):
+    """The file is not what was written, or not an adapter."""
+
+
+class NewerAdapter(AdapterError):
+    """The file is of a later version of this package."""
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """Attention without its detector.
+
+    Attributes:
+        spec: The insertion, see :func:`~mmattn.insertion.spec.spec_of`.
+        weights: The tensors under ``attention.`` by their names in the detector's state dict.
+        base: Fingerprint of all other weights of the detector.
+        versions: Of the packages that wrote it.
+    """
+    spec: dict[str, Any]
+    weights: dict[str, Tensor] = field(repr=False)
+    base: Fingerprint = field(repr=False)
+    versions: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def numel(self) -> int:
+        """How many numbers it has: parameters, and statistics of norms."""
+        return sum(value.numel() for value in self.weights.values() if value.is_floating_point())
+
+    def require_base(self, found: Fingerprint, where: str) -> None:
+        """Raise :class:`WrongBase` unless ``found`` is the base."""
+        text = self.base.differences(found)
+        if text:
+            raise WrongBase(
+                f'the weights of {where} are not those that the adapter was trained on (sha256 '
+                f'{found.sha256[:12]} instead of {self.base.sha256[:12]}): {text}. An adapter corrects the '
+                'features of one detector, so load the checkpoint that it was trained on first')
+
+
+def current_versions() -> dict[str, str]:
+    found = dict(mmattn=__version__, torch=torch.__version__)
+    for module in ('mmengine', 'mmcv', 'mmdet'):
+        found.update(_compat.installed(module))
+    return found
+
+
+def _seal(spec: Mapping, weights: Fingerprint, base: Fingerprint) -> str:
+    return hashlib.sha256('\n'.join((dump_spec(spec), weights.sha256, base.sha256)).encode()).hexdigest()
+
+
+def write_adapter(adapter: Adapter, path: str | os.PathLike, overwrite: bool = False) -> None:
+    """Write an adapter; one adapter always gives the same bytes."""
+    from safetensors.torch import save
+    weights = {name: value.detach().cpu().contiguous().clone() for name, value in adapter.weights.items()}
+    print_of = Fingerprint.of(weights)
+    metadata = dict(
+        format=FORMAT, spec=adapter.spec, versions=adapter.versions,
+        seal=_seal(adapter.spec, print_of, adapter.base), weights=print_of.tensors,
+        base=dict(sha256=adapter.base.sha256, tensors=adapter.base.tensors))
+    data = save(weights, {_METADATA: json.dumps(metadata, separators=(',', ':'))})
+    write_file(path, lambda file: file.write(data), overwrite)
+
+
+def read_adapter(path: str | os.PathLike) -> Adapter:
+    """Read an adapter, and check that all of it is there.
+
+    Raises:
+        FileNotFoundError: No such file.
+        DamagedAdapter: It is cut off or changed, or something else than an adapter.
+        NewerAdapter: It is of a format that this version does not know.
+    """
+    from safetensors import SafetensorError, safe_open
+    path = os.fspath(path)
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"no adapter file '{path}'")
+    try:
+        with safe_open(path, 'pt') as file:
+            text = (file.metadata() or {}).get(_METADATA)
+            weights = {name: file.get_tensor(name) for name in file.keys()}
+    except (SafetensorError, OSError, UnicodeDecodeError) as error:
+        raise DamagedAdapter(f"'{path}' is damaged, or not a safetensors file: {error}") from error
+    if text is None:
+        raise DamagedAdapter(f"'{path}' is a safetensors file, but not an adapter: it lacks the entry "
+                             f"'{_METADATA}' of its metadata")
+    try:
+        metadata = json.loads(text)
+        number = metadata['format']
+        if isinstance(number, int) and number > FORMAT:
+            raise NewerAdapter(f"'{path}' is an adapter of format {number}, and this version of mmattn, "
+                               f'{__version__}, reads formats up to {FORMAT}: update mmattn')
+        base = Fingerprint(metadata['base']['sha256'], dict(metadata['base']['tensors']))
+        expected, seal, versions = metadata['weights'], metadata['seal'], dict(metadata['versions'])
+        spec = load_spec(json.dumps(metadata['spec']))
+    except NewerAdapter:
+        raise
+    except (KeyError, TypeError, ValueError) as error:
+        raise DamagedAdapter(f"'{path}' is damaged: its metadata cannot be read ({error})") from error
+    found = Fingerprint.of(weights)
+    if found.tensors != expected:
+        text = Fingerprint('', expected).differences(found)
+        raise DamagedAdapter(f"'{path}' is damaged: it does not hold the weights that were saved: {text}")
+    if seal != _seal(spec, found, base):
+        raise DamagedAdapter(f"'{path}' is damaged: its spec or the fingerprint of its base was changed "
+                             'after it was saved')
+    broken = [name for name, value in weights.items()
+              if value.is_floating_point() and not value.isfinite().all()]
+    if broken:
+        raise DamagedAdapter(f"'{path}' holds NaN or infinite values, the first in {broken[0]}: the training "
+                             'that it comes from has diverged')
+    return Adapter(spec, weights, base, versions)

@@ -1,0 +1,66 @@
+"""Which weights these are, to the last bit."""
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """Digests of a set of tensors.
+
+    Attributes:
+        sha256: Of all: names in alphabetical order, with type, shape and bytes of each.
+        tensors: For each its type, shape and the first digits of its own digest, which tell what differs.
+    """
+    sha256: str
+    tensors: dict[str, str] = field(hash=False)
+
+    @classmethod
+    def of(cls, state: Mapping[str, Tensor]) -> Fingerprint:
+        every, tensors = hashlib.sha256(), {}
+        for name in sorted(state):
+            value = state[name].detach()
+            kind = f'{str(value.dtype).removeprefix("torch.")} {"x".join(map(str, value.shape)) or "-"}'
+            data = value.cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+            digest = hashlib.sha256(data).hexdigest()
+            every.update(f'{name} {kind} {digest}\n'.encode())
+            tensors[name] = f'{kind} {digest[:12]}'
+        return cls(every.hexdigest(), tensors)
+
+    def differences(self, found: Fingerprint) -> str:
+        """What is otherwise in ``found``, in words; empty where all is the same."""
+        if self.sha256 == found.sha256:
+            return ''
+        mine, others = self.tensors, found.tensors
+        parts = []
+        for names, text in (
+                ([n for n in mine if n not in others], 'missing'),
+                ([n for n in others if n not in mine], 'too many')):
+            if names:
+                parts.append(f'{_count(names)} {text} ({_first(names)})')
+        shared = [n for n in mine if n in others]
+        kinds = [n for n in shared if _kind(mine[n]) != _kind(others[n])]
+        if kinds:
+            parts.append(f'{_count(kinds)} of another type or shape ({kinds[0]}: {_kind(others[kinds[0]])} '
+                         f'instead of {_kind(mine[kinds[0]])}{", ..." * (len(kinds) > 1)})')
+        values = [n for n in shared if n not in kinds and mine[n] != others[n]]
+        if values:
+            parts.append(f'{len(values)} of {len(mine)} tensors with other values ({_first(values)})')
+        return '; '.join(parts) or 'other values'
+
+
+def _kind(text: str) -> str:
+    return text.rpartition(' ')[0]
+
+
+def _count(names: list[str]) -> str:
+    return f'{len(names)} tensor{"s" * (len(names) > 1)}'
+
+
+def _first(names: list[str]) -> str:
+    return ', '.join(names[:3]) + ', ...' * (len(names) > 3)
