@@ -191,6 +191,13 @@ def rows_of(outcome):
         yield name.partition('/')[0], key, outcome['models'][key] if key else entry
 
 
+def shortfall(entry):
+    """What is less than a whole model found identical, in a few words; ``None`` where nothing is."""
+    if entry['outcome'] != IDENTICAL:
+        return entry['outcome']
+    return 'backbone and neck alone are identical' if entry.get('trunk_only') else None
+
+
 def summary(outcome):
     """A few sentences and the reasons, in Markdown."""
     rows = list(rows_of(outcome))
@@ -208,18 +215,13 @@ def summary(outcome):
         f'{sum(kinds.values()):,} blocks (' +
         ', '.join(f'{kinds[kind]:,} {LABELS[kind]}' for kind in LABELS if kinds[kind]) + f') and '
         f'{sum(m["maps"] for m in same):,} maps.', '']
-    trunks = [(e, k) for _, k, e in rows if e.get('trunk_only') and e['outcome'] == IDENTICAL]
-    if trunks:
-        lines += [f'Of these, {len({k for _, k in trunks})} models of {len(trunks)} configs were built '
-                  'without their other parts, which need a package that was not installed: backbone '
-                  'and neck alone were compared.', '']
     idle = sum(len(m.get('idle', ())) for m in same)
     lines += [f'{idle:,} of the blocks have no part in any map.' if idle else
               'Every block has a part in some map: a gradient of the maps reaches it.', '']
-    reasons = Counter((entry['outcome'], entry.get('reason') or '; '.join(entry.get('problems', ())))
-                      for _, _, entry in rows if entry['outcome'] != IDENTICAL)
+    reasons = Counter((shortfall(entry), entry.get('reason') or '; '.join(entry.get('problems', ())))
+                      for _, _, entry in rows if shortfall(entry))
     if reasons:
-        lines += ['| not compared, or not identical | why | configs |', '|---|---|---|']
+        lines += ['| not compared as a whole, or not identical | why | configs |', '|---|---|---|']
         lines += [f'| {what} | {_cell(why) or "a setting that other configs inherit"} | {n} |'
                   for (what, why), n in sorted(reasons.items(), key=lambda item: (item[0][0], -item[1]))]
         lines.append('')
@@ -238,12 +240,12 @@ def table(outcome):
     families = defaultdict(list)
     for family, key, entry in rows_of(outcome):
         families[family].append((key, entry))
-    lines = ['| family | configs | models | identical | ' + ' | '.join(LABELS.values()) + ' | not compared |',
-             '|---' * (len(LABELS) + 5) + '|']
+    titles = ['family', 'configs', 'models', 'identical', *LABELS.values(), 'less than a whole model']
+    lines = [f'| {" | ".join(titles)} |', '|---' * len(titles) + '|']
     for family, rows in sorted(families.items()):
         models = {key: entry for key, entry in rows if key}
         same = [m for m in models.values() if m['outcome'] == IDENTICAL]
-        others = Counter(entry['outcome'] for _, entry in rows if entry['outcome'] != IDENTICAL)
+        others = Counter(shortfall(entry) for _, entry in rows if shortfall(entry))
         cells = [_span([m['sites'].get(kind, 0) for m in same]) for kind in LABELS]
         lines.append(f'| {family} | {len(rows)} | {len(models)} | {len(same)} | ' + ' | '.join(cells) +
                      ' | ' + ', '.join(f'{n} {what}' for what, n in sorted(others.items())) + ' |')
