@@ -25,15 +25,28 @@ def check_insertion(model: nn.Module, checkpoint: Mapping) -> bool:
     Returns:
         Whether all is well.
     """
-    parts = attended_parts(model)
-    # A model in a wrapper (DDP, test-time augmentation, mean teacher) is a part of it.
+    parts = {path: model.get_submodule(f'{path}.attention'.lstrip('.')) for path in attended_parts(model)}
     lost = {path: state for path, state in specs_in(state_dict_of(checkpoint)).items()
-            if not any(f'.{part}'.endswith(f'.{path}' if path else '') for part in parts)}
+            if not any(_takes(part, attention, path, state) for part, attention in parts.items())}
     for path, state in lost.items():
         print_log('THE CHECKPOINT HAS ATTENTION AND THE MODEL HAS NONE: what it learned is left out, and the '
                   f'detector was not trained to work without it. {_remedy(path, state)}',
                   logger='current', level=logging.WARNING)
     return not lost
+
+
+def _takes(part: str, attention: nn.Module, path: str, state) -> bool:
+    """Whether the attention in ``part`` is where that of the checkpoint's part ``path`` is loaded."""
+    part = '.'.join(name for name in part.split('.') if name != 'module')  # DDP, test-time augmentation
+    if part == path:
+        return True
+    # Below student. and teacher., a detector has the same sites; a part of it, as its backbone, has others.
+    try:
+        sites = {entry['at'] for entry in decode_spec(state)['insert']}
+    except ValueError:
+        return False
+    return f'.{part}'.endswith(f'.{path}' if path else '') and any(
+        site.name in sites for site in attention.claims)
 
 
 def _remedy(path: str, state) -> str:

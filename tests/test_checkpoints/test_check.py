@@ -72,6 +72,13 @@ def test_attention_of_a_part(warnings):
     assert "in its part 'backbone':\n  insert=[dict(at='layer[3-4]'" in said(warnings)[0]
     # Attention elsewhere does not take it.
     assert not check_insertion(attended(), state)
+    whole = attach(Wrapper(backbone=backbone()), [dict(at='backbone.layer4', block=SE)]).state_dict()
+    assert not check_insertion(Wrapper(backbone=attended()), whole)
+    assert len(said(warnings)) == 2
+    # But that of a student or of a wrapper of wrappers does.
+    assert check_insertion(Wrapper(student=Wrapper(backbone=attended())), state)
+    assert check_insertion(Wrapper(module=Wrapper(module=Wrapper(backbone=attended()))), state)
+    assert not said(warnings)
 
 
 def test_a_spec_of_a_later_version(warnings):
