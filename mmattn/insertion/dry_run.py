@@ -29,7 +29,7 @@ class DryRun:
         failed: For each module that could not be run, why.
         handed_on: For each map that a backbone returned, by ``id``, the tensor that its user was given
             instead, so that what becomes of the output can be told from what the next stage makes of it.
-        unused: Of both, those of which no feature is made, by ``id``.
+        unused: Maps of a backbone of which no feature is made, by ``id``.
     """
     size: tuple[int, int]
     calls: dict[str, list[tuple[tuple, Any]]] = field(default_factory=dict)
@@ -115,8 +115,7 @@ def _run_detector(run: DryRun, path: str, detector: nn.Module, size, options) ->
         features = _try(run, parts, extract, torch.empty(1, conv.in_channels, *size, **options))
     if not isinstance(features, (list, tuple)):
         return
-    maps = _maps(run.outputs(parts[0])[-1])
-    _note_unused(run, [*maps, *(run.handed_on[id(each)] for each in maps)], features)
+    _note_unused(run, parts[0], features)
     for name, child in detector.named_children():
         if name.endswith('_head'):  # those of one stage need features only; others will not run
             _try(run, [f'{prefix}{name}'], child, features)
@@ -149,14 +148,22 @@ def _maps(value) -> list[Tensor]:
     return [each for part in value for each in _maps(part)] if isinstance(value, (list, tuple)) else []
 
 
-def _note_unused(run: DryRun, maps: list[Tensor], features) -> None:
+def _note_unused(run: DryRun, backbone: str, features) -> None:
     """Find the maps from which no feature is made: FPN passes over those below its start_level."""
-    maps = [each for each in maps if each.requires_grad]
     ends = [each.sum() for each in _maps(features) if each.requires_grad]
+    maps = _maps(run.outputs(backbone)[-1])
+    _mark_unused(run, ends, [*maps, *(run.handed_on[id(each)] for each in maps)])
+    if any(id(each) in run.unused for each in maps):  # then nor of those that led to it alone
+        _mark_unused(run, ends, [output for name in run.calls if name.startswith(f'{backbone}.')
+                                 for output in run.outputs(name) if is_map(output)])
+
+
+def _mark_unused(run: DryRun, ends: list[Tensor], maps: list[Tensor]) -> None:
+    maps = [each for each in maps if each.requires_grad]
     if not maps or not ends:
         return
     try:
-        gradients = torch.autograd.grad(ends, maps, allow_unused=True)
+        gradients = torch.autograd.grad(ends, maps, allow_unused=True, retain_graph=True)
     except RuntimeError:  # not to be differentiated without data; then nothing is known
         return
     run.unused |= {id(each) for each, gradient in zip(maps, gradients) if gradient is None}

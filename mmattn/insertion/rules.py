@@ -161,12 +161,12 @@ def _sites_of(places: Places, rule: Rule) -> list[Site]:
     every = [*places.names, *places.refused]
     left_out = set()
     for pattern in rule.except_:
-        left_out |= _match(places, rule, pattern, every)
+        left_out.update(_match(places, rule, pattern, every))
     excepted = {site for name in left_out for site in places.names.get(name, ())}
     found: dict[Site, None] = {}
     for pattern in rule.at:
-        names = _match(places, rule, pattern, every) - left_out
-        refused = [name for name in places.refused if name in names]
+        names = [name for name in _match(places, rule, pattern, every) if name not in left_out]
+        refused = [name for name in names if name in places.refused]
         if refused:
             near = _near(places, refused[0])
             raise ValueError(
@@ -180,9 +180,9 @@ def _sites_of(places: Places, rule: Rule) -> list[Site]:
     return list(found)
 
 
-def _match(places: Places, rule: Rule, pattern: str, every: list[str]) -> set[str]:
+def _match(places: Places, rule: Rule, pattern: str, every: list[str]) -> list[str]:
     """The names that ``pattern`` matches; at least one, or an error."""
-    names = {name for name in every if glob_match(pattern, name)}
+    names = [name for name in every if glob_match(pattern, name)]
     if not names:
         near = _mistaken(places, pattern) or nearest_names(pattern, every)
         raise ValueError(f'{rule}: nothing in the model matches {pattern!r}' +
@@ -191,8 +191,14 @@ def _match(places: Places, rule: Rule, pattern: str, every: list[str]) -> set[st
 
 
 def _near(places: Places, path: str) -> list[str]:
-    """Names of sites below ``path``, else beside it, shortest first."""
-    names = sorted(places.names, key=lambda name: name.count('.'))
+    """Names of sites below ``path``, else beside it: the shallowest and most similar first."""
+    similarity = difflib.SequenceMatcher(b=path)
+
+    def distance(name):
+        similarity.set_seq1(name)
+        return name.count('.'), -similarity.ratio()
+
+    names = sorted(places.names, key=distance)
     return ([name for name in names if name.startswith(f'{path}.')] or
             [name for name in names if name.startswith(path.rpartition('.')[0])])
 

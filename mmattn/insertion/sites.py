@@ -22,6 +22,7 @@ from mmattn.insertion.residual_ends import residual_end
 from mmattn.insertion.virtual_names import Virtual, virtual_names
 
 CONV, MODULE = 'conv', 'module'
+_UNUSED = 'nothing is made of its map further on, so its attention would get no gradient'
 KINDS = (RESIDUAL, 'stage', 'lateral', 'topdown', 'output', CONV, MODULE)
 
 
@@ -101,11 +102,13 @@ def find_places(model: nn.Module, size: tuple[int, int] = DEFAULT_SIZE) -> Place
         host = residual_host(module)
         if host is not None:
             name = f'{path}.{RESIDUAL}' if path else RESIDUAL
-            sites[name] = _site(run, module, name, path, RESIDUAL, door=RESIDUAL)
+            if refused.get(path) == _UNUSED:
+                refused[name] = _UNUSED
+            else:
+                sites[name] = _site(run, module, name, path, RESIDUAL, door=RESIDUAL)
     for each in virtual_names(modules, run, set(sites)):
         if each.unused:
-            why = 'the neck makes nothing of this map, so its attention would get no gradient'
-            refused.update((name, why) for name in each.names)
+            refused.update((name, _UNUSED) for name in each.names)
         else:
             _add_virtual(sites, run, modules, each)
     names: dict[str, list[Site]] = {}
@@ -148,6 +151,8 @@ def _why_not(run: DryRun, path: str, module: nn.Module) -> str | None:
                 'get no gradient')
     if not all(is_map(output) for output in outputs):
         return f'{type(module).__name__} returns {_describe(outputs)}, not one map (N, C, H, W)'
+    if all(id(output) in run.unused for output in outputs):
+        return _UNUSED
     if len(outputs) > 1 and next(module.parameters(), None) is None:
         return (f'{type(module).__name__} has no weights and is called {len(outputs)} times in a forward '
                 f'pass: a block would stand in {len(outputs)} places')

@@ -24,7 +24,7 @@ def backbone():
     ([dict(at='layer4.0.bn1', block=SE)], ValueError,
      "1 of the 1 modules that 'layer4.0.bn1' matches cannot hold a block; the first is "
      "'layer4.0.bn1': a norm is replaced by SyncBN conversion.*Possible nearby: layer4.0, "
-     'layer4.0.residual'),
+     'layer4.0.downsample, layer4.0.residual'),
     ([dict(at='layer4.0.conv2', block=SE)], ValueError, 'conv-bn fusion would fold it in'),
     ([dict(at='layer4.*.residual', block=SE), dict(at='layer4.0.*', block=SE)], ValueError,
      "5 of the 7 modules that 'layer4.0.*' matches cannot hold a block.*or leave it out with 'except_'"),
@@ -124,7 +124,7 @@ def test_a_model_that_cannot_run_without_data_goes_by_attributes():
 def test_a_neck_is_not_one_map():
     model = build(model_cfg())
     with pytest.raises(ValueError, match=r"'neck': FPN returns a tuple of 5, not one map \(N, C, H, W\). "
-                                         'Possible nearby: neck.lateral, neck.topdown, neck.output'):
+                                         'Possible nearby: neck.output, neck.lateral, neck.topdown'):
         attach(model, dict(at='neck', block=SE))
 
 

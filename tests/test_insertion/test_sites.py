@@ -161,10 +161,23 @@ def test_a_map_of_which_nothing_is_made_is_refused():
     """FPN's start_level=1 passes over the first: a block there would have no gradient."""
     model = zoo('pvt/retinanet_pvt-t_fpn_1x_coco')
     rules = [dict(at='backbone.stage[1-4]', block=dict(type='mmattn.SE'))]
-    with pytest.raises(ValueError, match="'backbone.stage1': the neck makes nothing of this map"):
+    with pytest.raises(ValueError, match="'backbone.stage1': nothing is made of its map further on"):
         attach(model, rules)
     rules[0]['except_'] = 'backbone.stage1'
     assert list(attach(model, rules).attention) == [f'backbone_stage{i}' for i in (2, 3, 4)]
+
+
+def test_stages_of_which_nothing_is_made_are_refused():
+    """Also where the backbone itself has a module for them."""
+    cfg = model_cfg()
+    cfg.neck.update(end_level=2, num_outs=3)
+    model = build(cfg)
+    places = find_places(model)
+    assert [s.name for s in places.sites if s.kind == 'stage'] == [f'backbone.layer{i}' for i in (1, 2, 3)]
+    for name in ('backbone.layer4', 'backbone.layer4.1', 'backbone.layer4.0.residual'):
+        assert places.refused[name].startswith('nothing is made of its map further on')
+    with pytest.raises(ValueError, match='no gradient. Possible nearby: backbone.stage[123], backbone.stage'):
+        attach(model, dict(at='backbone.stage4', block=dict(type='mmattn.SE')))
 
 
 def test_a_video_detector_without_extract_feat():
