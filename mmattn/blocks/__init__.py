@@ -1,7 +1,9 @@
 """Attention blocks: one paper, one file. The registry is the list."""
 from mmattn.blocks.base import AttentionBlock
 from mmattn.blocks.cbam import CBAM
+from mmattn.blocks.channel_attention import ChannelAttention
 from mmattn.blocks.eca import ECA
 from mmattn.blocks.se import SE
+from mmattn.blocks.spatial_attention import SpatialAttention
 
-__all__ = ['CBAM', 'ECA', 'SE', 'AttentionBlock']
+__all__ = ['CBAM', 'ECA', 'SE', 'AttentionBlock', 'ChannelAttention', 'SpatialAttention']

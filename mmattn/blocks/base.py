@@ -42,7 +42,8 @@ class AttentionBlock(BaseModule):
     """A module that multiplies a map by gates which it computes from that map.
 
     A subclass sets ``_abbr_`` (the name under which mmdet's ``plugins=`` registers it), builds its
-    layers, and defines :meth:`gates`, :meth:`reset_parameters` and :meth:`last_layers`.
+    layers, and defines :meth:`gates`, :meth:`reset_parameters` and :meth:`last_layers`. Where the gates
+    are computed by other blocks, those have the last layers.
 
     Args:
         in_channels: Channels of the map.
@@ -59,6 +60,8 @@ class AttentionBlock(BaseModule):
     _abbr_: str
     is_gate = True
     """Whether the output is the input multiplied by gates (not an addition, nor a convolution)."""
+    paper_is_identity = False
+    """Whether the published initial values too leave the map as it is."""
 
     def __init__(self, in_channels: int, start: str = 'paper', init_cfg=None):
         super().__init__()
@@ -79,7 +82,9 @@ class AttentionBlock(BaseModule):
     def gates(self, x: Tensor) -> dict[str, Tensor]:
         """The gates for ``x`` in the order of their application.
 
-        Keys are ``'channel'`` for ``(N, C, 1, 1)`` and ``'spatial'`` for ``(N, 1, H, W)``.
+        A key says what has a gate of its own: ``'channel'`` ``(N, C, 1, 1)``, ``'spatial'``
+        ``(N, 1, H, W)``, ``'height'`` ``(N, C, H, 1)``, ``'width'`` ``(N, C, 1, W)``, ``'group'``
+        ``(N, G, H, W)`` for ``G`` groups of successive channels, or ``'element'`` ``(N, C, H, W)``.
         """
         raise NotImplementedError
 
@@ -94,18 +99,23 @@ class AttentionBlock(BaseModule):
 
     def last_layers(self) -> Iterable[nn.Module]:
         """The layers (or their norms) whose weight and bias at zero make ``z`` zero."""
-        raise NotImplementedError
+        return ()
+
+    def last_parameters(self) -> Iterable[nn.Parameter]:
+        """The parameters that at zero make ``z`` zero: those of :meth:`last_layers`."""
+        return [p for layer in self.last_layers() for p in (layer.weight, layer.bias) if p is not None]
 
     def reset_start(self) -> None:
         """Give every parameter its value before training, as ``start`` says. Ends each constructor."""
         self.reset_parameters()
         if self.start == 'identity':
-            for layer in self.last_layers():
-                nn.init.zeros_(layer.weight)
-                if layer.bias is not None:
-                    nn.init.zeros_(layer.bias)
-        else:
+            for parameter in self.last_parameters():
+                nn.init.zeros_(parameter)
+        elif not self.paper_is_identity:
             self._at_start = [p.detach().flatten()[:8].clone() for p in self.parameters()]
+        for block in self.modules():  # this one warns for the blocks inside it
+            if block is not self and isinstance(block, AttentionBlock):
+                block._at_start = None
 
     def init_weights(self) -> None:
         """The same again, when MMEngine initialises the model.

@@ -2,9 +2,9 @@
 import torch
 
 
-def _channel_gate(x, p):
-    w1, b1 = p['ChannelGate.mlp.1.weight'], p['ChannelGate.mlp.1.bias']
-    w2, b2 = p['ChannelGate.mlp.3.weight'], p['ChannelGate.mlp.3.bias']
+def channel_gate(x, p, prefix='', pools=('avg', 'max')):
+    w1, b1 = p[f'{prefix}mlp.1.weight'], p[f'{prefix}mlp.1.bias']
+    w2, b2 = p[f'{prefix}mlp.3.weight'], p[f'{prefix}mlp.3.bias']
 
     def mlp(v):
         hidden = w1 @ v + b1
@@ -14,17 +14,23 @@ def _channel_gate(x, p):
     for picture in x:
         avg = torch.stack([channel.sum() / channel.numel() for channel in picture])
         top = torch.stack([channel.flatten()[channel.argmax()] for channel in picture])
-        gates.append(1 / (1 + torch.exp(-(mlp(avg) + mlp(top)))))
+        z = [mlp(avg)] * ('avg' in pools) + [mlp(top)] * ('max' in pools)
+        gates.append(1 / (1 + torch.exp(-sum(z))))
     return torch.stack(gates)[:, :, None, None]
 
 
-def _spatial_gate(x, p, training):
+def pool_conv_norm(x, p, prefix, training):
+    """``z`` of a spatial gate: ``(N, C, H, W) -> (N, 1, H, W)``; with ``reduce``, of the 1x1-conv form."""
     n, c, h, w = x.shape
-    weight = p['SpatialGate.spatial.conv.weight'][0]
+    weight = p[f'{prefix}conv.weight'][0]
     half = weight.shape[-1] // 2
-    top = torch.gather(x, 1, x.argmax(1, keepdim=True))
-    padded = x.new_zeros(n, 2, h + 2 * half, w + 2 * half)
-    padded[:, :, half:half + h, half:half + w] = torch.cat([top, x.sum(1, keepdim=True) / c], 1)
+    if 'reduce.weight' in p:
+        seen = (x * p['reduce.weight']).sum(1, keepdim=True)
+    else:
+        top = torch.gather(x, 1, x.argmax(1, keepdim=True))
+        seen = torch.cat([top, x.sum(1, keepdim=True) / c], 1)
+    padded = x.new_zeros(n, seen.shape[1], h + 2 * half, w + 2 * half)
+    padded[:, :, half:half + h, half:half + w] = seen
     rows = []
     for i in range(h):
         rows.append(torch.stack([
@@ -34,13 +40,22 @@ def _spatial_gate(x, p, training):
     if training:
         mean, var = z.mean(), ((z - z.mean())**2).mean()
     else:
-        mean = p['SpatialGate.spatial.bn.running_mean']
-        var = p['SpatialGate.spatial.bn.running_var']
-    z = (z - mean) / torch.sqrt(var + 1e-5)
-    z = z * p['SpatialGate.spatial.bn.weight'] + p['SpatialGate.spatial.bn.bias']
-    return 1 / (1 + torch.exp(-z))
+        mean, var = p[f'{prefix}bn.running_mean'], p[f'{prefix}bn.running_var']
+    return (z - mean) / torch.sqrt(var + 1e-5) * p[f'{prefix}bn.weight'] + p[f'{prefix}bn.bias']
+
+
+def spatial_gate(x, p, training, prefix=''):
+    return 1 / (1 + torch.exp(-pool_conv_norm(x, p, f'{prefix}spatial.', training)))
+
+
+def channel_attention(x, p, pools=('avg', 'max')):
+    return x * channel_gate(x, p, pools=pools)
+
+
+def spatial_attention(x, p, training=False):
+    return x * spatial_gate(x, p, training)
 
 
 def cbam(x, p, training=False):
-    x = x * _channel_gate(x, p)
-    return x * _spatial_gate(x, p, training)
+    x = x * channel_gate(x, p, 'ChannelGate.')
+    return x * spatial_gate(x, p, training, 'SpatialGate.')

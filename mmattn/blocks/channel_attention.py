@@ -1,0 +1,74 @@
+"""The channel half of CBAM."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from mmattn import ops
+from mmattn.blocks.base import AttentionBlock, check_choice, check_positive_int
+from mmattn.registry import MODELS
+
+_POOLS = {'avg': ops.spatial_avg, 'max': ops.spatial_max}
+
+
+@MODELS.register_module()
+class ChannelAttention(AttentionBlock):
+    """CBAM's channel attention: a gate per channel from the channels' means and maxima.
+
+    ``x * sigmoid(mlp(avg(x)) + mlp(max(x)))``, equation 2 of `Woo et al., ECCV 2018
+    <https://arxiv.org/abs/1807.06521>`_. Official code: ``ChannelGate`` of Jongchan/attention-module,
+    ``MODELS/cbam.py``; parameters are named and shaped as there (``mlp.1.weight``, ...). Initial
+    values are those of its ``model_resnet.py``: biases zero.
+
+    The paper's equations have no biases; the official code and its weights have them.
+
+    Differences: equal maxima share their gradient evenly (the official max pooling gives it to the
+    first); a hidden width of at least 1; of the official code's four poolings the two of the paper;
+    ``start='identity'`` is ours.
+
+    Args:
+        in_channels: Channels of the map.
+        reduction: ``r`` of the paper.
+        pool_types: ``'avg'``, ``'max'`` or both, as in the paper's first ablation.
+        start: See :class:`~mmattn.blocks.base.AttentionBlock`.
+
+    Shape:
+        - Input and output: ``(N, C, H, W)``; gate ``'channel'``: ``(N, C, 1, 1)``.
+
+    Example:
+        >>> import torch
+        >>> from mmattn.blocks import ChannelAttention
+        >>> x = torch.rand(2, 64, 7, 5)
+        >>> ChannelAttention(64, start='identity')(x).equal(x)
+        True
+        >>> ChannelAttention(64, pool_types=('avg', )).gates(x)['channel'].shape
+        torch.Size([2, 64, 1, 1])
+    """
+    _abbr_ = 'channel_attention'
+
+    def __init__(self, in_channels: int, reduction: int = 16, pool_types: Sequence[str] = ('avg', 'max'),
+                 start: str = 'paper', init_cfg=None):
+        super().__init__(in_channels, start, init_cfg)
+        check_positive_int(self, 'reduction', reduction)
+        self.pool_types = tuple(pool_types)
+        check_choice(self, 'pool_types', self.pool_types,
+                     (('avg', 'max'), ('max', 'avg'), ('avg', ), ('max', )))
+        hidden = max(in_channels // reduction, 1)
+        self.mlp = nn.Sequential(nn.Flatten(), nn.Linear(in_channels, hidden), nn.ReLU(),
+                                 nn.Linear(hidden, in_channels))
+        self.reset_start()
+
+    def gates(self, x: Tensor) -> dict[str, Tensor]:
+        with ops.full_precision(x):
+            dtype = self.mlp[1].weight.dtype
+            z = sum(self.mlp(_POOLS[pool](x).to(dtype)) for pool in self.pool_types)
+            return {'channel': ops.sigmoid_gate(z[..., None, None], self.ceiling)}
+
+    def reset_parameters(self) -> None:
+        for layer in (self.mlp[1], self.mlp[3]):
+            layer.reset_parameters()
+            nn.init.zeros_(layer.bias)
+
+    def last_layers(self):
+        return [self.mlp[3]]

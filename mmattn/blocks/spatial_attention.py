@@ -1,0 +1,85 @@
+"""The spatial half of CBAM."""
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from mmattn import ops
+from mmattn.blocks.base import AttentionBlock, check_choice
+from mmattn.blocks.norm import BatchNorm2d
+from mmattn.registry import MODELS
+
+
+class ConvNorm(nn.Module):
+    """``bn(conv(x))``, named and set as the official ``BasicConv``: ``(N, C, H, W) -> (N, 1, H, W)``."""
+
+    def __init__(self, channels: int, kernel_size: int):
+        super().__init__()
+        self.conv = nn.Conv2d(channels, 1, kernel_size, padding=kernel_size // 2, bias=False)
+        self.bn = BatchNorm2d(1, eps=1e-5, momentum=0.01)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.bn(self.conv(x))
+
+
+@MODELS.register_module()
+class SpatialAttention(AttentionBlock):
+    """CBAM's spatial attention: a gate per position from the channels' maximum and mean there.
+
+    ``x * sigmoid(bn(conv([max(x), mean(x)])))`` with maximum and mean over channels, equation 3 of
+    `Woo et al., ECCV 2018 <https://arxiv.org/abs/1807.06521>`_. Official code: ``SpatialGate`` of
+    Jongchan/attention-module, ``MODELS/cbam.py``; parameters are named and shaped as there
+    (``spatial.conv.weight``, ``spatial.bn.weight``, ...). Initial values are those of its
+    ``model_resnet.py``: the norm's weight zero, the convolution Kaiming-normal.
+
+    The paper does not mention the norm; the official code and its weights have it.
+
+    Differences: equal maxima share their gradient evenly (the official code gives it to the first);
+    where a training batch has a single value (one picture with a 1x1 map) the norm uses its running
+    statistics instead of raising; the official code has the first descriptor and kernel size 7 only,
+    so ``reduce.weight`` is our name; ``start='identity'`` is ours.
+
+    Args:
+        in_channels: Channels of the map.
+        kernel_size: Of the convolution, 7 or 3.
+        descriptor: What the convolution sees: ``'pool'``, maximum and mean over channels, or
+            ``'conv'``, a learned 1x1 convolution to one channel, as in the paper's second ablation.
+        start: See :class:`~mmattn.blocks.base.AttentionBlock`.
+
+    Shape:
+        - Input and output: ``(N, C, H, W)``; gate ``'spatial'``: ``(N, 1, H, W)``.
+
+    Example:
+        >>> import torch
+        >>> from mmattn.blocks import SpatialAttention
+        >>> x = torch.rand(2, 64, 7, 5)
+        >>> SpatialAttention(64, start='identity')(x).equal(x)
+        True
+        >>> SpatialAttention(64, kernel_size=3, descriptor='conv').gates(x)['spatial'].shape
+        torch.Size([2, 1, 7, 5])
+    """
+    _abbr_ = 'spatial_attention'
+
+    def __init__(self, in_channels: int, kernel_size: int = 7, descriptor: str = 'pool',
+                 start: str = 'paper', init_cfg=None):
+        super().__init__(in_channels, start, init_cfg)
+        check_choice(self, 'kernel_size', kernel_size, (3, 7))
+        check_choice(self, 'descriptor', descriptor, ('pool', 'conv'))
+        self.reduce = nn.Conv2d(in_channels, 1, 1, bias=False) if descriptor == 'conv' else None
+        self.spatial = ConvNorm(2 if descriptor == 'pool' else 1, kernel_size)
+        self.reset_start()
+
+    def gates(self, x: Tensor) -> dict[str, Tensor]:
+        with ops.full_precision(x):
+            dtype = self.spatial.conv.weight.dtype
+            stats = ops.channel_stats(x).to(dtype) if self.reduce is None else self.reduce(x.to(dtype))
+            return {'spatial': ops.sigmoid_gate(self.spatial(stats), self.ceiling)}
+
+    def reset_parameters(self) -> None:
+        for conv in (self.reduce, self.spatial.conv):
+            if conv is not None:
+                nn.init.kaiming_normal_(conv.weight, mode='fan_out')
+        self.spatial.bn.reset_parameters()
+        nn.init.zeros_(self.spatial.bn.weight)
+
+    def last_layers(self):
+        return [self.spatial.bn]
