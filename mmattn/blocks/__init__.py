@@ -3,7 +3,8 @@ from mmattn.blocks.base import AttentionBlock
 from mmattn.blocks.cbam import CBAM
 from mmattn.blocks.channel_attention import ChannelAttention
 from mmattn.blocks.eca import ECA
+from mmattn.blocks.ese import ESE
 from mmattn.blocks.se import SE
 from mmattn.blocks.spatial_attention import SpatialAttention
 
-__all__ = ['CBAM', 'ECA', 'SE', 'AttentionBlock', 'ChannelAttention', 'SpatialAttention']
+__all__ = ['CBAM', 'ECA', 'ESE', 'SE', 'AttentionBlock', 'ChannelAttention', 'SpatialAttention']
