@@ -4,9 +4,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from mmengine.logging import print_log
+from mmengine.model import is_model_wrapper
 from torch import nn
 
 from mmattn.insertion.attended import Attended, Attention, attended_class
+from mmattn.insertion.hosts import holds_block
 from mmattn.insertion.rng import own_randomness
 from mmattn.insertion.rules import Rule, build_block, claim_sites
 from mmattn.insertion.sites import Site
@@ -46,11 +48,17 @@ def attach(model: nn.Module, rules: Sequence[Mapping | Rule], freeze_detector: b
     """
     if not isinstance(freeze_detector, bool):
         raise TypeError(f'freeze_detector is True or False; got {freeze_detector!r}')
+    _require_own_parameters(model)
     attended = [name for name, module in model.named_modules() if isinstance(module, Attended)]
     if attended:
         where = f"its part '{attended[0]}'" if attended[0] else 'the model'
         raise ValueError(f'{where} has attention already: give all rules in one call, or detach() '
                          'it first')
+    held = next((name for name, module in model.named_modules() if holds_block(module)), None)
+    if held is not None:
+        where = f"'{held}' in it" if held else 'it'
+        raise ValueError(f'{type(model).__name__} is a part of a model with attention, which has a block at '
+                         f'{where}: detach() that model first, and give it all rules in one call')
     if isinstance(model, (nn.Sequential, nn.ModuleList, nn.ModuleDict)):
         raise ValueError(f'a {type(model).__name__} would take its attention for one of its own '
                          'layers: attach to the module that holds it')
@@ -63,6 +71,11 @@ def attach(model: nn.Module, rules: Sequence[Mapping | Rule], freeze_detector: b
         raise ValueError(f"{type(model).__name__} has an attribute 'attention' of its own, which is "
                          'the name this package needs')
     claims = claim_sites(model, rules)
+    container = Attention({}, {})
+    for site in claims:
+        if hasattr(container, site.key):
+            raise ValueError(f"the site '{site.name}' would be 'attention.{site.key}', which a container of "
+                             'modules has for itself: attach to a model that this one is a part of')
     hosts = {site: site.host(model) for site in claims}
     blocks: dict[Site, list[nn.Module]] = {}
     for site, wanted in claims.items():
@@ -99,6 +112,16 @@ def attach(model: nn.Module, rules: Sequence[Mapping | Rule], freeze_detector: b
     return model
 
 
+def _require_own_parameters(model) -> None:
+    if not isinstance(model, nn.Module):
+        raise TypeError(f'a model is needed, an nn.Module; got {model!r}')
+    # The one has listed its parameters already and would not reduce the gradients of more; the other
+    # sets attributes on what it wraps.
+    if is_model_wrapper(model) or isinstance(model._modules.get('_orig_mod'), nn.Module):
+        raise ValueError(f'{type(model).__name__} wraps a model for parallel training or torch.compile: '
+                         'attach to the model itself, before it is wrapped')
+
+
 def detach(model: nn.Module) -> nn.Module:
     """Take out what :func:`attach` put in; the model is then as it was before.
 
@@ -109,12 +132,19 @@ def detach(model: nn.Module) -> nn.Module:
         ``model``, again of its own class.
 
     Raises:
-        ValueError: The model has no attention.
+        ValueError: The model has no attention, or something has changed the class of the model or of
+            a host since.
     """
     if not isinstance(model, Attended):
         raise ValueError(f'{type(model).__name__} has no attention that attach() put there')
-    for site in model.attention.claims:
-        host, kind = site.host(model)
+    hosts = {site.name: site.host(model) for site in model.attention.claims}
+    changed = [f"'{name}'" for name, (_, kind) in hosts.items() if kind is None]
+    if type(model).__bases__[0] is not Attended:
+        changed.insert(0, 'the model')
+    if changed:
+        raise ValueError(f'the class of {changed[0]} has been changed since attach(), as parametrizations '
+                         'do: undo that before detach()')
+    for host, kind in hosts.values():
         kind.take(host)
     model.attention.release(model)
     del model.attention

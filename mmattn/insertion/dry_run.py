@@ -1,20 +1,26 @@
 """What flows through a model, found by running it on tensors that have shapes but no data."""
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from copy import copy
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch._subclasses import FakeTensorMode
 from torch.nn.modules.module import register_module_forward_hook
+from torch.nn.parameter import is_lazy
 
 from mmattn.insertion.compiled_ops import shapes_only
 
 # Divisible by 256, so that any pyramid has whole maps, and not square.
 DEFAULT_SIZE = (768, 1280)
+
+_ONE_AT_A_TIME = Lock()  # what is patched and restored is the process's and the model's
 
 
 @dataclass
@@ -66,7 +72,12 @@ def dry_run(model: nn.Module, size: tuple[int, int] = DEFAULT_SIZE) -> DryRun:
     Nothing is computed, no memory is taken, and the model is left as it was. A model without
     ``extract_feat`` is called as a backbone with a picture, or, where ``in_channels`` is a list, as a
     neck with maps of those channels.
+
+    Raises:
+        TypeError: Not a module, or one of TorchScript. ValueError: A size that is none, or a module
+            whose parameters have no shapes yet.
     """
+    _require_runnable(model, size)
     run = DryRun(tuple(size))
     paths = {id(module): path for path, module in model.named_modules()}
     detectors = list(_detectors(model))
@@ -79,7 +90,7 @@ def dry_run(model: nn.Module, size: tuple[int, int] = DEFAULT_SIZE) -> DryRun:
         return _hand_on(run, output) if id(module) in backbones else None
 
     like = next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(()))
-    with _left_as_it_was(model), FakeTensorMode(allow_non_fake_inputs=True), shapes_only():
+    with _ONE_AT_A_TIME, _left_as_it_was(model), FakeTensorMode(allow_non_fake_inputs=True), shapes_only():
         options = dict(device=like.device, dtype=like.dtype)
         hook = register_module_forward_hook(record)
         try:
@@ -92,9 +103,26 @@ def dry_run(model: nn.Module, size: tuple[int, int] = DEFAULT_SIZE) -> DryRun:
     return run
 
 
+def _require_runnable(model, size) -> None:
+    if not isinstance(model, nn.Module):
+        raise TypeError(f'a model is needed, an nn.Module; got {model!r}')
+    if not isinstance(size, (list, tuple)) or len(size) != 2 or not all(
+            isinstance(each, int) and each > 0 for each in size):
+        raise ValueError(f"a picture's size is (height, width), two positive integers; got {size!r}")
+    for path, module in model.named_modules():
+        where = f"its part '{path}'" if path else 'the model'
+        if isinstance(module, torch.jit.ScriptModule):
+            raise TypeError(f'{where} is compiled by TorchScript, which lets nothing in any more: insert '
+                            'attention first, script or trace the model afterwards')
+        if any(is_lazy(each) for each in [*module._parameters.values(), *module._buffers.values()]):
+            raise ValueError(f'{where}, {type(module).__name__}, has parameters without a shape until its '
+                             'first forward pass: run the model once before')
+
+
 def _detectors(model: nn.Module, path: str = '') -> Iterator[tuple[str, nn.Module]]:
     """The outermost modules that have a backbone."""
-    if isinstance(getattr(model, 'backbone', None), nn.Module):
+    # As a child of its own: torch.compile's wrapper has the attributes of what it wraps.
+    if isinstance(model._modules.get('backbone'), nn.Module):
         yield path, model
         return
     for name, child in model.named_children():
@@ -138,6 +166,8 @@ def _hand_on(run: DryRun, output):
         return run.handed_on.setdefault(id(output), output.view_as(output))
     if type(output) in (list, tuple):
         return type(output)(_hand_on(run, each) for each in output)
+    if isinstance(output, tuple) and hasattr(output, '_fields'):
+        return type(output)(*(_hand_on(run, each) for each in output))
     return output
 
 
@@ -152,7 +182,7 @@ def _note_unused(run: DryRun, backbone: str, features) -> None:
     """Find the maps from which no feature is made: FPN passes over those below its start_level."""
     ends = [each.sum() for each in _maps(features) if each.requires_grad]
     maps = _maps(run.outputs(backbone)[-1])
-    _mark_unused(run, ends, [*maps, *(run.handed_on[id(each)] for each in maps)])
+    _mark_unused(run, ends, [*maps, *(run.handed_on.get(id(each), each) for each in maps)])
     if any(id(each) in run.unused for each in maps):  # then nor of those that led to it alone
         _mark_unused(run, ends, [output for name in run.calls if name.startswith(f'{backbone}.')
                                  for output in run.outputs(name) if is_map(output)])
@@ -197,7 +227,7 @@ def _try(run: DryRun, paths: list[str], function, *args):
 @contextmanager
 def _left_as_it_was(model: nn.Module):
     """Evaluate, and undo whatever a forward pass leaves on the modules."""
-    before = [(module, dict(module.__dict__), dict(module._buffers)) for module in model.modules()]
+    before = [(module, dict(module.__dict__), _contents(module)) for module in model.modules()]
     with ExitStack() as stack:
         stack.enter_context(torch.enable_grad())
         stack.enter_context(torch.random.fork_rng(devices=[]))
@@ -206,8 +236,15 @@ def _left_as_it_was(model: nn.Module):
         try:
             yield
         finally:
-            for module, attributes, buffers in before:
+            for module, attributes, contents in before:
                 module.__dict__.clear()
                 module.__dict__.update(attributes)
-                module._buffers.clear()
-                module._buffers.update(buffers)
+                for container, content in contents:
+                    container.clear()
+                    (container.extend if isinstance(container, list) else container.update)(content)
+
+
+def _contents(module: nn.Module) -> list[tuple]:
+    """The containers of a module, its buffers' and its own caches, with a copy of what is in them."""
+    return [(each, copy(each)) for each in module.__dict__.values()
+            if type(each) in (dict, OrderedDict, list, set)]

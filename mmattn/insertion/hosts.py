@@ -13,11 +13,14 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
 
 try:
-    from mmattn.insertion.resnet_hosts import RESIDUAL_HOSTS
+    from mmattn.insertion.resnet_hosts import RESIDUAL_HOSTS, ends_with_block
 except ModuleNotFoundError as error:
     if error.name.split('.')[0] not in ('mmdet', 'mmcv'):
         raise
     RESIDUAL_HOSTS = ()  # no mmdet, none of its blocks
+
+    def ends_with_block(module):
+        return False
 
 OUTPUT, INPUT, ELEMENT, RESIDUAL = 'output', 'input', 'element', 'residual'
 """Doors: a block follows a module, precedes it, follows one map of its tuple, or ends a residual branch."""
@@ -59,6 +62,8 @@ class _AfterElement(_AfterOutput):
         _require_map(output[self.index], host, self.site, self._verb)
         maps = list(output)
         maps[self.index] = self.block(maps[self.index])
+        if hasattr(output, '_fields'):  # a named tuple
+            return type(output)(*maps)
         return maps if isinstance(output, list) else tuple(maps)
 
 
@@ -114,6 +119,12 @@ def _drop(hooks, kind: type) -> None:
     for key, hook in list(hooks.items()):
         if isinstance(hook, kind):
             del hooks[key]
+
+
+def holds_block(module: nn.Module) -> bool:
+    """Whether a block has been put on ``module``, through any door."""
+    hooks = [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]
+    return ends_with_block(module) or any(isinstance(hook, (_AfterOutput, _BeforeInput)) for hook in hooks)
 
 
 def host_class(module: nn.Module, door: str, index: int | None):

@@ -85,4 +85,9 @@ class BasicBlockHost:
         host.__class__ = resnet.BasicBlock
 
 
+def ends_with_block(module: nn.Module) -> bool:
+    """Whether a block stands at the end of the residual branch of ``module``."""
+    return _REFERENCE in module.__dict__
+
+
 RESIDUAL_HOSTS = (BottleneckHost, BasicBlockHost)

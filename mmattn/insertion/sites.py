@@ -185,13 +185,15 @@ def _site(run: DryRun, module: nn.Module, name: str, path: str, kind: str, door:
     if len(sizes) > 1:  # one module for all levels of a pyramid
         return Site(name, path, kind, maps[-1].size(1), door, index, aliases=aliases)
     return Site(name, path, kind, maps[-1].size(1), door, index, (height, width),
-                _stride(run.size[0] / height), aliases)
+                _stride(run.size, (height, width)), aliases)
 
 
-def _stride(ratio: float) -> int:
-    """A map of odd size was rounded up, so 800 pixels to 13 are a stride of 64."""
+def _stride(picture: tuple[int, int], size: tuple[int, int]) -> int:
+    """Maps of odd size were rounded up, so 800 pixels to 13 are a stride of 64, and to 7 one of 128."""
+    ratio = picture[0] / size[0]
     power = 2**round(math.log2(ratio))
-    return power if 0.9 < ratio / power < 1.1 else round(ratio)
+    rounded_up = all(-(-pixels // power) == each for pixels, each in zip(picture, size))
+    return power if rounded_up or 0.9 < ratio / power < 1.1 else round(ratio)
 
 
 def _add_virtual(sites: dict[str, Site], run: DryRun, modules: dict[str, nn.Module],
