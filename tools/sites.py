@@ -26,8 +26,8 @@ def parse_args():
     parser.add_argument('--cfg-options', nargs='+', action=DictAction,
                         help='override settings of the config: key=value')
     args = parser.parse_args()
-    if len(args.shape) > 2:
-        parser.error('--shape takes one number or two: height and width')
+    if len(args.shape) > 2 or min(args.shape) < 1:
+        parser.error('--shape takes one positive number or two: height and width')
     return args
 
 
@@ -35,7 +35,11 @@ def main():
     args = parse_args()
     size = (args.shape[0], args.shape[-1])
     with redirect_stdout(sys.stderr):  # what building the model logs is no part of the table
-        model = build_model(args.config, args.cfg_options)
+        try:
+            model = build_model(args.config, args.cfg_options)
+        except Exception as error:  # whatever a config may do wrong
+            text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
+            sys.exit(f'sites.py: no model was built from {args.config}: {type(error).__name__}: {text}')
         try:
             rows = site_rows(model, args.globs, size, args.blocks)
         except (ValueError, KeyError) as error:

@@ -116,3 +116,15 @@ def test_tool_table_and_errors():
     wrong = run('configs/retinanet/retinanet_r18_fpn_1x_coco.py', 'neck.outputs')
     assert wrong.returncode == 1 and wrong.stderr.splitlines()[-1].startswith(
         "sites.py: no place for a block matches 'neck.outputs'; nearest: neck.output")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('args, text', [
+    (['nope.py'], "sites.py: no model was built from nope.py: FileNotFoundError: no config file 'nope.py'"),
+    (['configs/retinanet/retinanet_r18_fpn_1x_coco.py', '--cfg-options', 'model.backbone.depth=19'],
+     'KeyError: invalid depth 19'),
+    (['configs/retinanet/retinanet_r18_fpn_1x_coco.py', '--shape', '0'],
+     '--shape takes one positive number')])
+def test_tool_says_what_is_wrong(args, text):
+    wrong = run(*args)
+    assert wrong.returncode and text in wrong.stderr and 'Traceback' not in wrong.stderr
