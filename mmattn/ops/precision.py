@@ -1,8 +1,13 @@
-"""Where autocast must not reach."""
+"""Where half precision must not reach."""
 from contextlib import nullcontext
 
 import torch
 from torch import Tensor
+
+
+def accurate_dtype(x: Tensor) -> torch.dtype:
+    """fp32 for half precision, else the dtype of ``x``: what sums over ``x`` are taken in."""
+    return torch.float32 if x.dtype in (torch.float16, torch.bfloat16) else x.dtype
 
 
 def full_precision(x: Tensor):

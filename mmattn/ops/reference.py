@@ -1,19 +1,18 @@
 """The definitions: what each function of a map means, in plain PyTorch.
 
-Maps are ``(N, C, H, W)``; channel gates ``(N, C, 1, 1)``; spatial gates ``(N, 1, H, W)``. Half
-precision is accumulated in fp32: a fp16 sum over a map overflows, and a bf16 one loses the mean.
+Maps are ``(N, C, H, W)``; channel gates ``(N, C, 1, 1)``; spatial gates ``(N, 1, H, W)``; gates of ``G``
+groups of successive channels ``(N, G, H, W)``. Half precision is accumulated in fp32: a fp16 sum over a
+map overflows, and a bf16 one loses the mean.
 """
 import torch
 from torch import Tensor
 
-
-def _accurate(x: Tensor) -> torch.dtype:
-    return torch.float32 if x.dtype in (torch.float16, torch.bfloat16) else x.dtype
+from mmattn.ops.precision import accurate_dtype
 
 
 def spatial_avg(x: Tensor) -> Tensor:
     """Mean over the positions of each channel: ``(N, C, H, W) -> (N, C, 1, 1)``, at least fp32."""
-    return x.mean((2, 3), keepdim=True, dtype=_accurate(x))
+    return x.mean((2, 3), keepdim=True, dtype=accurate_dtype(x))
 
 
 def spatial_max(x: Tensor) -> Tensor:
@@ -22,12 +21,12 @@ def spatial_max(x: Tensor) -> Tensor:
     Equal maxima share the gradient evenly, in any order of execution (``adaptive_max_pool2d`` gives
     it to the first one, and its CUDA backward is not deterministic).
     """
-    return x.amax((2, 3), keepdim=True).to(_accurate(x))
+    return x.amax((2, 3), keepdim=True).to(accurate_dtype(x))
 
 
 def channel_stats(x: Tensor) -> Tensor:
     """Maximum and mean over the channels: ``(N, C, H, W) -> (N, 2, H, W)``, at least fp32."""
-    dtype = _accurate(x)
+    dtype = accurate_dtype(x)
     return torch.cat([x.amax(1, keepdim=True).to(dtype), x.mean(1, keepdim=True, dtype=dtype)], 1)
 
 
@@ -38,4 +37,8 @@ def sigmoid_gate(z: Tensor, ceiling: float = 1.) -> Tensor:
 
 def apply_gate(x: Tensor, gate: Tensor) -> Tensor:
     """``x * gate`` in the shape, dtype and memory format of ``x``."""
-    return x * gate.to(x.dtype)
+    gate = gate.to(x.dtype)
+    channels, groups = x.shape[1], gate.shape[1]
+    if groups in (1, channels):
+        return x * gate
+    return (x.unflatten(1, (groups, channels // groups)) * gate.unsqueeze(2)).flatten(1, 2)

@@ -1,6 +1,7 @@
 import subprocess
 import sys
 
+import pytest
 import torch
 
 from mmattn import ops
@@ -35,6 +36,17 @@ def test_a_gate_with_ceiling_two_is_exactly_one_at_zero():
     zero = torch.zeros(3)
     assert (ops.sigmoid_gate(zero) == 0.5).all()
     assert (ops.sigmoid_gate(zero, 2.) == 1).all()
+
+
+@pytest.mark.parametrize('memory_format', [torch.contiguous_format, torch.channels_last])
+def test_a_gate_of_groups_is_for_successive_channels(memory_format):
+    x = torch.randn(2, 6, 5, 3).to(memory_format=memory_format)
+    gate = torch.rand(2, 3, 5, 3)
+    out = ops.apply_gate(x, gate)
+    for c in range(6):
+        assert out[:, c].equal(x[:, c] * gate[:, c // 2])
+    assert out.is_contiguous(memory_format=memory_format)
+    assert ops.apply_gate(x[:0], gate[:0]).shape == (0, 6, 5, 3)
 
 
 def test_ops_and_blocks_import_without_mmdet_and_mmcv():
