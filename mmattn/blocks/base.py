@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterable
 from numbers import Integral
 
@@ -36,6 +37,19 @@ def check_positive_int(block: nn.Module, name: str, value, odd: bool = False) ->
     if isinstance(value, bool) or not isinstance(value, Integral) or value < 1 or (odd and not value % 2):
         kind = 'an odd positive integer' if odd else 'a positive integer'
         raise ValueError(f'{type(block).__name__}: {name}={value!r}; it must be {kind}')
+
+
+def channel_groups(block: AttentionBlock, name: str, groups: int | None, default: int) -> int:
+    """``groups``, which must divide the block's channels; for ``None`` what of ``default`` divides them."""
+    channels = block.in_channels
+    if groups is None:
+        return math.gcd(default, channels)
+    check_positive_int(block, name, groups)
+    if channels % groups:
+        divisors = ', '.join(str(d) for d in range(1, channels + 1) if channels % d == 0)
+        raise ValueError(f'{type(block).__name__}: {name}={groups!r}; it must divide '
+                         f'in_channels={channels}, as {divisors} do')
+    return groups
 
 
 class AttentionBlock(BaseModule):
