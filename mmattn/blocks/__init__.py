@@ -2,13 +2,16 @@
 from mmattn.blocks.base import AttentionBlock
 from mmattn.blocks.cbam import CBAM
 from mmattn.blocks.channel_attention import ChannelAttention
+from mmattn.blocks.coord_attention import CoordAttention
 from mmattn.blocks.eca import ECA
 from mmattn.blocks.ese import ESE
 from mmattn.blocks.gct import GCT
+from mmattn.blocks.scse import SCSE
 from mmattn.blocks.se import SE
 from mmattn.blocks.sge import SGE
 from mmattn.blocks.simam import SimAM
 from mmattn.blocks.spatial_attention import SpatialAttention
+from mmattn.blocks.triplet_attention import TripletAttention
 
-__all__ = ['CBAM', 'ECA', 'ESE', 'GCT', 'SE', 'SGE', 'AttentionBlock', 'ChannelAttention', 'SimAM',
-           'SpatialAttention']
+__all__ = ['CBAM', 'ECA', 'ESE', 'GCT', 'SCSE', 'SE', 'SGE', 'AttentionBlock', 'ChannelAttention',
+           'CoordAttention', 'SimAM', 'SpatialAttention', 'TripletAttention']

@@ -15,6 +15,12 @@ def spatial_avg(x: Tensor) -> Tensor:
     return x.mean((2, 3), keepdim=True, dtype=accurate_dtype(x))
 
 
+def axis_avgs(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Means of each channel's rows, ``(N, C, H, 1)``, and columns, ``(N, C, 1, W)``, at least fp32."""
+    dtype = accurate_dtype(x)
+    return x.mean(3, keepdim=True, dtype=dtype), x.mean(2, keepdim=True, dtype=dtype)
+
+
 def spatial_max(x: Tensor) -> Tensor:
     """Maximum over the positions of each channel: ``(N, C, H, W) -> (N, C, 1, 1)``, at least fp32.
 

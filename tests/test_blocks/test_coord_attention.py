@@ -1,0 +1,35 @@
+from functools import partial
+
+import pytest
+import torch
+
+from mmattn.blocks import CoordAttention
+from tests.reference.coord_attention import coord_attention
+from tests.test_blocks.helpers import check_against, randomise, smooth_map, timm_layer
+
+
+@pytest.mark.parametrize('training', [True, False])
+def test_is_the_formula(training):
+    block = randomise(CoordAttention(6)).train(training)
+    if training:  # a bias before a norm has no gradient but rounding
+        block.conv1.bias.requires_grad_(False)
+    check_against(partial(coord_attention, training=training), block, smooth_map(2, 6, 5, 3))
+
+
+@pytest.mark.parametrize('channels, hidden', [(64, 8), (512, 16)])
+def test_has_the_official_names_and_shapes(channels, hidden):
+    shapes = {k: tuple(v.shape) for k, v in CoordAttention(channels).state_dict().items()}
+    norm = {f'bn1.{name}': (hidden, ) for name in ('weight', 'bias', 'running_mean', 'running_var')}
+    assert shapes == {
+        'conv1.weight': (hidden, channels, 1, 1),
+        'conv1.bias': (hidden, ), **norm, 'bn1.num_batches_tracked': (),
+        'conv_h.weight': (channels, hidden, 1, 1), 'conv_h.bias': (channels, ),
+        'conv_w.weight': (channels, hidden, 1, 1), 'conv_w.bias': (channels, )}
+
+
+def test_agrees_with_timm():
+    theirs = randomise(timm_layer('coord_attn', 'CoordAttn')(64, bias=True)).eval()
+    ours = CoordAttention(64).eval()
+    ours.load_state_dict(theirs.state_dict())
+    x = smooth_map(2, 64, 5, 7, dtype=torch.float32)
+    torch.testing.assert_close(ours(x), theirs(x))
