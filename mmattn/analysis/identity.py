@@ -57,6 +57,14 @@ def feature_maps(model: nn.Module, image: Tensor) -> list[Tensor]:
     return maps
 
 
+def head_outputs(model: nn.Module, image: Tensor) -> list[Tensor]:
+    """What the heads make of the maps, RoI heads included: of ``forward(..., mode='tensor')``."""
+    from mmdet.structures import DetDataSample
+    size = tuple(image.shape[2:])
+    meta = dict(img_shape=size, ori_shape=size, batch_input_shape=size, pad_shape=size, scale_factor=(1., 1.))
+    return _tensors(model(image, [DetDataSample(metainfo=meta) for _ in image], mode='tensor'))
+
+
 def check_identity(model: nn.Module, image: Tensor, block: Mapping,
                    kinds: Iterable[str] = KINDS) -> IdentityReport:
     """Attach ``block`` at every site of these kinds, compare with the model before, and detach.
@@ -68,25 +76,34 @@ def check_identity(model: nn.Module, image: Tensor, block: Mapping,
         kinds: Which sites.
 
     Returns:
-        What was found. Maps are compared bit for bit, the state dict by names and values, and after
-        ``detach()`` also classes, attributes and hooks of every module.
+        What was found. Maps (and where sites lie in heads, their outputs) are compared bit for bit, the
+        state dict by names and values, and after ``detach()`` also classes, attributes and hooks of
+        every module.
+
+        Nothing is compared where the model has no site of these kinds.
 
     Raises:
-        ValueError: Attaching is refused, for instance because there is no site of these kinds.
+        ValueError: Attaching is refused.
     """
     chosen = named_sites(model, kinds)
     count = Counter(site.kind for site in chosen)
     report = IdentityReport({kind: count[kind] for kind in kinds if count[kind]})
+    if not chosen:
+        return report
+    outputs = feature_maps
+    if any('_head.' in f'.{site.path}.' for site in chosen):
+        def outputs(model, image):
+            return feature_maps(model, image) + head_outputs(model, image)
     cls, anatomy = type(model), _anatomy(model)
     state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     with torch.no_grad():
-        stock = feature_maps(model, image)
+        stock = outputs(model, image)
     report.maps = len(stock)
     report.problems += _degenerate(stock)
 
     attach(model, dict(at=[site.name for site in chosen], block=block))
     try:
-        maps = feature_maps(model, image)
+        maps = outputs(model, image)
         report.problems += _unequal_maps(stock, [each.detach() for each in maps], 'with attention')
         report.idle = _without_gradient(model, chosen, maps)
         del maps
@@ -114,7 +131,7 @@ def check_identity(model: nn.Module, image: Tensor, block: Mapping,
         report.problems.append('detach left other keys')
     report.problems += _unequal_states(state, model.state_dict(), 'after detach')
     with torch.no_grad():
-        report.problems += _unequal_maps(stock, feature_maps(model, image), 'after detach')
+        report.problems += _unequal_maps(stock, outputs(model, image), 'after detach')
     return report
 
 

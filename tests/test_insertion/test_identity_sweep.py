@@ -18,7 +18,7 @@ import identity_sweep  # noqa: E402
 
 CBAM = dict(type='mmattn.CBAM', start='identity')
 # A family each, of the architectures that mmdet has; the smallest that it ships.
-SAMPLE = {
+QUICK = {
     'ResNet, FPN': 'retinanet/retinanet_r18_fpn_1x_coco.py',
     'ResNet, CTResNetNeck': 'centernet/centernet_r18_8xb16-crop512-140e_coco.py',
     'ResNet, ChannelMapper, DETR': 'detr/detr_r18_8xb2-500e_coco.py',
@@ -28,10 +28,13 @@ SAMPLE = {
     'VGG, SSDNeck': 'ssd/ssd300_coco.py',
     'CSPDarknet, YOLOXPAFPN': 'yolox/yolox_tiny_8xb8-300e_coco.py',
     'CSPNeXt, CSPNeXtPAFPN': 'rtmdet/rtmdet_tiny_8xb32-300e_coco.py',
-    'HRNet, HRFPN': 'hrnet/fcos_hrnetv2p-w18-gn-head_4xb4-1x_coco.py',
-    'EfficientNet': 'efficientnet/retinanet_effb3_fpn_8xb4-crop896-1x_coco.py',
     'PVTv2': 'pvt/retinanet_pvtv2-b0_fpn_1x_coco.py',
     'Swin': 'swin/retinanet_swin-t-p4-w7_fpn_1x_coco.py',
+    'ResNet C4, RoI head': 'faster_rcnn/faster-rcnn_r50-caffe_c4-1x_coco.py',
+}
+LONG = {
+    'HRNet, HRFPN': 'hrnet/fcos_hrnetv2p-w18-gn-head_4xb4-1x_coco.py',
+    'EfficientNet': 'efficientnet/retinanet_effb3_fpn_8xb4-crop896-1x_coco.py',
     'NASFPN': 'nas_fpn/retinanet_r50_nasfpn_crop640-50e_coco.py',
     'two detectors': 'soft_teacher/soft-teacher_faster-rcnn_r50-caffe_fpn_180k_semi-0.01-coco.py',
 }
@@ -48,7 +51,9 @@ def sweep(monkeypatch, tmp_path):
 
 # -- the promise ----------------------------------------------------------------------------------
 
-@pytest.mark.parametrize('name', SAMPLE.values(), ids=SAMPLE)
+@pytest.mark.parametrize('name', [
+    *(pytest.param(name, id=family) for family, name in QUICK.items()),
+    *(pytest.param(name, id=family, marks=pytest.mark.slow) for family, name in LONG.items())])
 def test_identity_in_a_model_of_each_family(sweep, mmdet_scope, name):
     found = sweep.check(zoo.zoo_model(name))
     assert found['outcome'] == 'identical', found
@@ -143,6 +148,11 @@ def test_a_block_without_a_part_in_the_maps_is_named(net):
     net.add_module('extra', nn.Conv2d(3, 4, 1))
     report = report_on(net)
     assert report.idle == ['extra'] and report.problems == []
+
+
+def test_a_model_without_such_sites_is_no_error(net):
+    report = identity.check_identity(net, torch.rand(1, 3, 9, 7), CBAM, ('residual', ))
+    assert report == identity.IdentityReport()
 
 
 def test_equality_of_nothing_is_not_accepted(net):
