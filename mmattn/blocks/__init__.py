@@ -1,4 +1,5 @@
 """Attention blocks: one paper, one file. The registry is the list."""
+from mmattn.blocks.bam import BAM
 from mmattn.blocks.base import AttentionBlock
 from mmattn.blocks.cbam import CBAM
 from mmattn.blocks.channel_attention import ChannelAttention
@@ -13,5 +14,5 @@ from mmattn.blocks.simam import SimAM
 from mmattn.blocks.spatial_attention import SpatialAttention
 from mmattn.blocks.triplet_attention import TripletAttention
 
-__all__ = ['CBAM', 'ECA', 'ESE', 'GCT', 'SCSE', 'SE', 'SGE', 'AttentionBlock', 'ChannelAttention',
-           'CoordAttention', 'SimAM', 'SpatialAttention', 'TripletAttention']
+__all__ = ['BAM', 'CBAM', 'ECA', 'ESE', 'GCT', 'SCSE', 'SE', 'SGE', 'AttentionBlock',
+           'ChannelAttention', 'CoordAttention', 'SimAM', 'SpatialAttention', 'TripletAttention']

@@ -122,7 +122,8 @@ def test_autocast_matches_fp32(cls):
 
 def test_large_fp16_values_do_not_overflow(cls):
     block = cls(32)
-    top = torch.full((2, 32, 64, 64), 6e4, dtype=torch.float16)
+    # The product too must be within the range of fp16.
+    top = torch.full((2, 32, 64, 64), 6e4 / block.ceiling, dtype=torch.float16)
     both = torch.where(torch.arange(64) % 3 == 0, -top, top)
     for x in (top, both):
         with torch.autocast('cpu', torch.float16):

@@ -1,0 +1,43 @@
+"""Park et al., BMVC 2018, equations 2 to 5, with the norms where the official code has them."""
+import torch
+
+
+def _norm_relu(z, p, name, training):
+    """Over all axes but the last, which is that of the channels."""
+    if training:
+        flat = z.flatten(0, -2)
+        mean = flat.sum(0) / len(flat)
+        var = ((flat - mean)**2).sum(0) / len(flat)
+    else:
+        mean, var = p[f'{name}.running_mean'], p[f'{name}.running_var']
+    z = (z - mean) / torch.sqrt(var + 1e-5) * p[f'{name}.weight'] + p[f'{name}.bias']
+    return torch.where(z > 0, z, torch.zeros_like(z))
+
+
+def _dilated(z, weight, bias, d):
+    """``(N, H, W, C)``, zero beyond its borders."""
+    n, h, w, _ = z.shape
+    out = bias.expand(n, h, w, len(bias)).clone()
+    for i in range(h):
+        for j in range(w):
+            for a in (-1, 0, 1):
+                for b in (-1, 0, 1):
+                    y, x = i + a * d, j + b * d
+                    if 0 <= y < h and 0 <= x < w:
+                        out[:, i, j] = out[:, i, j] + z[:, y, x] @ weight[:, :, a + 1, b + 1].T
+    return out
+
+
+def bam(x, p, combine='multiply', dilation=4, training=False):
+    c, s = 'channel_att.gate_c.gate_c_', 'spatial_att.gate_s.gate_s_'
+    means = torch.stack([torch.stack([channel.sum() / channel.numel() for channel in t]) for t in x])
+    channel = _norm_relu(means @ p[f'{c}fc_0.weight'].T + p[f'{c}fc_0.bias'], p, f'{c}bn_1', training)
+    channel = (channel @ p[f'{c}fc_final.weight'].T + p[f'{c}fc_final.bias'])[:, None, None]
+    z = x.permute(0, 2, 3, 1) @ p[f'{s}conv_reduce0.weight'].flatten(1).T + p[f'{s}conv_reduce0.bias']
+    z = _norm_relu(z, p, f'{s}bn_reduce0', training)
+    for i in range(2):
+        z = _dilated(z, p[f'{s}conv_di_{i}.weight'], p[f'{s}conv_di_{i}.bias'], dilation)
+        z = _norm_relu(z, p, f'{s}bn_di_{i}', training)
+    spatial = z @ p[f'{s}conv_final.weight'].flatten(1).T + p[f'{s}conv_final.bias']
+    z = channel + spatial if combine == 'add' else channel * spatial
+    return x * (1 + 1 / (1 + torch.exp(-z))).permute(0, 3, 1, 2)

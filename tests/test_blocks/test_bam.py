@@ -1,0 +1,52 @@
+from functools import partial
+
+import pytest
+import torch
+
+from mmattn.blocks import BAM
+from tests.reference.bam import bam
+from tests.test_blocks.helpers import check_against, randomise, smooth_map
+
+
+@pytest.mark.parametrize('training', [True, False])
+@pytest.mark.parametrize('combine', ['multiply', 'add'])
+def test_is_the_formula_on_a_map_that_is_not_square(combine, training):
+    block = randomise(BAM(6, 1, dilation=2, combine=combine)).train(training)
+    if training:  # biases before a norm have no gradient but rounding
+        for name, p in block.named_parameters():
+            p.requires_grad_(not name.endswith(('fc_0.bias', 'reduce0.bias', 'di_0.bias', 'di_1.bias'))
+                             or '_bn_' in name)
+    check_against(partial(bam, combine=combine, dilation=2, training=training), block, smooth_map(3, 6, 5, 3))
+
+
+def test_has_the_official_names_and_shapes():
+    shapes = {k: tuple(v.shape) for k, v in BAM(64).named_parameters()}
+    c, s = 'channel_att.gate_c.gate_c_', 'spatial_att.gate_s.gate_s_'
+    assert shapes == {
+        f'{c}fc_0.weight': (4, 64), f'{c}fc_0.bias': (4, ), f'{c}bn_1.weight': (4, ), f'{c}bn_1.bias': (4, ),
+        f'{c}fc_final.weight': (64, 4), f'{c}fc_final.bias': (64, ),
+        f'{s}conv_reduce0.weight': (4, 64, 1, 1), f'{s}conv_reduce0.bias': (4, ),
+        f'{s}bn_reduce0.weight': (4, ), f'{s}bn_reduce0.bias': (4, ),
+        f'{s}conv_di_0.weight': (4, 4, 3, 3), f'{s}conv_di_0.bias': (4, ),
+        f'{s}bn_di_0.weight': (4, ), f'{s}bn_di_0.bias': (4, ),
+        f'{s}conv_di_1.weight': (4, 4, 3, 3), f'{s}conv_di_1.bias': (4, ),
+        f'{s}bn_di_1.weight': (4, ), f'{s}bn_di_1.bias': (4, ),
+        f'{s}conv_final.weight': (1, 4, 1, 1), f'{s}conv_final.bias': (1, )}
+
+
+def test_has_the_official_number_of_parameters():
+    """The official ResNet-50 with BAM after three stages has 25.915 M, plain ResNet-50 25.557 M."""
+    count = sum(p.numel() for c in (256, 512, 1024) for p in BAM(c).parameters())
+    assert round((25_557_032 + count) / 1e6, 3) == 25.915
+
+
+def test_one_picture_is_enough_to_train():
+    block = randomise(BAM(16)).train()
+    before = block.channel_att.gate_c.gate_c_bn_1.running_mean.clone()
+    assert torch.isfinite(block(torch.randn(1, 16, 5, 3))).all()
+    assert block.channel_att.gate_c.gate_c_bn_1.running_mean.equal(before)
+
+
+def test_other_combinations_are_refused():
+    with pytest.raises(ValueError, match="combine='max'; possible: 'multiply', 'add'"):
+        BAM(8, combine='max')
