@@ -5,6 +5,7 @@ from mmattn.blocks.cbam import CBAM
 from mmattn.blocks.channel_attention import ChannelAttention
 from mmattn.blocks.coord_attention import CoordAttention
 from mmattn.blocks.eca import ECA
+from mmattn.blocks.ema import EMA
 from mmattn.blocks.ese import ESE
 from mmattn.blocks.gct import GCT
 from mmattn.blocks.scse import SCSE
@@ -14,5 +15,5 @@ from mmattn.blocks.simam import SimAM
 from mmattn.blocks.spatial_attention import SpatialAttention
 from mmattn.blocks.triplet_attention import TripletAttention
 
-__all__ = ['BAM', 'CBAM', 'ECA', 'ESE', 'GCT', 'SCSE', 'SE', 'SGE', 'AttentionBlock',
+__all__ = ['BAM', 'CBAM', 'ECA', 'EMA', 'ESE', 'GCT', 'SCSE', 'SE', 'SGE', 'AttentionBlock',
            'ChannelAttention', 'CoordAttention', 'SimAM', 'SpatialAttention', 'TripletAttention']

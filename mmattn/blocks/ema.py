@@ -1,0 +1,77 @@
+"""Efficient Multi-scale Attention."""
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from mmattn import ops
+from mmattn.blocks.base import AttentionBlock, channel_groups
+from mmattn.registry import MODELS
+
+
+@MODELS.register_module()
+class EMA(AttentionBlock):
+    """Efficient Multi-scale Attention: in each group of channels, a gate per position from two branches.
+
+    Within a group, one branch gates rows and columns by a 1x1 convolution of their means and normalises
+    the result, the other is a 3x3 convolution. Each branch's softmax over its channels' means weighs the
+    other's channels; the sum of both, through a sigmoid, is the gate, `Ouyang et al., ICASSP 2023
+    <https://arxiv.org/abs/2305.13563>`_. Official code: YOLOonMe/EMA-attention-module,
+    ``EMA_attention_module``; parameters are named and shaped as there (``gn``, ``conv1x1``, ``conv3x3``), and
+    shared by all groups. This is not the exponential moving average of weights.
+
+    Differences: a batch of one value a channel is normalised to zero instead of refused;
+    ``start='identity'`` is ours: ``gn`` and ``conv3x3`` start at zero.
+
+    Args:
+        in_channels: Channels of the map.
+        factor: Number of groups, a divisor of ``in_channels``. ``None``: the official 32, or its largest
+            divisor that also divides ``in_channels``.
+        start: See :class:`~mmattn.blocks.base.AttentionBlock`.
+
+    Shape:
+        - Input and output: ``(N, C, H, W)``; gate ``'group'``: ``(N, factor, H, W)``.
+
+    Example:
+        >>> import torch
+        >>> from mmattn.blocks import EMA
+        >>> x = torch.rand(2, 64, 7, 5)
+        >>> EMA(64, start='identity')(x).equal(x)
+        True
+        >>> EMA(64, factor=8).gates(x)['group'].shape
+        torch.Size([2, 8, 7, 5])
+    """
+    _abbr_ = 'ema'
+
+    def __init__(self, in_channels: int, factor: int | None = None, start: str = 'paper', init_cfg=None):
+        super().__init__(in_channels, start, init_cfg)
+        self.factor = channel_groups(self, 'factor', factor, default=32)
+        width = in_channels // self.factor
+        self.gn = nn.GroupNorm(width, width)
+        self.conv1x1 = nn.Conv2d(width, width, 1)
+        self.conv3x3 = nn.Conv2d(width, width, 3, padding=1)
+        self.reset_start()
+
+    def gates(self, x: Tensor) -> dict[str, Tensor]:
+        n, _, h, w = x.shape
+        gn = self.gn
+        with ops.full_precision(x):
+            x = x.to(gn.weight.dtype).unflatten(1, (self.factor, gn.num_channels)).flatten(0, 1)
+            rows, columns = ops.axis_avgs(x)
+            both = self.conv1x1(torch.cat([rows, columns.transpose(2, 3)], 2))
+            rows, columns = both.sigmoid().split([h, w], 2)
+            # Not gn(...), which refuses a single value: normalised, that is zero.
+            one = x * rows * columns.transpose(2, 3)
+            one = torch.group_norm(one, gn.num_groups, gn.weight, gn.bias, gn.eps)
+            two = self.conv3x3(x)
+            # Each branch's channels, weighed by the other branch's means: (N * factor, 1, H, W).
+            z = sum((ops.spatial_avg(weighing).softmax(1) * weighed).sum(1, keepdim=True)
+                    for weighing, weighed in ((one, two), (two, one)))
+            return {'group': ops.sigmoid_gate(z.unflatten(0, (n, self.factor)).squeeze(2), self.ceiling)}
+
+    def reset_parameters(self) -> None:
+        for layer in (self.gn, self.conv1x1, self.conv3x3):
+            layer.reset_parameters()
+
+    def last_layers(self):
+        return [self.gn, self.conv3x3]
