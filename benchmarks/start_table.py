@@ -47,9 +47,10 @@ def table(result):
     same = all(run['before']['predictions'] == base['after']['predictions'] for run in result['runs']
                if run['arm'] in ('plain', 'identity', 'adapter'))
     lines += ['', (
-        f'`{result["data"]}` at {result["size"]} pixels; `{result["config"]}`, made small; {base["iterations"]} '
-        f'iterations without attention from scratch (AP {base["after"]["bbox_mAP"]:.3f}), then '
-        f'{result["runs"][0]["iterations"]} of fine-tuning, seeds {", ".join(map(str, seeds))}. Predictions '
+        f'`{result["data"]}` at {result["size"]} pixels; `{result["config"]}`, made small; '
+        f'{base["iterations"]} iterations without attention from scratch (AP '
+        f'{base["after"]["bbox_mAP"]:.3f}), then {result["runs"][0]["iterations"]} of fine-tuning, seeds '
+        f'{", ".join(map(str, seeds))}. Predictions '
         f"before the first step with `start='identity'`: {'bit for bit' if same else 'NOT'} those of the "
         f'detector without attention. {machine["processor"]}, {machine["threads"]} thread, torch '
         f'{machine["versions"]["torch"]}; `{machine["command"]}`.')]
