@@ -153,7 +153,8 @@ class Attention(ModuleDict):
 
     def _random_sites(self) -> list[Site]:
         random = [site for site, _, block in self.blocks() if getattr(block, 'is_gate', False)
-                  and block.start == 'paper' and next(block.parameters(), None) is not None]
+                  and block.start == 'paper' and not getattr(block, 'paper_is_identity', False)
+                  and next(block.parameters(), None) is not None]
         return list(dict.fromkeys(random))
 
     def _warn(self, sites: list[Site], why: str) -> None:

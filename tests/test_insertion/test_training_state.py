@@ -113,6 +113,8 @@ def test_no_warning_where_there_is_nothing_to_warn_of(tmp_path, warnings):
     save_checkpoint(dict(state_dict=model.state_dict()), own)
     load_checkpoint(build(model_cfg(insert=everywhere(start='paper'))), own)
     load_checkpoint(build(model_cfg(insert=everywhere(start='identity'))), stock)
+    # As published it is an identity.
+    load_checkpoint(build(model_cfg(insert=everywhere('mmattn.GCT', start='paper'))), stock)
     assert not [w for w in warnings if 'attention starts at random' in w]
 
 
