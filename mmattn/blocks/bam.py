@@ -51,8 +51,8 @@ class _SpatialBranch(nn.Module):
 class BAM(AttentionBlock):
     """Bottleneck Attention Module: a channel and a spatial branch, joined before one sigmoid.
 
-    ``x * (1 + sigmoid(c + s))`` in the paper, ``x * (1 + sigmoid(c * s))`` in the code, with ``c`` per channel
-    from the means and ``s`` per position from two dilated convolutions, `Park et al., BMVC 2018
+    ``x * (1 + sigmoid(c + s))`` in the paper, ``x * (1 + sigmoid(c * s))`` in the code, with ``c`` per
+    channel from the means and ``s`` per position from two dilated convolutions, `Park et al., BMVC 2018
     <https://arxiv.org/abs/1807.06514>`_. Official code: Jongchan/attention-module, ``MODELS/bam.py``;
     parameters are named and shaped as there (``channel_att.gate_c.gate_c_fc_0.weight``, ...).
 
