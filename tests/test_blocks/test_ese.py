@@ -20,6 +20,11 @@ def test_has_the_official_names_and_shapes():
         'fc.weight': (64, 64, 1, 1), 'fc.bias': (64, )}
 
 
+def test_starts_as_the_official_model_does():
+    torch.manual_seed(0)
+    assert abs(ESE(256).fc.weight.std() - (2 / 256)**0.5) < 0.001
+
+
 def test_identity_is_at_the_middle_of_the_slope():
     block = ESE(8, start='identity').double()
     x = smooth_map(2, 8, 5, 3)
