@@ -42,8 +42,7 @@ class SCSE(AttentionBlock):
     Official code: ai-med/squeeze_and_excitation, ``squeeze_and_excitation/squeeze_and_excitation.py``;
     parameters are named and shaped as there (``cSE.fc1.weight``, ``sSE.conv.weight``, ...).
 
-    The MICCAI paper adds the two; the official code takes the maximum, as the authors' later journal
-    version recommends.
+    The MICCAI paper adds the two; the official code takes the maximum.
 
     Differences: a hidden width of at least 1; ``start='identity'`` is ours. A sum of two sigmoids is 1
     where both are at zero, and so needs no factor 2.

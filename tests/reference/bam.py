@@ -1,4 +1,4 @@
-"""Park et al., BMVC 2018, equations 2 to 5, with the norms where the official code has them."""
+"""Park et al., BMVC 2018, with the norms where the official code has them."""
 import torch
 
 

@@ -1,4 +1,4 @@
-"""Hou et al., CVPR 2021, equations 4 to 9, with norm and hard swish of the official code."""
+"""Hou et al., CVPR 2021, with norm and hard swish of the official code."""
 import torch
 
 

@@ -1,4 +1,4 @@
-"""Ouyang et al., ICASSP 2023, figure 3, a group and a channel at a time."""
+"""Ouyang et al., ICASSP 2023, a group and a channel at a time."""
 import torch
 
 

@@ -1,4 +1,4 @@
-"""Yang et al., CVPR 2020, equations 2 to 4, and the l1 form of the official code."""
+"""Yang et al., CVPR 2020, and the l1 form of the official code."""
 import torch
 
 

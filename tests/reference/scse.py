@@ -1,4 +1,4 @@
-"""Roy et al., MICCAI 2018, equations 2 to 5, and the maximum of the official code."""
+"""Roy et al., MICCAI 2018, and the maximum of the official code."""
 import torch
 
 

@@ -1,4 +1,4 @@
-"""Li et al., 2019, equations 2 to 5, with the unbiased deviation of the official code."""
+"""Li et al., 2019, with the unbiased deviation of the official code."""
 import torch
 
 

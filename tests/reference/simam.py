@@ -1,4 +1,4 @@
-"""Yang et al., ICML 2021, equations 5 and 8, with the n - 1 of the official code."""
+"""Yang et al., ICML 2021, with the n - 1 of the official code."""
 import torch
 
 

@@ -1,4 +1,4 @@
-"""Misra et al., WACV 2021, equations 1 and 2; the gates are CBAM's, as in the official code."""
+"""Misra et al., WACV 2021; the gates are CBAM's, as in the official code."""
 import torch
 
 from tests.reference.cbam import pool_conv_norm
