@@ -25,7 +25,7 @@ def parse_args():
     parser.add_argument('--json', action='store_true', help='for programs: a list of all sites')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction,
                         help='override settings of the config: key=value')
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     if len(args.shape) > 2 or min(args.shape) < 1:
         parser.error('--shape takes one positive number or two: height and width')
     return args

@@ -87,8 +87,8 @@ def _spelling(site: Site, names: dict) -> str:
 
 
 def without_plain(rows: list[Row]) -> list[Row]:
-    """Without convolutions and other modules that are nothing special."""
-    return [row for row in rows if row.site.kind not in (CONV, MODULE)]
+    """Without convolutions and other modules that are nothing special and hold no block."""
+    return [row for row in rows if row.site.kind not in (CONV, MODULE) or row.holds]
 
 
 def grouped(rows: list[Row]) -> list[Row]:

@@ -17,10 +17,10 @@ from mmattn.checkpoints.adapter_file import (
     read_adapter,
     write_adapter,
 )
-from mmattn.checkpoints.check import check_insertion
+from mmattn.checkpoints.check import check_insertion, require_same_insertion
 
 __all__ = [
     'Adapter', 'AdapterError', 'DamagedAdapter', 'NewerAdapter', 'WrongBase', 'WrongSpec', 'adapter_of',
     'adapter_of_checkpoint', 'check_base', 'check_insertion', 'load_adapter', 'merge_adapter',
-    'read_adapter', 'save_adapter', 'write_adapter'
+    'read_adapter', 'require_same_insertion', 'save_adapter', 'write_adapter'
 ]

@@ -9,7 +9,7 @@ from torch import nn
 
 from mmattn.checkpoints.state import attended_parts, specs_in, state_dict_of
 from mmattn.insertion.compact import insert_text
-from mmattn.insertion.spec import decode_spec
+from mmattn.insertion.spec import decode_spec, differences
 
 
 def check_insertion(model: nn.Module, checkpoint: Mapping) -> bool:
@@ -47,6 +47,28 @@ def _takes(part: str, attention: nn.Module, path: str, state) -> bool:
         return False
     return f'.{part}'.endswith(f'.{path}' if path else '') and any(
         site.name in sites for site in attention.claims)
+
+
+def require_same_insertion(model: nn.Module, checkpoint: Mapping) -> None:
+    """Raise ``ValueError`` unless a run with ``model`` can go on from ``checkpoint``.
+
+    The optimizer's state would be for other parameters, or, with another ``start``, for other gates.
+    """
+    specs = specs_in(state_dict_of(checkpoint))
+    for path, module in model.named_modules():
+        if not getattr(module, 'holds_attention', False):
+            continue
+        part = path.rpartition('attention')[0].rstrip('.').removeprefix('module').lstrip('.')
+        state = specs.get(part)
+        if state is None:
+            continue  # an older checkpoint does not say
+        theirs = decode_spec(state)
+        found = differences(theirs, module.spec)
+        if found:
+            raise ValueError(
+                f'a run cannot be resumed with another attention: {"; ".join(found)}. To go on, write\n'
+                f'  {insert_text(theirs["insert"])}\nTo train the new attention from these weights, use '
+                'load_from without resume')
 
 
 def _remedy(path: str, state) -> str:

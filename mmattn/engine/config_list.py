@@ -41,15 +41,26 @@ def build_model(config, cfg_options=None):
     """
     from mmdet.registry import MODELS
     from mmengine.registry import DefaultScope
-    options = {'model.backbone.init_cfg': None, **(cfg_options or {})}
     if config.endswith('_folder.py') and DATA_ROOT_VARIABLE not in os.environ:
         with tempfile.TemporaryDirectory() as root:
             _write_classes(root)
-            cfg = load_config(config, root, options)
+            cfg = load_config(config, root, cfg_options)
     else:
-        cfg = load_config(config, None, options)
+        cfg = load_config(config, None, cfg_options)
+    _drop_pretrained(cfg.model)
     with DefaultScope.overwrite_default_scope('mmdet'):
         return MODELS.build(cfg.model)
+
+
+def _drop_pretrained(node):
+    """Of the backbone wherever it is: a semi-supervised detector has it in its ``detector``."""
+    if isinstance(node, dict):
+        if isinstance(node.get('backbone'), dict):
+            node['backbone']['init_cfg'] = None
+        node = node.values()
+    if not isinstance(node, str) and hasattr(node, '__iter__'):
+        for child in node:
+            _drop_pretrained(child)
 
 
 def count(model, path):

@@ -13,6 +13,7 @@ from torch import nn
 
 from mmattn.insertion.globs import glob_match, nearest_names
 from mmattn.insertion.sites import Places, Site, find_places
+from mmattn.registry import MODELS
 
 _EXAMPLE = ("dict(at='backbone.layer[2-4].*.residual', "
             "block=dict(type='mmattn.CBAM', start='identity'))")
@@ -91,8 +92,9 @@ def block_class(rule: Rule) -> type:
     except KeyError as error:
         raise KeyError(f'{rule}: {error.args[0]}') from None
     if found is None:
+        ours = f'mmattn.{kind}' if kind in MODELS.module_dict else 'mmattn.SE'
         raise KeyError(f'{rule}: no block {kind!r} in any registry; blocks of this package are '
-                       "written with its name, such as 'mmattn.SE'")
+                       f'written with its name, such as {ours!r}')
     return found
 
 
@@ -161,7 +163,7 @@ def _sites_of(places: Places, rule: Rule) -> list[Site]:
     every = [*places.names, *places.refused]
     left_out = set()
     for pattern in rule.except_:
-        left_out.update(_match(places, rule, pattern, every))
+        left_out.update(_match(places, f"{rule}, 'except_'", pattern, every))
     excepted = {site for name in left_out for site in places.names.get(name, ())}
     found: dict[Site, None] = {}
     for pattern in rule.at:
@@ -180,7 +182,7 @@ def _sites_of(places: Places, rule: Rule) -> list[Site]:
     return list(found)
 
 
-def _match(places: Places, rule: Rule, pattern: str, every: list[str]) -> list[str]:
+def _match(places: Places, rule: Rule | str, pattern: str, every: list[str]) -> list[str]:
     """The names that ``pattern`` matches; at least one, or an error."""
     names = [name for name in every if glob_match(pattern, name)]
     if not names:

@@ -56,6 +56,12 @@ def test_rows_tell_what_a_rule_matches():
     assert {row.holds for row in without_plain(site_rows(model))} == {('ECA', )}
 
 
+def test_plain_modules_that_hold_a_block_are_shown():
+    backbone = attach(ResNet(18), dict(at='layer2.0', block=dict(type='mmattn.SE')))
+    assert 'layer2.0' in [row.at for row in without_plain(site_rows(backbone, blocks=[]))]
+    assert 'layer2.0' not in [row.at for row in without_plain(site_rows(ResNet(18), blocks=[]))]
+
+
 def test_more_than_nine_alike_share_a_star():
     rows = grouped(without_plain(site_rows(ResNet(101), ['layer3.*.residual'], blocks=[])))
     assert [(row.at, row.sites) for row in rows] == [('layer3.*.residual', 23)]
@@ -104,6 +110,15 @@ def test_tool():
         ('neck.output.0', 96, 8, [52, 52]), ('neck.output.1', 96, 16, [26, 26]),
         ('neck.output.2', 96, 32, [13, 13])]
     assert rows[0]['costs']['SE']['parameters'] == sum(p.numel() for p in SE(96).parameters())
+
+
+@pytest.mark.slow
+def test_tool_finds_a_student_and_its_teacher():
+    found = run('mmdet::soft_teacher/soft-teacher_faster-rcnn_r50-caffe_fpn_180k_semi-0.1-coco.py', '--json',
+                'student.backbone.stage4', '--blocks', 'SE', '--each', 'teacher.neck.output')
+    assert found.returncode == 0, found.stderr
+    assert [row['at'] for row in json.loads(found.stdout)] == [
+        'student.backbone.stage4', *(f'teacher.neck.output.{i}' for i in range(5))]
 
 
 @pytest.mark.slow

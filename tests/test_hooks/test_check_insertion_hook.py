@@ -65,3 +65,21 @@ def test_the_tools_install_it_once(command, own, tmp_path, monkeypatch):
     kinds = [hook['type'] for hook in built.value.args[0].custom_hooks]
     assert kinds.count('mmattn.CheckInsertionHook') == 1
     assert len(kinds) == len({*(hook['type'] for hook in own or ()), 'mmattn.CheckInsertionHook'})
+
+
+@pytest.mark.parametrize('insert, text', [
+    (everywhere(), None),
+    (None, "with another attention.*To go on, write\n  insert=.*use load_from without resume"),
+])
+def test_a_run_is_resumed_with_its_own_attention_only(checkpoint, tmp_path, insert, text):
+    insert = insert or [dict(at='backbone.**.residual', block=dict(type='mmattn.SE'))]
+    runner = Runner(
+        model=build(narrow(model_cfg(insert=insert))), default_scope='mmdet', load_from=checkpoint,
+        work_dir=str(tmp_path), custom_hooks=[dict(type='mmattn.CheckInsertionHook')])
+    runner.load_checkpoint(checkpoint)  # another one may be loaded, with a warning
+    runner._resume = True
+    if text is None:
+        runner.load_checkpoint(checkpoint)
+    else:
+        with pytest.raises(ValueError, match='(?s)' + text):
+            runner.load_checkpoint(checkpoint)

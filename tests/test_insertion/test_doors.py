@@ -65,3 +65,25 @@ def test_without_a_default_scope():
 def test_detector_must_be_a_type():
     with pytest.raises(TypeError, match="'detector' is the type of the model without attention"):
         MODELS.build(dict(type='mmattn.WithAttention', detector=dict(type='RetinaNet'), insert=[]))
+
+
+@pytest.mark.parametrize('config, error, text', [
+    (dict(insert=[]), TypeError, "'detector' is the type of the model without attention.*It is missing"),
+    (dict(detector='FasterRCNN'), TypeError, "'insert' is missing: it is a list of rules"),
+    (dict(detector='mmattn.WithAttention', insert=[]), ValueError,
+     "detector='mmattn.WithAttention' has attention already: name the detector itself"),
+])
+def test_what_with_attention_needs(config, error, text):
+    with pytest.raises(error, match=text):
+        MODELS.build(dict(type='mmattn.WithAttention', **config))
+
+
+def test_a_block_of_another_package():
+    """mmcv's ContextBlock, which adds, starts as the identity and is named by its own options."""
+    stock = build(model_cfg()).eval()
+    insert = [dict(at='backbone.layer[3-4].*.residual', block=dict(type='ContextBlock', ratio=1 / 16))]
+    model = build(model_cfg(insert=insert)).eval()
+    model.load_state_dict(stock.state_dict(), strict=False)
+    assert {type(block).__name__ for block in model.attention.values()} == {'ContextBlock'}
+    assert all(a.equal(b) for a, b in zip(features(stock), features(model)))
+    assert 'ContextBlock' in str(model.attention.spec)
