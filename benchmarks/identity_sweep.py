@@ -61,7 +61,7 @@ def check(cfg: dict) -> dict:
                 identity.feature_maps(model, image)
             break
         except Exception as error:
-            reason = f'{type(error).__name__}: {error}'.splitlines()[0][:160]
+            reason = zoo.why_not(error)
     else:
         return dict(found, outcome=NOT_RUN, reason=reason)
     found['size'] = size
@@ -194,11 +194,14 @@ def rows_of(outcome):
         yield name.partition('/')[0], key, outcome['models'][key] if key else entry
 
 
+IN_PART = 'backbone and neck alone are identical'
+
+
 def shortfall(entry):
     """What is less than a whole model found identical, in a few words; ``None`` where nothing is."""
     if entry['outcome'] != IDENTICAL:
         return entry['outcome']
-    return 'backbone and neck alone are identical' if entry.get('trunk_only') else None
+    return IN_PART if entry.get('trunk_only') else None
 
 
 def summary(outcome):
@@ -209,12 +212,16 @@ def summary(outcome):
     compared = [m for m in models if m['outcome'] in (IDENTICAL, DIFFERS)]
     same = [m for m in models if m['outcome'] == IDENTICAL]
     kinds = sum((Counter(m['sites']) for m in same), Counter())
+    parts = [m for m in same if m.get('trunk_only')]
+    in_part = sum(shortfall(entry) == IN_PART for _, _, entry in rows)
     here = outcome['setting']
     lines = [
         f'{len(rows)} configs; {len(rows) - count[NO_MODEL] - count[NOT_LOADED]} of them load and have '
         f'a model. Those that differ in nothing but weights, losses, normalisation of the input, '
         f'training and test settings or number of classes were built once: {len(models)} distinct '
-        f'models. {len(compared)} could be compared, **{len(same)} are identical**, with '
+        f'models. {len(compared)} could be compared, **{len(same)} are identical**: '
+        f'{len(same) - len(parts)} whole ones of {count[IDENTICAL] - in_part} configs, and '
+        f'{len(parts)} of {in_part} configs of which only backbone and neck could be built. They hold '
         f'{sum(kinds.values()):,} blocks (' +
         ', '.join(f'{kinds[kind]:,} {LABELS[kind]}' for kind in LABELS if kinds[kind]) + f') and '
         f'{sum(m["maps"] for m in same):,} maps.', '']

@@ -17,6 +17,12 @@ _BESIDE = {'init_cfg', 'pretrained', 'teacher_ckpt', 'checkpoint', 'data_preproc
 
 # Packages that some of the configs need besides mmdet's own requirements.
 _PACKAGES = ('mmpretrain', 'transformers', 'detectron2', 'timm', 'lap', 'motmetrics', 'fairscale', 'nltk')
+# What else may be said of an error more plainly than it does; a group of the pattern stands for {}.
+_PLAINLY = (
+    (r'^FileNotFoundError', 'inherits from a config that mmdet does not ship'),
+    (r'(\w+)_impl: implementation for device cpu not found', "mmcv's {} is for GPUs only"),
+    (r'Default process group has not been initialized', 'has a synchronised norm that needs a process group'),
+)
 
 
 class Trunk(nn.Module):
@@ -95,8 +101,10 @@ def why_not(error: BaseException) -> str:
     for package in _PACKAGES:
         if re.search(rf'\b{package}\b', text, re.IGNORECASE):
             return f'needs {package}, which is not installed'
-    if isinstance(error, FileNotFoundError):
-        return 'inherits from a config that mmdet does not ship'
+    for pattern, plainly in _PLAINLY:
+        found = re.search(pattern, text)
+        if found:
+            return plainly.format(*found.groups())
     return text.strip().splitlines()[0][:160]
 
 

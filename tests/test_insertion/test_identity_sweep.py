@@ -194,6 +194,10 @@ def test_what_counts_as_one_model(other, same):
      'needs transformers, which is not installed'),
     (FileNotFoundError('file "sort/base" does not exist'),
      'inherits from a config that mmdet does not ship'),
+    (RuntimeError('carafe_forward_impl: implementation for device cpu not found.\n'),
+     "mmcv's carafe_forward is for GPUs only"),
+    (ValueError('Default process group has not been initialized, please make sure to call it.'),
+     'has a synchronised norm that needs a process group'),
     (KeyError('Nothing is in the registry\nof that name'), "KeyError: 'Nothing is in the registry\\nof that "
      "name'")])
 def test_why_not(error, text):
@@ -259,5 +263,14 @@ def test_sweep_is_resumed_and_writes_its_page(sweep, monkeypatch, capsys):
     assert '| yolof | 1 | 1 | 0 |  |  |  |  |  | 1 does not run |' in page
     assert '| does not run | no \\| room | 1 |' in page
     assert '4 configs; 3 of them load and have a model.' in page
-    assert '2 distinct models. 1 could be compared, **1 are identical**, with 13 blocks' in page
+    assert '2 distinct models. 1 could be compared, **1 are identical**: 1 whole ones of 2 configs' in page
+    assert 'They hold 13 blocks (8 residual ends, 5 neck outputs)' in page
     assert not list(sweep.OUTCOME.parent.glob('*.partial*'))
+
+
+def test_the_page_shows_the_saved_outcome(sweep):
+    page = (ROOT / 'docs/zoo.md').read_text()
+    sweep.PAGE.write_text(page)
+    saved = json.loads((ROOT / 'benchmarks/results/identity_sweep.json').read_text())
+    sweep.write_page(saved, sweep.PAGE)
+    assert sweep.PAGE.read_text() == page
