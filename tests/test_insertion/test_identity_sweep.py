@@ -45,7 +45,7 @@ def sweep(monkeypatch, tmp_path):
     """The script, writing into a folder of its own."""
     monkeypatch.setattr(identity_sweep, 'OUTCOME', tmp_path / 'results/identity_sweep.json')
     monkeypatch.setattr(identity_sweep, 'PAGE', tmp_path / 'zoo.md')
-    (tmp_path / 'zoo.md').write_text('before\n{}\nold\n{}\nafter\n'.format(*identity_sweep.MARKS))
+    (tmp_path / 'zoo.md').write_text('before\n{}\nstale\n{}\nafter\n'.format(*identity_sweep.MARKS))
     return identity_sweep
 
 
@@ -258,7 +258,7 @@ def test_sweep_is_resumed_and_writes_its_page(sweep, monkeypatch, capsys):
     assert outcome['seconds'] == 4 and 'torch' in outcome['setting']['versions']
     page = sweep.PAGE.read_text()
     assert page.startswith(f'before\n{sweep.MARKS[0]}\n') and page.endswith(f'{sweep.MARKS[1]}\nafter\n')
-    assert 'old' not in page
+    assert 'stale' not in page
     assert '| retinanet | 3 | 1 | 1 | 8 |  |  |  | 5 | 1 no model |' in page
     assert '| yolof | 1 | 1 | 0 |  |  |  |  |  | 1 does not run |' in page
     assert '| does not run | no \\| room | 1 |' in page
