@@ -34,6 +34,16 @@ def mmdet_scope():
         yield
 
 
+@pytest.fixture(autouse=True)
+def log_level():
+    """What a test does to the level of MMEngine's logger is undone: others wait for its warnings."""
+    from mmengine.logging import MMLogger
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    yield
+    logger.setLevel(level)
+
+
 @pytest.fixture
 def warnings():
     """What is logged as a warning."""
