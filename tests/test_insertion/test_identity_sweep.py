@@ -25,7 +25,6 @@ QUICK = {
     'RegNet': 'regnet/retinanet_regnetx-800MF_fpn_1x_coco.py',
     'MobileNetV2, YOLOV3Neck': 'yolo/yolov3_mobilenetv2_8xb24-320-300e_coco.py',
     'MobileNetV2, SSDNeck': 'ssd/ssdlite_mobilenetv2-scratch_8xb24-600e_coco.py',
-    'VGG, SSDNeck': 'ssd/ssd300_coco.py',
     'CSPDarknet, YOLOXPAFPN': 'yolox/yolox_tiny_8xb8-300e_coco.py',
     'CSPNeXt, CSPNeXtPAFPN': 'rtmdet/rtmdet_tiny_8xb32-300e_coco.py',
     'PVTv2': 'pvt/retinanet_pvtv2-b0_fpn_1x_coco.py',
@@ -33,6 +32,7 @@ QUICK = {
     'ResNet C4, RoI head': 'faster_rcnn/faster-rcnn_r50-caffe_c4-1x_coco.py',
 }
 LONG = {
+    'VGG, SSDNeck': 'ssd/ssd300_coco.py',
     'HRNet, HRFPN': 'hrnet/fcos_hrnetv2p-w18-gn-head_4xb4-1x_coco.py',
     'EfficientNet': 'efficientnet/retinanet_effb3_fpn_8xb4-crop896-1x_coco.py',
     'NASFPN': 'nas_fpn/retinanet_r50_nasfpn_crop640-50e_coco.py',

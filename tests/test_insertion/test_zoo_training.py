@@ -18,16 +18,16 @@ FEW = dict(R18, train_cfg=dict(rpn_proposal=dict(max_per_img=20), rcnn=dict(samp
 QUICK = {
     'Faster R-CNN': ('faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py', FEW),
     'RetinaNet': ('retinanet/retinanet_r18_fpn_1x_coco.py', {}),
-    'FCOS': ('fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py', R18),
     'CenterNet': ('centernet/centernet_r18_8xb16-crop512-140e_coco.py', {}),
     'YOLOX': ('yolox/yolox_tiny_8xb8-300e_coco.py', {}),
     'RTMDet': ('rtmdet/rtmdet_tiny_8xb32-300e_coco.py', {}),
     'DETR': ('detr/detr_r18_8xb2-500e_coco.py', dict(
         num_queries=20, encoder=dict(num_layers=1), decoder=dict(num_layers=2))),
     'Swin': ('swin/retinanet_swin-t-p4-w7_fpn_1x_coco.py', SWIN),
-    'PVT': ('pvt/retinanet_pvtv2-b0_fpn_1x_coco.py', {}),
 }
 LONG = {
+    'FCOS': ('fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py', R18),
+    'PVT': ('pvt/retinanet_pvtv2-b0_fpn_1x_coco.py', {}),
     'Mask R-CNN': ('mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py', FEW),
     'Cascade Mask R-CNN': ('cascade_rcnn/cascade-mask-rcnn_r50_fpn_1x_coco.py', dict(
         R18, train_cfg=dict(rpn=FEW['train_cfg']['rpn']))),
