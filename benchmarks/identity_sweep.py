@@ -206,6 +206,7 @@ def shortfall(entry):
 
 def summary(outcome):
     """A few sentences and the reasons, in Markdown."""
+    from mmattn.insertion.compact import compact_names
     rows = list(rows_of(outcome))
     count = Counter(entry['outcome'] for _, _, entry in rows)
     models = outcome['models'].values()
@@ -225,8 +226,10 @@ def summary(outcome):
         f'{sum(kinds.values()):,} blocks (' +
         ', '.join(f'{kinds[kind]:,} {LABELS[kind]}' for kind in LABELS if kinds[kind]) + f') and '
         f'{sum(m["maps"] for m in same):,} maps.', '']
-    idle = sum(len(m.get('idle', ())) for m in same)
-    lines += [f'{idle:,} of the blocks have no part in any map.' if idle else
+    idle = {m['config']: m['idle'] for m in same if m.get('idle')}
+    lines += [f'{sum(map(len, idle.values())):,} of the blocks have no part in any of these maps: ' +
+              '; '.join(', '.join(f'`{name}`' for name in compact_names(names)) + f' in `{config}`'
+                        for config, names in idle.items()) + '.' if idle else
               'Every block has a part in some map: a gradient of the maps reaches it.', '']
     reasons = Counter((shortfall(entry), entry.get('reason') or '; '.join(entry.get('problems', ())))
                       for _, _, entry in rows if shortfall(entry))
