@@ -25,7 +25,7 @@ def check_insertion(model: nn.Module, checkpoint: Mapping) -> bool:
     Returns:
         Whether all is well.
     """
-    parts = {path: model.get_submodule(f'{path}.attention'.lstrip('.')) for path in attended_parts(model)}
+    parts = _attention_of(model)
     lost = {path: state for path, state in specs_in(state_dict_of(checkpoint)).items()
             if not any(_takes(part, attention, path, state) for part, attention in parts.items())}
     for path, state in lost.items():
@@ -35,9 +35,14 @@ def check_insertion(model: nn.Module, checkpoint: Mapping) -> bool:
     return not lost
 
 
+def _attention_of(model: nn.Module) -> dict[str, nn.Module]:
+    """The attention of each part by the part's path, without what wraps it: DDP, test-time augmentation."""
+    return {'.'.join(name for name in path.split('.') if name != 'module'):
+            model.get_submodule(f'{path}.attention'.lstrip('.')) for path in attended_parts(model)}
+
+
 def _takes(part: str, attention: nn.Module, path: str, state) -> bool:
     """Whether the attention in ``part`` is where that of the checkpoint's part ``path`` is loaded."""
-    part = '.'.join(name for name in part.split('.') if name != 'module')  # DDP, test-time augmentation
     if part == path:
         return True
     # Below student. and teacher., a detector has the same sites; a part of it, as its backbone, has others.
@@ -55,15 +60,12 @@ def require_same_insertion(model: nn.Module, checkpoint: Mapping) -> None:
     The optimizer's state would be for other parameters, or, with another ``start``, for other gates.
     """
     specs = specs_in(state_dict_of(checkpoint))
-    for path, module in model.named_modules():
-        if not getattr(module, 'holds_attention', False):
-            continue
-        part = path.rpartition('attention')[0].rstrip('.').removeprefix('module').lstrip('.')
+    for part, attention in _attention_of(model).items():
         state = specs.get(part)
         if state is None:
             continue  # an older checkpoint does not say
         theirs = decode_spec(state)
-        found = differences(theirs, module.spec)
+        found = differences(theirs, attention.spec)
         if found:
             raise ValueError(
                 f'a run cannot be resumed with another attention: {"; ".join(found)}. To go on, write\n'
