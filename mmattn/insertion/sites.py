@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from torch import nn
 
@@ -204,9 +204,7 @@ def _add_virtual(sites: dict[str, Site], run: DryRun, modules: dict[str, nn.Modu
             (name for name, site in sites.items() if each.path in site.aliases), None)
         if name is None:  # what stands there is refused
             return
-        old = sites[name]
-        sites[name] = Site(old.name, old.path, each.kind, old.channels, old.door, old.index, old.size,
-                           old.stride, (*old.aliases, *each.names))
+        sites[name] = replace(sites[name], kind=each.kind, aliases=(*sites[name].aliases, *each.names))
         return
     name, *aliases = each.names
     new = _site(run, modules[each.path], name, each.path, each.kind, each.door, each.index, tuple(aliases))
