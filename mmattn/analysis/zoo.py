@@ -10,6 +10,8 @@ from mmengine.registry import MODELS, DefaultScope
 from mmengine.utils import get_installed_path
 from torch import Tensor, nn
 
+from mmattn.engine.config_list import list_configs
+
 # What of a model's config changes neither the modules that attention can stand behind nor what
 # reaches them: where weights come from, how inputs are normalised, training and testing, classes.
 _BESIDE = {'init_cfg', 'pretrained', 'teacher_ckpt', 'checkpoint', 'data_preprocessor', 'train_cfg',
@@ -52,9 +54,7 @@ def zoo_folder() -> Path:
 
 def zoo_configs() -> list[str]:
     """Paths of all configs relative to :func:`zoo_folder`, sorted; ``_base_`` is left out."""
-    folder = zoo_folder()
-    found = (path.relative_to(folder) for path in folder.rglob('*.py'))
-    return sorted(path.as_posix() for path in found if path.parts[0] != '_base_')
+    return sorted(list_configs(zoo_folder()))
 
 
 def zoo_model(name: str) -> dict | None:
