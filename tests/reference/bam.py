@@ -1,8 +1,8 @@
-"""Park et al., BMVC 2018, with the norms where the official code has them."""
+"""Park et al., BMVC 2018: as the official code has it, and as the paper's equations do (with ReLU)."""
 import torch
 
 
-def _norm_relu(z, p, name, training):
+def _norm(z, p, name, training):
     """Over all axes but the last, which is that of the channels."""
     if training:
         flat = z.flatten(0, -2)
@@ -10,7 +10,10 @@ def _norm_relu(z, p, name, training):
         var = ((flat - mean)**2).sum(0) / len(flat)
     else:
         mean, var = p[f'{name}.running_mean'], p[f'{name}.running_var']
-    z = (z - mean) / torch.sqrt(var + 1e-5) * p[f'{name}.weight'] + p[f'{name}.bias']
+    return (z - mean) / torch.sqrt(var + 1e-5) * p[f'{name}.weight'] + p[f'{name}.bias']
+
+
+def _relu(z):
     return torch.where(z > 0, z, torch.zeros_like(z))
 
 
@@ -28,16 +31,25 @@ def _dilated(z, weight, bias, d):
     return out
 
 
-def bam(x, p, combine='multiply', dilation=4, training=False):
+def bam(x, p, form='code', dilation=4, training=False):
     c, s = 'channel_att.gate_c.gate_c_', 'spatial_att.gate_s.gate_s_'
+
+    def hidden(z, norm):
+        return _relu(_norm(z, p, norm, training) if form == 'code' else z)
+
+    def last(z, norm):
+        return z if form == 'code' else _norm(z, p, norm, training)
+
     means = torch.stack([torch.stack([channel.sum() / channel.numel() for channel in t]) for t in x])
-    channel = _norm_relu(means @ p[f'{c}fc_0.weight'].T + p[f'{c}fc_0.bias'], p, f'{c}bn_1', training)
-    channel = (channel @ p[f'{c}fc_final.weight'].T + p[f'{c}fc_final.bias'])[:, None, None]
+    channel = hidden(means @ p[f'{c}fc_0.weight'].T + p[f'{c}fc_0.bias'], f'{c}bn_1')
+    channel = last(channel @ p[f'{c}fc_final.weight'].T + p[f'{c}fc_final.bias'], f'{c}bn_final')
     z = x.permute(0, 2, 3, 1) @ p[f'{s}conv_reduce0.weight'].flatten(1).T + p[f'{s}conv_reduce0.bias']
-    z = _norm_relu(z, p, f'{s}bn_reduce0', training)
+    z = hidden(z, f'{s}bn_reduce0')
     for i in range(2):
         z = _dilated(z, p[f'{s}conv_di_{i}.weight'], p[f'{s}conv_di_{i}.bias'], dilation)
-        z = _norm_relu(z, p, f'{s}bn_di_{i}', training)
+        z = hidden(z, f'{s}bn_di_{i}')
     spatial = z @ p[f'{s}conv_final.weight'].flatten(1).T + p[f'{s}conv_final.bias']
-    z = channel + spatial if combine == 'add' else channel * spatial
+    spatial = last(spatial, f'{s}bn_final')
+    channel = channel[:, None, None]
+    z = channel * spatial if form == 'code' else channel + spatial
     return x * (1 + 1 / (1 + torch.exp(-z))).permute(0, 3, 1, 2)

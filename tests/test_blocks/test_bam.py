@@ -8,15 +8,29 @@ from tests.reference.bam import bam
 from tests.test_blocks.helpers import check_against, randomise, smooth_map
 
 
+BEFORE_A_NORM = dict(code=('fc_0.bias', 'reduce0.bias', 'di_0.bias', 'di_1.bias'), paper=('final.bias', ))
+
+
 @pytest.mark.parametrize('training', [True, False])
-@pytest.mark.parametrize('combine', ['multiply', 'add'])
-def test_is_the_formula_on_a_map_that_is_not_square(combine, training):
-    block = randomise(BAM(6, 1, dilation=2, combine=combine)).train(training)
+@pytest.mark.parametrize('form', ['code', 'paper'])
+def test_is_the_formula_on_a_map_that_is_not_square(form, training):
+    block = randomise(BAM(6, 1, dilation=2, form=form)).train(training)
     if training:  # biases before a norm have no gradient but rounding
         for name, p in block.named_parameters():
-            p.requires_grad_(not name.endswith(('fc_0.bias', 'reduce0.bias', 'di_0.bias', 'di_1.bias'))
-                             or '_bn_' in name)
-    check_against(partial(bam, combine=combine, dilation=2, training=training), block, smooth_map(3, 6, 5, 3))
+            p.requires_grad_(not name.endswith(BEFORE_A_NORM[form]) or '_bn_' in name)
+    check_against(partial(bam, form=form, dilation=2, training=training), block, smooth_map(3, 6, 5, 3))
+
+
+def test_the_papers_form_starts_as_identity_and_learns():
+    block = BAM(64, form='paper', start='identity').train()
+    x = smooth_map(4, 64, 9, 5, dtype=torch.float32)
+    assert block(x).equal(x)
+    for _ in range(2):
+        block.zero_grad()
+        (block(x) * smooth_map(*x.shape, dtype=x.dtype, seed=3)).sum().backward()
+        still = [name for name, p in block.named_parameters() if not p.grad.abs().sum() > 0]
+        torch.optim.SGD(block.parameters(), lr=1e-2).step()
+    assert not still
 
 
 def test_has_the_official_names_and_shapes():
@@ -47,6 +61,6 @@ def test_one_picture_is_enough_to_train():
     assert block.channel_att.gate_c.gate_c_bn_1.running_mean.equal(before)
 
 
-def test_other_combinations_are_refused():
-    with pytest.raises(ValueError, match="combine='max'; possible: 'multiply', 'add'"):
-        BAM(8, combine='max')
+def test_other_forms_are_refused():
+    with pytest.raises(ValueError, match="form='sum'; possible: 'code', 'paper'"):
+        BAM(8, form='sum')
