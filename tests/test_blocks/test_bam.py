@@ -7,7 +7,6 @@ from mmattn.blocks import BAM
 from tests.reference.bam import bam
 from tests.test_blocks.helpers import check_against, randomise, smooth_map
 
-
 BEFORE_A_NORM = dict(code=('fc_0.bias', 'reduce0.bias', 'di_0.bias', 'di_1.bias'), paper=('final.bias', ))
 
 
