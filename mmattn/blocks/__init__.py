@@ -3,11 +3,15 @@ from mmattn.blocks.bam import BAM
 from mmattn.blocks.base import AttentionBlock
 from mmattn.blocks.cbam import CBAM
 from mmattn.blocks.channel_attention import ChannelAttention
+from mmattn.blocks.compose import Compose
 from mmattn.blocks.coord_attention import CoordAttention
 from mmattn.blocks.eca import ECA
 from mmattn.blocks.ema import EMA
 from mmattn.blocks.ese import ESE
+from mmattn.blocks.external import External
 from mmattn.blocks.gct import GCT
+from mmattn.blocks.global_context import GlobalContext
+from mmattn.blocks.non_local import NonLocal
 from mmattn.blocks.scse import SCSE
 from mmattn.blocks.se import SE
 from mmattn.blocks.sge import SGE
@@ -16,4 +20,5 @@ from mmattn.blocks.spatial_attention import SpatialAttention
 from mmattn.blocks.triplet_attention import TripletAttention
 
 __all__ = ['BAM', 'CBAM', 'ECA', 'EMA', 'ESE', 'GCT', 'SCSE', 'SE', 'SGE', 'AttentionBlock',
-           'ChannelAttention', 'CoordAttention', 'SimAM', 'SpatialAttention', 'TripletAttention']
+           'ChannelAttention', 'Compose', 'CoordAttention', 'External', 'GlobalContext', 'NonLocal', 'SimAM',
+           'SpatialAttention', 'TripletAttention']

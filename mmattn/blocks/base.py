@@ -57,7 +57,8 @@ class AttentionBlock(BaseModule):
 
     A subclass sets ``_abbr_`` (the name under which mmdet's ``plugins=`` registers it), builds its
     layers, and defines :meth:`gates`, :meth:`reset_parameters` and :meth:`last_layers`. Where the gates
-    are computed by other blocks, those have the last layers.
+    are computed by other blocks, those have the last layers. What is no gate sets ``role`` and defines
+    ``forward`` in place of :meth:`gates`.
 
     Args:
         in_channels: Channels of the map.
@@ -72,8 +73,9 @@ class AttentionBlock(BaseModule):
         - Output: same shape, dtype and memory format.
     """
     _abbr_: str
-    is_gate = True
-    """Whether the output is the input multiplied by gates (not an addition, nor a convolution)."""
+    role = 'gate'
+    """``'gate'``: the output is the input multiplied by :meth:`gates`; ``'additive'``: something is added
+    to it, or it is changed in some other way; ``'convolution'``: the block stands in place of one."""
     paper_is_identity = False
     """Whether the published initial values too leave the map as it is."""
 

@@ -152,7 +152,7 @@ class Attention(ModuleDict):
                                if any(f'{site.path}.'.startswith(f'{p}.') for p in paths)]
 
     def _random_sites(self) -> list[Site]:
-        random = [site for site, _, block in self.blocks() if getattr(block, 'is_gate', False)
+        random = [site for site, _, block in self.blocks() if getattr(block, 'role', None) == 'gate'
                   and block.start == 'paper' and not getattr(block, 'paper_is_identity', False)
                   and next(block.parameters(), None) is not None]
         return list(dict.fromkeys(random))

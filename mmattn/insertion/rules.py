@@ -11,6 +11,8 @@ from typing import Any
 from mmengine.registry import MODELS as ROOT_MODELS
 from torch import nn
 
+from mmattn.blocks.base import AttentionBlock
+from mmattn.blocks.external import check_output
 from mmattn.insertion.globs import glob_match, nearest_names
 from mmattn.insertion.sites import Places, Site, find_places
 from mmattn.registry import MODELS
@@ -105,6 +107,7 @@ def build_block(rule: Rule, site: Site) -> nn.Module:
         KeyError: No such block. TypeError: No such option. ValueError: A value it cannot take.
     """
     cls = block_class(rule)
+    _require_block(rule, cls)
     options = deepcopy({key: value for key, value in rule.block.items() if key != 'type'})
     known = [p for p in inspect.signature(cls).parameters if p not in ('in_channels', 'init_cfg')]
     for name in options:
@@ -115,9 +118,27 @@ def build_block(rule: Rule, site: Site) -> nn.Module:
                             (' Channels are found at the site.' if name == 'in_channels' else '') +
                             f' Its options: {", ".join(known)}')
     try:
-        return cls(in_channels=site.channels, **options)
+        block = cls(in_channels=site.channels, **options)
+        if not isinstance(block, AttentionBlock):  # ours keep the shape
+            check_output(block, site.channels, cls.__name__)
+        return block
     except (TypeError, ValueError) as error:
         raise type(error)(f'{rule}: {error}') from error
+
+
+def _require_block(rule: Rule, cls) -> None:
+    """Raise unless ``cls`` is a class of modules that can stand behind a host."""
+    if not inspect.isclass(cls) or not issubclass(cls, nn.Module):
+        raise TypeError(f"{rule}: {rule.block['type']!r} is {cls!r}, which is no class of torch.nn.Module")
+    if getattr(cls, 'role', None) == 'convolution':
+        raise ValueError(f'{rule}: {cls.__name__} stands in place of a convolution, not behind a module: '
+                         f"give it to the backbone, as dcn=dict(type='mmattn.{cls.__name__}', "
+                         'fallback_on_stride=False), stage_with_dcn=(True, True, True, True)')
+    if 'in_channels' not in inspect.signature(cls).parameters:
+        raise TypeError(f"{rule}: {cls.__name__} has no argument 'in_channels'. Write block=dict(type="
+                        f"'mmattn.External', module=dict(type={rule.block['type']!r}, ...), channels=...), "
+                        'with the name of its own argument for the channels; its arguments: '
+                        f'{", ".join(inspect.signature(cls).parameters)}')
 
 
 def claim_sites(model: nn.Module, rules: Sequence[Mapping | Rule]) -> dict[Site, tuple[Rule, ...]]:

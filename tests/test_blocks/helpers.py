@@ -1,21 +1,12 @@
 """What several tests of blocks need."""
 import importlib
 import importlib.metadata
-import inspect
 import sys
 import types
 from unittest import mock
 
 import pytest
 import torch
-
-from mmattn.registry import MODELS
-
-
-def all_blocks():
-    """Every registered block, by name; the registry is the list."""
-    MODELS.import_from_location()
-    return {name: cls for name, cls in sorted(MODELS.module_dict.items()) if inspect.isclass(cls)}
 
 
 def randomise(block, seed=0):

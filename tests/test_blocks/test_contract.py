@@ -7,57 +7,84 @@ import torch
 from mmengine.model import BaseModule
 
 from mmattn.blocks import AttentionBlock
-from tests.test_blocks.helpers import all_blocks, randomise, smooth_map
+from tests.test_blocks.cases import all_blocks
+from tests.test_blocks.helpers import randomise, smooth_map
 
 BLOCKS = all_blocks()
-pytestmark = pytest.mark.parametrize('cls', BLOCKS.values(), ids=BLOCKS.keys())
+
+
+def every(*roles):
+    """Run the test on each block, or on each with one of these roles."""
+    names = [name for name, block in BLOCKS.items() if not roles or block.role in roles]
+    return pytest.mark.parametrize('cls', [BLOCKS[name] for name in names], ids=names)
+
+
 PAPERS = ('https://arxiv.org/abs/', 'https://proceedings.mlr.press/')
 SHAPES = [(2, 32, 9, 5), (1, 32, 1, 1), (2, 32, 1, 7), (0, 32, 4, 4), (1, 32, 13, 8)]
 
 
-def grads(block, x):
+def a_map(cls, *shape, dtype=torch.float64):
+    return smooth_map(*cls.shape(*shape), dtype=dtype)
+
+
+def grads(block, x, run=None):
     block.zero_grad()
-    out = block(x)
+    out = (block if run is None else run)(x)
     (out * smooth_map(*out.shape, dtype=out.dtype, seed=3)).sum().backward()
     return {name: p.grad for name, p in block.named_parameters()}
 
 
+@every()
+def test_can_be_built(cls):
+    assert cls.problem is None, (f'{cls.name}(32) cannot be built: {cls.problem!r}; where it has options '
+                                 'without a default, tests/test_blocks/cases.py must give them')
+    missing = [option for option in cls.own_options() if option not in cls.case.values]
+    assert not missing, (f'{cls.name} has options that no test draws: {", ".join(missing)}; give '
+                         f'tests/test_blocks/cases.py some values: {cls.name}=Case(values=dict('
+                         f'{missing[0]}=[...]))')
+
+
+@every()
 def test_signature(cls):
-    parameters = inspect.signature(cls).parameters
-    assert next(iter(parameters)) == 'in_channels'
-    assert parameters['start'].default == 'paper'
-    assert issubclass(cls, AttentionBlock) and isinstance(cls._abbr_, str)
+    parameters = inspect.signature(cls.cls).parameters
+    assert next(iter(parameters)) == 'in_channels', 'the first argument is in_channels, which a site tells'
+    assert 'start' in parameters and parameters['start'].default == 'paper', "it has an option start='paper'"
+    assert issubclass(cls.cls, AttentionBlock), 'it is a subclass of mmattn.blocks.AttentionBlock'
+    assert isinstance(getattr(cls.cls, '_abbr_', None), str), '_abbr_ is its name in MMDetection\'s plugins='
 
 
+@every('gate', 'additive')
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize('training', [True, False])
 @pytest.mark.parametrize('shape', SHAPES, ids=str)
 def test_identity_is_exact(cls, shape, training, dtype):
     block = cls(32, start='identity').train(training)
-    x = smooth_map(*shape, dtype=dtype)
+    x = a_map(cls, *shape, dtype=dtype)
     out = block(x)
     assert out.dtype == dtype and out.equal(x)
 
 
+@every('gate', 'additive')
 def test_identity_reaches_every_parameter_after_one_step(cls):
     torch.manual_seed(0)
     block = cls(128, start='identity')  # wide enough for some hidden units to be open
-    x = smooth_map(4, 128, 9, 5, dtype=torch.float32)
+    x = a_map(cls, 4, 128, 9, 5, dtype=torch.float32)
     assert any(g.abs().sum() > 0 for g in grads(block, x).values())
     optimizer = torch.optim.SGD(block.parameters(), lr=1e-3)
     optimizer.step()
     still = [name for name, g in grads(block, x).items() if not g.abs().sum() > 0]
-    assert not still
+    assert not [name for name in still if not name.endswith(cls.case.without_effect or '?')]
 
 
+@every('gate')
 @pytest.mark.parametrize('start', ['paper', 'identity'])
 @pytest.mark.parametrize('shape', SHAPES, ids=str)
 def test_gates_are_what_forward_multiplies_by(cls, shape, start):
     block = randomise(cls(32, start=start)).eval()
-    x = smooth_map(*shape, dtype=torch.float32)
+    x = a_map(cls, *shape, dtype=torch.float32)
     expected = x
     for kind, gate in block.gates(x).items():
-        n, c, h, w = shape
+        n, c, h, w = x.shape
         groups = gate.shape[1]
         sizes = {'channel': (n, c, 1, 1), 'spatial': (n, 1, h, w), 'height': (n, c, h, 1),
                  'width': (n, c, 1, w), 'group': (n, groups, h, w), 'element': (n, c, h, w)}
@@ -67,9 +94,10 @@ def test_gates_are_what_forward_multiplies_by(cls, shape, start):
     torch.testing.assert_close(block(x), expected)
 
 
+@every()
 def test_gradcheck(cls):
     block = randomise(cls(5)).double()
-    x = smooth_map(2, 5, 3, 4).requires_grad_()
+    x = a_map(cls, 2, 5, 3, 4).requires_grad_()
     names = [name for name, _ in block.named_parameters()]
 
     def f(x, *parameters):
@@ -78,6 +106,7 @@ def test_gradcheck(cls):
     assert torch.autograd.gradcheck(f, (x, *block.parameters()))
 
 
+@every()
 @pytest.mark.parametrize('start', ['paper', 'identity'])
 def test_a_parents_init_does_not_change_the_start(cls, start):
     """As FPN's Xavier and ResNet's Kaiming do: parent first, then the children's init_weights."""
@@ -103,14 +132,15 @@ def test_a_parents_init_does_not_change_the_start(cls, start):
         else:  # drawn anew, from the same distribution
             assert value.unique().numel() > 1, name
             assert 0.3 < value.std() / before[name].std() < 3 and value.mean().abs() < 0.5, name
-    if start == 'identity':
-        x = torch.randn(2, 32, 5, 5)
+    if start == 'identity' and cls.role != 'convolution':
+        x = torch.randn(cls.shape(2, 32, 5, 5))
         assert parent.block(x).equal(x)
 
 
+@every()
 def test_autocast_matches_fp32(cls):
     block = randomise(cls(32)).eval()
-    x = smooth_map(2, 32, 9, 5, dtype=torch.float32)
+    x = a_map(cls, 2, 32, 9, 5, dtype=torch.float32)
     expected = block(x)
     with torch.autocast('cpu', torch.bfloat16):
         # Gates in fp32 all the way: for a fp32 map autocast changes nothing.
@@ -120,10 +150,11 @@ def test_autocast_matches_fp32(cls):
     torch.testing.assert_close(half.float(), expected, rtol=0.02, atol=0.02)
 
 
+@every()
 def test_large_fp16_values_do_not_overflow(cls):
     block = cls(32)
     # The product too must be within the range of fp16.
-    top = torch.full((2, 32, 64, 64), 6e4 / block.ceiling, dtype=torch.float16)
+    top = torch.full(cls.shape(2, 32, 64, 64), 6e4 / block.ceiling, dtype=torch.float16)
     both = torch.where(torch.arange(64) % 3 == 0, -top, top)
     for x in (top, both):
         with torch.autocast('cpu', torch.float16):
@@ -133,9 +164,10 @@ def test_large_fp16_values_do_not_overflow(cls):
         assert all(torch.isfinite(t.grad).all() for t in (x, *block.parameters()))
 
 
+@every()
 def test_memory_format_and_strides(cls):
     block = randomise(cls(32)).eval()
-    x = smooth_map(2, 32, 9, 6, dtype=torch.float32)
+    x = a_map(cls, 2, 32, 9, 6, dtype=torch.float32)
     expected = block(x)
     out = block(x.to(memory_format=torch.channels_last))
     assert out.is_contiguous(memory_format=torch.channels_last)
@@ -145,16 +177,18 @@ def test_memory_format_and_strides(cls):
     torch.testing.assert_close(block(strided), expected)
 
 
+@every()
 def test_input_is_not_modified(cls):
-    x = smooth_map(2, 32, 9, 6, dtype=torch.float32)
+    x = a_map(cls, 2, 32, 9, 6, dtype=torch.float32)
     before = x.clone()
     cls(32)(x)
     assert x.equal(before)
 
 
+@every()
 def test_deepcopy_is_independent(cls):
     block = randomise(cls(32)).eval()
-    x = smooth_map(2, 32, 9, 6, dtype=torch.float32)
+    x = a_map(cls, 2, 32, 9, 6, dtype=torch.float32)
     expected = block(x)
     other = copy.deepcopy(block)
     randomise(block, seed=5)
@@ -163,6 +197,7 @@ def test_deepcopy_is_independent(cls):
         assert not block(x).equal(expected)
 
 
+@every()
 @pytest.mark.parametrize('kwargs, text', [
     (dict(start='random'), r"start='random'; possible: 'paper', 'identity'"),
     (dict(in_channels=0), 'in_channels=0; it must be a positive integer'),
@@ -173,19 +208,21 @@ def test_bad_values_are_refused(cls, kwargs, text):
         cls(**{'in_channels': 32, **kwargs})
 
 
+@every()
 def test_docstring_names_paper_and_official_code(cls):
-    doc = inspect.getdoc(cls)
-    assert any(paper in doc for paper in PAPERS)
-    for needed in ('fficial code', 'Args:', 'Shape:', 'Example:', 'Differences:'):
-        assert needed in doc, needed
+    doc = cls.cls.__doc__ or ''
+    assert any(paper in doc for paper in PAPERS), f'its docstring links to the paper: {PAPERS}'
+    for needed in ('fficial code', 'Args:', 'Shape:', 'Example:', 'Differences'):
+        assert needed in doc, f'its docstring has {needed!r}'
 
 
+@every()
 @pytest.mark.parametrize('start', ['paper', 'identity'])
 @pytest.mark.parametrize('shape', SHAPES, ids=str)
 def test_trains_on_any_map(cls, shape, start):
     """All finite, on a map of zeros too; and no gradient is missing (DDP would wait for it)."""
     block = cls(32, start=start).train()
-    for x in (smooth_map(*shape, dtype=torch.float32), torch.zeros(shape)):
+    for x in (a_map(cls, *shape, dtype=torch.float32), torch.zeros(cls.shape(*shape))):
         out = block(x.requires_grad_())
         out.sum().backward()
         assert out.shape == x.shape and torch.isfinite(out).all() and torch.isfinite(x.grad).all()
@@ -193,10 +230,11 @@ def test_trains_on_any_map(cls, shape, start):
         assert all(torch.isfinite(b).all() for b in block.buffers())
 
 
+@every()
 def test_is_deterministic(cls):
     block = randomise(cls(32)).train()
     state = copy.deepcopy(block.state_dict())
-    x = torch.relu(smooth_map(2, 32, 9, 6, dtype=torch.float32)).requires_grad_()  # with equal maxima
+    x = torch.relu(a_map(cls, 2, 32, 9, 6, dtype=torch.float32)).requires_grad_()  # with equal maxima
     torch.use_deterministic_algorithms(True)
     try:
         results = []
@@ -209,28 +247,47 @@ def test_is_deterministic(cls):
     assert all(one.equal(two) for one, two in zip(*results))
 
 
+@every()
 def test_compiles_without_graph_breaks(cls):
     torch._dynamo.reset()
     block = randomise(cls(32)).eval()
     compiled = torch.compile(block, fullgraph=True, backend='aot_eager')
     for shape in ((2, 32, 9, 6), (1, 32, 5, 12)):
-        x = smooth_map(*shape, dtype=torch.float32)
+        x = a_map(cls, *shape, dtype=torch.float32)
         torch.testing.assert_close(compiled(x), block(x))
         with torch.autocast('cpu', torch.bfloat16):
             torch.testing.assert_close(compiled(x.bfloat16()), block(x.bfloat16()))
 
 
+@every()
+def test_trains_compiled(cls):
+    """The same output, gradients and statistics, in one graph with the backward pass."""
+    torch._dynamo.reset()
+    plain = randomise(cls(32)).train()
+    compiled = torch.compile(copy.deepcopy(plain), fullgraph=True, backend='aot_eager')
+    for shape in ((2, 32, 9, 6), (3, 32, 5, 12)):
+        x, y = (a_map(cls, *shape, dtype=torch.float32).requires_grad_() for _ in range(2))
+        expected, got = grads(plain, x), grads(compiled._orig_mod, y, compiled)
+        torch.testing.assert_close(y.grad, x.grad, rtol=1e-4, atol=1e-5)
+        for name in expected:
+            torch.testing.assert_close(got[name], expected[name], rtol=1e-4, atol=1e-4, msg=name)
+        for one, other in zip(compiled._orig_mod.buffers(), plain.buffers()):
+            torch.testing.assert_close(one, other)
+
+
+@every()
 def test_exports_with_dynamic_sizes(cls):
     block = randomise(cls(32)).eval()
     dim = torch.export.Dim
     sizes = {0: dim('n', min=1, max=64), 2: dim('h', min=1, max=512), 3: dim('w', min=1, max=512)}
-    program = torch.export.export(block, (smooth_map(2, 32, 9, 6, dtype=torch.float32), ),
+    program = torch.export.export(block, (a_map(cls, 2, 32, 9, 6, dtype=torch.float32), ),
                                   dynamic_shapes=(sizes, ))
     for shape in ((2, 32, 9, 6), (3, 32, 21, 4)):
-        x = smooth_map(*shape, dtype=torch.float32)
+        x = a_map(cls, *shape, dtype=torch.float32)
         torch.testing.assert_close(program.module()(x), block(x))
 
 
+@every()
 def test_runs_as_onnx_on_other_sizes(cls, tmp_path):
     for module in ('onnx', 'onnxscript', 'onnxruntime'):
         pytest.importorskip(module, reason=f'{module} is not installed')
@@ -238,11 +295,11 @@ def test_runs_as_onnx_on_other_sizes(cls, tmp_path):
     block = randomise(cls(32)).eval()
     dim = torch.export.Dim
     file = tmp_path / 'block.onnx'
-    torch.onnx.export(block, (smooth_map(2, 32, 9, 6, dtype=torch.float32), ), file, verbose=False,
+    torch.onnx.export(block, (a_map(cls, 2, 32, 9, 6, dtype=torch.float32), ), file, verbose=False,
                       input_names=['x'], dynamo=True, opset_version=18,
                       dynamic_shapes=({0: dim('n', max=64), 2: dim('h', max=512), 3: dim('w', max=512)}, ))
     session = onnxruntime.InferenceSession(file, providers=['CPUExecutionProvider'])
     for shape in ((2, 32, 9, 6), (3, 32, 21, 4), (1, 32, 1, 5)):
-        x = smooth_map(*shape, dtype=torch.float32)
+        x = a_map(cls, *shape, dtype=torch.float32)
         got, = session.run(None, {'x': x.numpy()})
         torch.testing.assert_close(torch.from_numpy(got), block(x).detach(), rtol=1e-4, atol=1e-5)

@@ -5,8 +5,11 @@ import sys
 import pytest
 import torch
 from mmdet.models import ResNet
+from mmengine import Config
 from mmengine.registry import MODELS
 
+from mmattn import attach, detach
+from mmattn.insertion.spec import rules_of
 from tests.test_insertion.models import build, features, model_cfg
 
 
@@ -76,6 +79,29 @@ def test_detector_must_be_a_type():
 def test_what_with_attention_needs(config, error, text):
     with pytest.raises(error, match=text):
         MODELS.build(dict(type='mmattn.WithAttention', **config))
+
+
+def test_blocks_that_hold_others_go_through_both_doors_and_the_spec():
+    """Compose and External: nested configs, dumped, read and inserted again."""
+    halves = dict(type='mmattn.Compose', how='parallel', start='identity', blocks=[
+        dict(type='mmattn.SpatialAttention'), dict(type='mmattn.ChannelAttention', reduction=8)])
+    norm = dict(type='mmattn.External', channels='num_channels', start='identity',
+                module=dict(type='torch.nn.GroupNorm', num_groups=dict(of_channels=1 / 32)))
+    rules = [dict(at='layer3.*.residual', block=halves), dict(at='layer4', block=norm)]
+    rules = Config.fromstring(Config(dict(rules=rules)).dump(), '.py').rules
+    torch.manual_seed(0)
+    stock = MODELS.build(dict(type='mmdet.ResNet', depth=18))
+    stock.eval()
+    x = torch.randn(1, 3, 64, 96)
+    expected = stock(x)
+    model = attach(stock, rules)
+    assert all(a.equal(b) for a, b in zip(model(x), expected))
+    assert model.attention['layer4'].module.num_groups == 16
+    spec = model.attention.spec
+    assert attach(detach(model), rules_of(spec)).attention.spec == spec
+    backbone = MODELS.build(dict(type='mmdet.ResNet', depth=50, plugins=[
+        dict(cfg=halves, stages=(False, False, True, True), position='after_conv3')]))
+    assert any(type(m).__name__ == 'Compose' for m in backbone.modules())
 
 
 def test_a_block_of_another_package():

@@ -78,6 +78,29 @@ def test_refusals(backbone, rules, error, text):
     assert not any(module._forward_hooks for module in backbone.modules())
 
 
+class Wider(torch.nn.Conv2d):
+    def __init__(self, in_channels, out_channels=7):
+        super().__init__(in_channels, out_channels, 1)
+
+
+@pytest.mark.parametrize('block, error, text', [
+    (dict(type=int), TypeError, "<class 'int'> is <class 'int'>, which is no class of torch.nn.Module"),
+    (dict(type='torch.nn.GroupNorm', num_groups=4), TypeError,
+     r"GroupNorm has no argument 'in_channels'. Write block=dict\(type='mmattn.External', module=dict\(type="
+     r"'torch.nn.GroupNorm', ...\), channels=...\), with the name of its own argument for the channels; its "
+     'arguments: num_groups, num_channels'),
+    (dict(type=Wider), ValueError,
+     r'Wider makes \(2, 7, 32, 48\) of a map, \(2, 512, 32, 48\); a block keeps the shape'),
+    (dict(type='mmattn.External', module=dict(type='torch.nn.GroupNorm')), TypeError,
+     "rule at='layer4': External: GroupNorm has no argument 'in_channels' for the channels: name it in"),
+])
+def test_what_is_no_block_is_refused(backbone, block, error, text):
+    before = list(backbone.state_dict())
+    with pytest.raises(error, match=text):
+        attach(backbone, [dict(at='layer4', block=block)])
+    assert list(backbone.state_dict()) == before
+
+
 def test_a_second_attach_is_refused():
     backbone = attach(ResNet(18), dict(at='layer4', block=SE))
     with pytest.raises(ValueError, match='has attention already: give all rules in one call'):

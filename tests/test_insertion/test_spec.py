@@ -267,7 +267,7 @@ def test_what_cannot_be_recorded_is_said():
 
 def test_every_block_of_this_package_goes_by_its_registered_name():
     backbone_rules = [dict(at='layer4', block=dict(type=cls)) for cls in set(MODELS.module_dict.values())
-                      if isinstance(cls, type) and getattr(cls, 'is_gate', False)]
+                      if isinstance(cls, type) and getattr(cls, 'role', None) == 'gate']
     assert len(backbone_rules) >= 3
     for rule in backbone_rules:
         spec = attended(rule).attention.spec

@@ -1,0 +1,120 @@
+"""Several blocks as one."""
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor, nn
+
+from mmattn import ops
+from mmattn.blocks.base import AttentionBlock, check_choice
+from mmattn.registry import MODELS
+
+
+@MODELS.register_module()
+class Compose(AttentionBlock):
+    """Blocks one after the other, in a stated order, or side by side.
+
+    ``how='chain'``: each block gets what the one before it returns. ``how='parallel'``: all gates are
+    computed from the input, which is multiplied by each of them. So the ablation of CBAM's order
+    (`Woo et al., ECCV 2018 <https://arxiv.org/abs/1807.06521>`_, table 3) is three configs: channel then
+    spatial, which equals :class:`~mmattn.blocks.CBAM` bit for bit, spatial then channel, and both in
+    parallel. Official code: Jongchan/attention-module, ``MODELS/cbam.py``, which has the first of them.
+
+    Differences: the paper does not say how its parallel gates are joined; here it is by multiplication.
+
+    Args:
+        in_channels: Channels of the map.
+        blocks: Configs of the blocks, without ``in_channels``, such as
+            ``[dict(type='mmattn.ChannelAttention'), dict(type='mmattn.SpatialAttention')]``. A module from
+            elsewhere goes in by :class:`~mmattn.blocks.External`.
+        how: ``'chain'`` or ``'parallel'``, the latter for gates only.
+        start: Of all blocks that do not say theirs; see :class:`~mmattn.blocks.base.AttentionBlock`.
+
+    Shape:
+        - Input and output: ``(N, C, H, W)``; gates: those of the blocks, those of one kind multiplied.
+
+    Example:
+        >>> import torch
+        >>> from mmattn.blocks import Compose
+        >>> x = torch.rand(2, 64, 7, 5)
+        >>> halves = [dict(type='mmattn.SpatialAttention'), dict(type='mmattn.ChannelAttention')]
+        >>> list(Compose(64, halves).gates(x))
+        ['spatial', 'channel']
+        >>> Compose(64, halves, how='parallel', start='identity')(x).equal(x)
+        True
+    """
+    _abbr_ = 'compose'
+
+    def __init__(self, in_channels: int, blocks: Sequence[Mapping], how: str = 'chain', start: str = 'paper',
+                 init_cfg=None):
+        super().__init__(in_channels, start, init_cfg)
+        check_choice(self, 'how', how, ('chain', 'parallel'))
+        if not isinstance(blocks, (list, tuple)) or not blocks or not all(
+                isinstance(block, Mapping) and 'type' in block for block in blocks):
+            raise ValueError("Compose: 'blocks' is a list of configs with a type, such as [dict(type='mmattn."
+                             "ChannelAttention'), dict(type='mmattn.SpatialAttention')]; got "
+                             f'{blocks!r}')
+        self.how = how
+        self.blocks = nn.ModuleList(self._build(block) for block in blocks)
+        additive = next((block for block in self.blocks if block.role != 'gate'), None)
+        if how == 'parallel' and additive is not None:
+            raise ValueError("Compose: how='parallel' multiplies gates, and "
+                             f"{type(additive).__name__} has none: possible is how='chain'")
+        self.reset_start()
+
+    def _build(self, config: Mapping) -> AttentionBlock:
+        kind = MODELS.get(config['type']) if isinstance(config['type'], str) else config['type']
+        if not inspect.isclass(kind) or not issubclass(kind, AttentionBlock):
+            raise ValueError(f'Compose: {config["type"]!r} is no attention block; put a module from elsewhere'
+                             f" into dict(type='mmattn.External', module=dict(type={config['type']!r}))")
+        if kind.role == 'convolution':
+            raise ValueError(f'Compose: {kind.__name__} stands in place of a convolution, not behind one')
+        options = {key: value for key, value in config.items() if key not in ('type', '_scope_')}
+        return kind(self.in_channels, **{'start': self.start, **options})
+
+    @property
+    def role(self) -> str:
+        return 'gate' if all(block.role == 'gate' for block in self.blocks) else 'additive'
+
+    @property
+    def ceiling(self) -> float:
+        return math.prod(block.ceiling for block in self.blocks)
+
+    @property
+    def paper_is_identity(self) -> bool:
+        return all(block.start == 'identity' or block.paper_is_identity for block in self.blocks)
+
+    def gates(self, x: Tensor) -> dict[str, Tensor]:
+        found: dict[str, Tensor] = {}
+        for block in self.blocks:
+            gates = block.gates(x)
+            for kind, gate in gates.items():
+                if kind in found and found[kind].shape[1] != gate.shape[1]:  # groups of other sizes
+                    found['element'] = found.get('element', 1.) * _by_element(found.pop(kind), x)
+                    kind, gate = 'element', _by_element(gate, x)
+                found[kind] = found[kind] * gate if kind in found else gate
+            if self.how == 'chain':
+                for gate in gates.values():
+                    x = ops.apply_gate(x, gate)
+        return found
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.how == 'parallel':
+            gates = [gate for block in self.blocks for gate in block.gates(x).values()]
+            for gate in gates:
+                x = ops.apply_gate(x, gate)
+            return x
+        for block in self.blocks:
+            x = block(x)
+        return x
+
+    def reset_parameters(self) -> None:
+        for block in self.blocks:
+            block.reset_start()
+
+
+def _by_element(gate: Tensor, x: Tensor) -> Tensor:
+    """``(N, G, H, W) -> (N, C, H, W)``."""
+    return gate.repeat_interleave(x.shape[1] // gate.shape[1], 1)

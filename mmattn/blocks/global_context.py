@@ -1,0 +1,108 @@
+"""Global context block."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from mmengine.model import kaiming_init
+from torch import Tensor, nn
+
+from mmattn import ops
+from mmattn.blocks.base import AttentionBlock, check_choice
+from mmattn.registry import MODELS
+
+FUSIONS = ('channel_add', 'channel_mul')
+
+
+@MODELS.register_module()
+class GlobalContext(AttentionBlock):
+    """Global context block (GC): one context of the whole map, added to every position of it.
+
+    ``x + W2 relu(norm(W1 c))`` with ``c``, for each channel, the mean of ``x`` weighted by a softmax over
+    the positions, `Cao et al., ICCVW 2019 <https://arxiv.org/abs/1904.11492>`_. Official code:
+    xvjiarui/GCNet, ``mmdet/ops/gcb/context_block.py``, which has become MMCV's ``ContextBlock``; parameters
+    are named and shaped as there (``conv_mask.weight``, ``channel_add_conv.0.weight``, ...), and so are the
+    initial values: the last layer zero. So the published start adds nothing, in any model.
+
+    With ``'channel_mul'`` among the fusions ``x`` is first multiplied by ``sigmoid`` of such a term, which
+    the published start makes 0.5; ``start='identity'`` makes it ``2 * sigmoid``, which is 1.
+
+    Differences: all is computed in fp32 under autocast, where MMCV's overflows in fp16; a hidden width of
+    at least 1; ``ratio`` has a default, that of the paper's tables. MMCV's own block is overwritten by the
+    ``init_cfg`` of a backbone that it stands in as a plugin; this one is not. timm's ``GlobalContext``
+    multiplies by default.
+
+    Args:
+        in_channels: Channels of the map.
+        ratio: Hidden width by ``in_channels``: a fraction, 1/16 or 1/4 in the paper.
+        pooling_type: ``'att'``, the softmax above, or ``'avg'``.
+        fusion_types: One or both of ``'channel_add'`` and ``'channel_mul'``.
+        start: See :class:`~mmattn.blocks.base.AttentionBlock`.
+
+    Shape:
+        - Input and output: ``(N, C, H, W)``.
+
+    Example:
+        >>> import torch
+        >>> from mmattn.blocks import GlobalContext
+        >>> x = torch.rand(2, 64, 7, 5)
+        >>> GlobalContext(64)(x).equal(x)
+        True
+    """
+    _abbr_ = 'global_context'
+    role = 'additive'
+
+    def __init__(self, in_channels: int, ratio: float = 1 / 16, pooling_type: str = 'att',
+                 fusion_types: Sequence[str] = ('channel_add', ), start: str = 'paper', init_cfg=None):
+        super().__init__(in_channels, start, init_cfg)
+        if isinstance(ratio, bool) or not isinstance(ratio, (int, float)) or not 0 < ratio <= 1:
+            raise ValueError(f'GlobalContext: ratio={ratio!r}; it is a fraction of the channels, above 0 and '
+                             'at most 1, such as 1/16')
+        check_choice(self, 'pooling_type', pooling_type, ('att', 'avg'))
+        if not isinstance(fusion_types, (list, tuple)) or not fusion_types or any(
+                each not in FUSIONS for each in fusion_types):
+            raise ValueError(f"GlobalContext: fusion_types={fusion_types!r}; it is a list of 'channel_add', "
+                             "'channel_mul' or both")
+        self.conv_mask = nn.Conv2d(in_channels, 1, 1) if pooling_type == 'att' else None
+        hidden = max(int(in_channels * ratio), 1)
+        for fusion in FUSIONS:
+            setattr(self, f'{fusion}_conv', nn.Sequential(
+                nn.Conv2d(in_channels, hidden, 1), nn.LayerNorm([hidden, 1, 1]), nn.ReLU(),
+                nn.Conv2d(hidden, in_channels, 1)) if fusion in fusion_types else None)
+        self.reset_start()
+
+    @property
+    def paper_is_identity(self) -> bool:
+        return self.channel_mul_conv is None
+
+    def context(self, x: Tensor) -> Tensor:
+        """The weighted means: ``(N, C, H, W) -> (N, C, 1, 1)``, at least fp32."""
+        if self.conv_mask is None:
+            return ops.spatial_avg(x)
+        x = x.to(self.conv_mask.weight.dtype)
+        weight = torch.softmax(self.conv_mask(x).flatten(2), -1)  # (N, 1, H * W)
+        return (x.flatten(2) @ weight.transpose(1, 2)).unsqueeze(-1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        with ops.full_precision(x):
+            context = self.context(x)
+            if self.channel_mul_conv is not None:
+                context = context.to(self.channel_mul_conv[0].weight.dtype)
+                x = ops.apply_gate(x, ops.sigmoid_gate(self.channel_mul_conv(context), self.ceiling))
+            if self.channel_add_conv is not None:
+                context = context.to(self.channel_add_conv[0].weight.dtype)
+                x = x + self.channel_add_conv(context).to(x.dtype)
+        return x
+
+    def reset_parameters(self) -> None:
+        for layer in self.modules():
+            if layer is not self and hasattr(layer, 'reset_parameters'):
+                layer.reset_parameters()
+        if self.conv_mask is not None:
+            kaiming_init(self.conv_mask, mode='fan_in')
+        for layer in self.last_layers():
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def last_layers(self):
+        return [convs[-1] for convs in (self.channel_add_conv, self.channel_mul_conv) if convs is not None]

@@ -1,0 +1,101 @@
+"""Non-local block."""
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mmattn import _compat, ops
+from mmattn.blocks.base import AttentionBlock, check_choice, check_positive_int
+from mmattn.registry import MODELS
+
+MODES = ('embedded_gaussian', 'gaussian', 'dot_product', 'concatenation')
+
+
+@MODELS.register_module()
+class NonLocal(AttentionBlock):
+    """Non-local block: each position gets a weighted mean of all positions, added to it.
+
+    ``x + W_z(softmax(theta(x) phi(x)) g(x))`` in its default mode, `Wang et al., CVPR 2018
+    <https://arxiv.org/abs/1711.07971>`_. Official code: facebookresearch/video-nonlocal-net,
+    ``lib/models/nonlocal_helper.py``, in Caffe2. Layers, their names (``theta.conv.weight``, ...) and their
+    initial values are those of MMCV's ``NonLocal2d``, which builds them; its weights load. The last
+    layer, or its norm, starts at zero, so that the published start adds nothing.
+
+    The weights take ``(H * W)**2`` numbers a picture, 1.1 GB in fp32 on a map of 100x168; a quarter of it
+    with ``sub_sample``. It is meant for small maps.
+
+    Differences from MMCV's: all is computed in fp32 under autocast, where fp16 can overflow; an
+    ``init_cfg`` of a model that it stands in does not reach it; ``'concatenation'`` can be trained (there a
+    division in place overwrites what the backward pass needs).
+
+    Args:
+        in_channels: Channels of the map.
+        reduction: Of the channels within the block.
+        use_scale: Divide the products by the root of these channels, in ``'embedded_gaussian'`` mode.
+        norm_cfg: Config of a norm behind the last layer, or ``None``.
+        mode: ``'embedded_gaussian'``, ``'gaussian'``, ``'dot_product'`` or ``'concatenation'``.
+        sub_sample: Halve height and width of what the means are taken of; maps of at least 2x2 then.
+        start: See :class:`~mmattn.blocks.base.AttentionBlock`.
+
+    Shape:
+        - Input and output: ``(N, C, H, W)``.
+
+    Example:
+        >>> import torch
+        >>> from mmattn.blocks import NonLocal
+        >>> x = torch.rand(2, 64, 7, 5)
+        >>> NonLocal(64)(x).equal(x)
+        True
+    """
+    _abbr_ = 'non_local'
+    role = 'additive'
+    paper_is_identity = True
+
+    def __init__(self, in_channels: int, reduction: int = 2, use_scale: bool = True,
+                 norm_cfg: dict | None = None, mode: str = 'embedded_gaussian', sub_sample: bool = False,
+                 start: str = 'paper', init_cfg=None):
+        super().__init__(in_channels, start, init_cfg)
+        check_positive_int(self, 'reduction', reduction)
+        check_choice(self, 'mode', mode, MODES)
+        _compat.require('mmcv', 'mmattn.NonLocal')
+        from mmcv.cnn.bricks.non_local import NonLocal2d
+        self.mode = mode
+        self.use_scale = use_scale
+        self._built_by = NonLocal2d
+        self._options = dict(in_channels=in_channels, reduction=reduction, use_scale=use_scale,
+                             norm_cfg=norm_cfg, mode=mode, sub_sample=sub_sample)
+        for name, layer in NonLocal2d(**self._options).named_children():
+            self.add_module(name, layer)
+        self.reset_start()
+
+    def forward(self, x: Tensor) -> Tensor:
+        with ops.full_precision(x):
+            return x + self._difference(x.to(self.conv_out.conv.weight.dtype)).to(x.dtype)
+
+    def _difference(self, x: Tensor) -> Tensor:
+        g = self.g(x).flatten(2).transpose(1, 2)  # (N, positions, C')
+        if self.mode == 'gaussian':
+            theta, phi = x, self.phi(x) if hasattr(self, 'phi') else x
+        else:
+            theta, phi = self.theta(x), self.phi(x)
+        weight = self._weight(theta.flatten(2), phi.flatten(2))  # (N, H * W, positions)
+        return self.conv_out((weight @ g).transpose(1, 2).unflatten(2, x.shape[2:]))
+
+    def _weight(self, theta: Tensor, phi: Tensor) -> Tensor:
+        """``(N, C', H * W), (N, C', positions) -> (N, H * W, positions)``."""
+        count = phi.shape[2]
+        if self.mode == 'concatenation':
+            pairs = torch.cat([theta.unsqueeze(3).expand(-1, -1, -1, count),
+                               phi.unsqueeze(2).expand(-1, -1, theta.shape[2], -1)], 1)
+            return self.concat_project(pairs).squeeze(1) / count
+        products = theta.transpose(1, 2) @ phi
+        if self.mode == 'dot_product':
+            return products / count
+        scaled = self.mode == 'embedded_gaussian' and self.use_scale
+        return torch.softmax(products * theta.shape[1]**-0.5 if scaled else products, -1)
+
+    def reset_parameters(self) -> None:
+        self.load_state_dict(self._built_by(**self._options).state_dict())
+
+    def last_layers(self):
+        return [self.conv_out.conv if self.conv_out.norm_cfg is None else self.conv_out.norm]

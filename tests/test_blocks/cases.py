@@ -1,0 +1,111 @@
+"""How the contract test builds each block: what it needs, and which options there are to draw from."""
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+
+from mmattn.registry import MODELS
+
+
+class Gate(nn.Module):
+    """A module from elsewhere, for External."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.fc = nn.Linear(width, width)
+
+    def forward(self, x):
+        with torch.autocast(x.device.type, enabled=False):
+            mean = x.mean((2, 3), dtype=self.fc.weight.dtype)
+            return x * torch.sigmoid(self.fc(mean))[..., None, None].to(x.dtype)
+
+
+@dataclass(frozen=True)
+class Case:
+    """What the contract needs to know of a block beyond its class.
+
+    Attributes:
+        options: Those without which it cannot be built.
+        values: Some values for each of its own options, to draw from; channels are a multiple of 4.
+        frames: Its batch is clips of so many frames.
+        without_effect: Ends of the names of parameters on which, by definition, no output depends.
+    """
+    options: dict = field(default_factory=dict)
+    values: dict = field(default_factory=dict)
+    frames: int = 1
+    without_effect: tuple[str, ...] = ()
+
+
+REDUCTIONS = [1, 2, 5, 16, 64]
+HALVES = [dict(type='ChannelAttention', reduction=4), dict(type='SpatialAttention', kernel_size=3)]
+GATE = dict(type='tests.test_blocks.cases.Gate')
+CASES = dict(
+    BAM=Case(values=dict(reduction=REDUCTIONS, dilation=[1, 2, 4], form=['code', 'paper'])),
+    CBAM=Case(values=dict(reduction=REDUCTIONS, kernel_size=[3, 7])),
+    ChannelAttention=Case(values=dict(reduction=REDUCTIONS,
+                                      pool_types=[('avg', ), ('max', ), ('avg', 'max')])),
+    Compose=Case(dict(blocks=HALVES), dict(
+        how=['chain', 'parallel'], blocks=[HALVES[:1], HALVES[::-1], [dict(type='SE'), dict(type='ECA')],
+                                           [dict(type='SGE', groups=2), dict(type='SGE', groups=4)]])),
+    CoordAttention=Case(values=dict(reduction=REDUCTIONS)),
+    ECA=Case(values=dict(kernel_size=[None, 1, 3, 7], gamma=[1, 2.5], b=[0, 1, 3])),
+    EMA=Case(values=dict(factor=[None, 1, 2, 4])),
+    External=Case(dict(module=GATE, channels='width'), dict(
+        module=[GATE], channels=['width'])),
+    GCT=Case(values=dict(epsilon=[1e-5, 1e-3], mode=['l1', 'l2'], after_relu=[False, True])),
+    GlobalContext=Case(values=dict(
+        ratio=[1 / 16, 0.25, 1], pooling_type=['att', 'avg'],
+        fusion_types=[['channel_add'], ['channel_mul'], ['channel_mul', 'channel_add']]),
+        without_effect=('conv_mask.bias', )),
+    NonLocal=Case(values=dict(
+        reduction=[1, 2, 64], use_scale=[True, False], norm_cfg=[None], sub_sample=[False],
+        mode=['embedded_gaussian', 'gaussian', 'dot_product', 'concatenation'])),
+    SCSE=Case(values=dict(reduction=REDUCTIONS, combine=['max', 'add'])),
+    SE=Case(values=dict(reduction=REDUCTIONS, bias=[True, False])),
+    SGE=Case(values=dict(groups=[None, 1, 2, 4])),
+    SimAM=Case(values=dict(e_lambda=[1e-4, 1e-2])),
+    SpatialAttention=Case(values=dict(kernel_size=[3, 7], descriptor=['pool', 'conv'])),
+    TripletAttention=Case(values=dict(no_spatial=[False, True])),
+)
+COMMON = ('in_channels', 'start', 'init_cfg')
+
+
+class Subject:
+    """A registered block as the contract test builds it: ``subject(channels, **options)``."""
+
+    def __init__(self, name, cls):
+        self.name = name
+        self.cls = cls
+        self.case = CASES.get(name, Case())
+        try:
+            self.role, self.problem = self(32).role, None
+        except Exception as error:  # test_can_be_built tells
+            self.role, self.problem = 'gate', error
+
+    def __call__(self, in_channels, **options):
+        return self.cls(in_channels, **{**self.case.options, **options})
+
+    def own_options(self):
+        """Names of its options beside those that all blocks have."""
+        return [name for name in inspect.signature(self.cls).parameters if name not in COMMON]
+
+    def shape(self, n, *rest):
+        """``(n, *rest)`` with as many clips as pictures were asked for."""
+        return (n * self.case.frames, *rest)
+
+
+def all_blocks():
+    """Every registered block, by name; the registry is the list.
+
+    Blocks of other packages too, whose modules the environment variable ``MMATTN_BLOCKS`` names.
+    """
+    MODELS.import_from_location()
+    for module in filter(None, os.environ.get('MMATTN_BLOCKS', '').split(',')):
+        importlib.import_module(module)
+    return {name: Subject(name, cls) for name, cls in sorted(MODELS.module_dict.items())
+            if inspect.isclass(cls)}

@@ -1,0 +1,81 @@
+"""What every block promises, for options and sizes that nobody has thought of."""
+import pytest
+import torch
+
+from mmattn.blocks.base import STARTS
+from tests.test_blocks.helpers import randomise, smooth_map
+from tests.test_blocks.test_contract import BLOCKS, every
+
+hypothesis = pytest.importorskip('hypothesis', reason='hypothesis is not installed')
+st = hypothesis.strategies
+SETTINGS = hypothesis.settings(max_examples=25, deadline=None, derandomize=True, database=None,
+                               suppress_health_check=list(hypothesis.HealthCheck))
+SIDES = st.integers(1, 9)
+SHAPES = st.tuples(st.integers(0, 3), st.sampled_from([4, 12, 32]), SIDES, SIDES)
+
+
+@st.composite
+def options(draw, cls):
+    return {name: draw(st.sampled_from(values)) for name, values in cls.case.values.items()}
+
+
+def built(cls, data, channels, start):
+    return cls(channels, start=start, **data.draw(options(cls), label='options'))
+
+
+@every('gate', 'additive')
+@hypothesis.given(data=st.data())
+@SETTINGS
+def test_starts_as_identity(cls, data):
+    shape = data.draw(SHAPES)
+    dtype = data.draw(st.sampled_from([torch.float32, torch.bfloat16, torch.float16]))
+    block = built(cls, data, shape[1], 'identity').train(data.draw(st.booleans(), label='training'))
+    x = smooth_map(*cls.shape(*shape), dtype=dtype)
+    out = block(x)
+    assert out.equal(x) and out.dtype == dtype
+
+
+@every()
+@hypothesis.given(data=st.data())
+@SETTINGS
+def test_keeps_its_promises(cls, data):
+    """Shape, dtype and format of its input; finite gradients everywhere; gates that say what it does."""
+    shape = data.draw(SHAPES)
+    block = randomise(built(cls, data, shape[1], data.draw(st.sampled_from(STARTS))))
+    x = smooth_map(*cls.shape(*shape), dtype=torch.float32)
+    if data.draw(st.booleans(), label='channels_last'):
+        x = x.contiguous(memory_format=torch.channels_last)
+    out = block.eval()(x)
+    assert out.shape == x.shape and out.dtype == x.dtype
+    if out.numel() and not x.is_contiguous():
+        assert out.is_contiguous(memory_format=torch.channels_last)
+    if block.role == 'gate':
+        expected = x
+        for gate in block.gates(x).values():
+            assert ((gate >= 0) & (gate <= block.ceiling)).all()
+            expected = expected * gate.repeat_interleave(
+                shape[1] // gate.shape[1] if gate.shape[1] > 1 else 1, 1)
+        torch.testing.assert_close(out, expected)
+    x = x.detach().requires_grad_()
+    block.train()(x).sum().backward()
+    for each in (x, *block.parameters()):
+        assert each.grad is not None and torch.isfinite(each.grad).all()
+
+
+@every()
+@hypothesis.given(data=st.data())
+@hypothesis.settings(SETTINGS, max_examples=4)
+def test_gradient_is_that_of_finite_differences(cls, data):
+    h, w = data.draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
+    block = randomise(built(cls, data, 4, data.draw(st.sampled_from(STARTS)))).double().eval()
+    x = smooth_map(*cls.shape(2, 4, h, w)).requires_grad_()
+    names = [name for name, _ in block.named_parameters()]
+
+    def f(x, *parameters):
+        return torch.func.functional_call(block, dict(zip(names, parameters)), (x, ))
+
+    assert torch.autograd.gradcheck(f, (x, *block.parameters()), fast_mode=True)
+
+
+def test_every_block_is_drawn():
+    assert len(BLOCKS) > 10
