@@ -66,6 +66,10 @@ CASES = dict(
         reduction=[1, 2, 64], use_scale=[True, False], norm_cfg=[None], sub_sample=[False],
         mode=['embedded_gaussian', 'gaussian', 'dot_product', 'concatenation'])),
     SCSE=Case(values=dict(reduction=REDUCTIONS, combine=['max', 'add'])),
+    SKConv=Case(dict(out_channels=32, padding=1), dict(
+        out_channels=[4, 8], kernel_size=[3], stride=[1], padding=[1], dilation=[1], groups=[1, 4],
+        bias=[False, True], branches=[2, 3], by=['dilation', 'kernel_size'], reduction=REDUCTIONS,
+        min_channels=[1, 32])),
     SE=Case(values=dict(reduction=REDUCTIONS, bias=[True, False])),
     SGE=Case(values=dict(groups=[None, 1, 2, 4])),
     SimAM=Case(values=dict(e_lambda=[1e-4, 1e-2])),

@@ -137,7 +137,7 @@ def test_a_parents_init_does_not_change_the_start(cls, start):
         assert parent.block(x).equal(x)
 
 
-@every()
+@every('gate', 'additive')
 def test_autocast_matches_fp32(cls):
     block = randomise(cls(32)).eval()
     x = a_map(cls, 2, 32, 9, 5, dtype=torch.float32)
@@ -150,7 +150,7 @@ def test_autocast_matches_fp32(cls):
     torch.testing.assert_close(half.float(), expected, rtol=0.02, atol=0.02)
 
 
-@every()
+@every('gate', 'additive')
 def test_large_fp16_values_do_not_overflow(cls):
     block = cls(32)
     # The product too must be within the range of fp16.

@@ -1,0 +1,163 @@
+"""Selective kernel convolution."""
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import torch
+from mmengine.utils import to_2tuple
+from torch import Tensor, nn
+
+from mmattn import ops
+from mmattn.blocks.base import AttentionBlock, check_choice, check_positive_int
+from mmattn.blocks.norm import BatchNorm2d
+from mmattn.registry import MODELS
+
+
+class _Select(nn.Module):
+    """Weights of the branches: ``(N, C, 1, 1) -> (N, M, C, 1, 1)``."""
+
+    def __init__(self, channels: int, hidden: int, branches: int):
+        super().__init__()
+        self.fc_reduce = nn.Conv2d(channels, hidden, 1, bias=False)
+        self.bn = BatchNorm2d(hidden)
+        self.act = nn.ReLU()
+        self.fc_select = nn.Conv2d(hidden, channels * branches, 1, bias=False)
+        self.branches = branches
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        z = self.act(self.bn(self.fc_reduce(pooled.to(self.fc_reduce.weight.dtype))))
+        return torch.softmax(self.fc_select(z).unflatten(1, (self.branches, -1)), 1)
+
+
+@MODELS.register_module()
+class SKConv(AttentionBlock):
+    """Selective kernel convolution: branches that see differently far, and a choice between them.
+
+    ``sum_i(a_i * u_i)``, where ``u_i`` is the i-th branch, ``relu(norm(conv_i(x)))``, and ``a``, for each
+    channel, is a softmax over the branches of ``W2 relu(norm(W1 avg(sum_i(u_i))))``, `Li et al., CVPR 2019
+    <https://arxiv.org/abs/1903.06586>`_. Official code: implus/SKNet, in Caffe; parameters are named and
+    shaped as in timm's ``SelectiveKernel`` (``timm/layers/selective_kernel.py``) without its split of the
+    input: ``paths.0.conv``, ``paths.0.bn``, ``attn.fc_reduce``, ``attn.bn``, ``attn.fc_select``.
+
+    It stands in place of a convolution, so it goes where MMDetection takes one: in a backbone with
+    bottlenecks as ``dcn=dict(type='mmattn.SKConv', fallback_on_stride=False), stage_with_dcn=(True, ) * 4``,
+    and wherever there is a ``conv_cfg`` for convolutions larger than 1x1.
+
+    A checkpoint of the plain model loads: the weights of the convolution that this one replaces become
+    those of the first branch, and only what is new is missing. With ``start='identity'`` the output is then
+    that of this convolution, bit for bit: the first branch is the convolution alone, the others, without a
+    ReLU, have a norm of weight zero, and the weights are ``M * a``, which are 1 at the start.
+
+    Differences: MMDetection's slot has a norm and a ReLU behind the convolution, which thus come behind
+    the weighted sum as well; in the paper the branches' own are all there are. For
+    ``start='identity'`` they do what they did for the convolution. Where a training batch has a single
+    value a channel, norms use their running statistics instead of raising. timm shares its input among
+    the branches unless ``split_input=False``.
+
+    Args:
+        in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias: As of
+            ``torch.nn.Conv2d``, for the first branch; the others give maps of the same size. The kernel is
+            odd and larger than 1x1.
+        branches: How many, ``M`` in the paper.
+        by: What distinguishes the branches: ``'dilation'``, the i-th has i times that of the first, or
+            ``'kernel_size'``, each is 2 larger than the one before.
+        reduction: ``r``: the hidden width is ``out_channels // r``,
+        min_channels: and at least this, ``L`` in the paper.
+        start: ``'paper'`` or ``'identity'``, see above.
+
+    Shape:
+        - Input: ``(N, C, H, W)``; output: as of the convolution; gate ``'branch'``: ``(N, M, C, 1, 1)``.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mmattn.blocks import SKConv
+        >>> conv = nn.Conv2d(64, 64, 3, stride=2, padding=1, groups=32, bias=False)
+        >>> selective = SKConv(64, 64, 3, stride=2, padding=1, groups=32, start='identity')
+        >>> selective.load_state_dict(conv.state_dict(), strict=False).unexpected_keys
+        []
+        >>> x = torch.randn(2, 64, 9, 7)
+        >>> selective(x).equal(conv(x))
+        True
+    """
+    _abbr_ = 'sk_conv'
+    role = 'convolution'
+    # What MMCV's ConvModule asks of a convolution.
+    transposed = False
+    output_padding = (0, 0)
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size=3, stride=1, padding=0, dilation=1,
+                 groups: int = 1, bias: bool = False, branches: int = 2, by: str = 'dilation',
+                 reduction: int = 16, min_channels: int = 32, start: str = 'paper', init_cfg=None):
+        super().__init__(in_channels, start, init_cfg)
+        for name, value in dict(out_channels=out_channels, groups=groups, branches=branches,
+                                reduction=reduction, min_channels=min_channels).items():
+            check_positive_int(self, name, value)
+        check_choice(self, 'by', by, ('dilation', 'kernel_size'))
+        if isinstance(padding, str):
+            raise ValueError(f'SKConv: padding={padding!r}; it must be a number, or two')
+        self.kernel_size, self.stride, self.padding, self.dilation = map(
+            to_2tuple, (kernel_size, stride, padding, dilation))
+        if any(k % 2 == 0 for k in self.kernel_size) or max(self.kernel_size) == 1:
+            raise ValueError(f'SKConv: kernel_size={kernel_size!r}; it must be odd and larger than 1, as '
+                             'branches differ in how far they see. A conv_cfg reaches 1x1 convolutions too: '
+                             "for the 3x3 ones of a ResNet write dcn=dict(type='mmattn.SKConv', "
+                             'fallback_on_stride=False)')
+        if branches < 2:
+            raise ValueError(f'SKConv: branches={branches!r}; it takes two to choose between')
+        self.out_channels = out_channels
+        self.groups = groups
+        self.paths = nn.ModuleList(self._branch(i, by, bias) for i in range(branches))
+        self.attn = _Select(out_channels, max(out_channels // reduction, min_channels), branches)
+        self.reset_start()
+
+    def _branch(self, i: int, by: str, bias: bool) -> nn.Sequential:
+        more = 2 * i if by == 'kernel_size' else 0
+        times = i + 1 if by == 'dilation' else 1
+        kernel_size = [k + more if k > 1 else k for k in self.kernel_size]
+        dilation = [d * times for d in self.dilation]
+        padding = [p + (d * (k - 1) - d0 * (k0 - 1)) // 2 for p, d, k, d0, k0 in zip(
+            self.padding, dilation, kernel_size, self.dilation, self.kernel_size)]
+        layers = OrderedDict(conv=nn.Conv2d(self.in_channels, self.out_channels, kernel_size, self.stride,
+                                            padding, dilation, self.groups, bias))
+        if i > 0 or self.start == 'paper':
+            layers['bn'] = BatchNorm2d(self.out_channels)
+        if self.start == 'paper':
+            layers['act'] = nn.ReLU()
+        return nn.Sequential(layers)
+
+    def _branches(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
+        outputs = [path(x) for path in self.paths]
+        with ops.full_precision(x):
+            weights = self.attn(sum(ops.spatial_avg(each) for each in outputs))
+            return outputs, weights * len(outputs) if self.start == 'identity' else weights
+
+    def gates(self, x: Tensor) -> dict[str, Tensor]:
+        return {'branch': self._branches(x)[1]}
+
+    def forward(self, x: Tensor) -> Tensor:
+        outputs, weights = self._branches(x)
+        return sum(ops.apply_gate(output, weight) for output, weight in zip(outputs, weights.unbind(1)))
+
+    def reset_parameters(self) -> None:
+        for layer in self.modules():
+            if layer is not self and hasattr(layer, 'reset_parameters'):
+                layer.reset_parameters()
+        for path in self.paths:
+            nn.init.kaiming_normal_(path.conv.weight, mode='fan_out', nonlinearity='relu')
+        for layer in (self.attn.fc_reduce, self.attn.fc_select):
+            nn.init.normal_(layer.weight, std=0.01)
+
+    def last_layers(self):
+        return [self.attn.fc_select, *(path.bn for path in self.paths[1:])]
+
+    def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs):
+        for name in ('weight', 'bias'):  # of the convolution that was here
+            own = f'{prefix}paths.0.conv.{name}'
+            if f'{prefix}{name}' in state_dict and own not in state_dict:
+                state_dict[own] = state_dict.pop(f'{prefix}{name}')
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+    def extra_repr(self) -> str:
+        return (f'{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, '
+                f'stride={self.stride}, branches={len(self.paths)}, start={self.start!r}')
