@@ -18,8 +18,9 @@ from mmattn.blocks.sge import SGE
 from mmattn.blocks.simam import SimAM
 from mmattn.blocks.sk_conv import SKConv
 from mmattn.blocks.spatial_attention import SpatialAttention
+from mmattn.blocks.temporal_attention import TemporalAttention
 from mmattn.blocks.triplet_attention import TripletAttention
 
 __all__ = ['BAM', 'CBAM', 'ECA', 'EMA', 'ESE', 'GCT', 'SCSE', 'SE', 'SGE', 'SKConv', 'AttentionBlock',
            'ChannelAttention', 'Compose', 'CoordAttention', 'External', 'GlobalContext', 'NonLocal', 'SimAM',
-           'SpatialAttention', 'TripletAttention']
+           'SpatialAttention', 'TemporalAttention', 'TripletAttention']

@@ -99,8 +99,9 @@ class AttentionBlock(BaseModule):
         """The gates for ``x`` in the order of their application.
 
         A key says what has a gate of its own: ``'channel'`` ``(N, C, 1, 1)``, ``'spatial'``
-        ``(N, 1, H, W)``, ``'height'`` ``(N, C, H, 1)``, ``'width'`` ``(N, C, 1, W)``, ``'group'``
-        ``(N, G, H, W)`` for ``G`` groups of successive channels, or ``'element'`` ``(N, C, H, W)``.
+        ``(N, 1, H, W)``, ``'height'`` ``(N, C, H, 1)``, ``'width'`` ``(N, C, 1, W)``, ``'frame'``
+        ``(N, 1, 1, 1)``, ``'group'`` ``(N, G, H, W)`` for ``G`` groups of successive channels, or
+        ``'element'`` ``(N, C, H, W)``.
         """
         raise NotImplementedError
 

@@ -7,6 +7,7 @@ from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from torch import nn
 
+from mmattn.insertion import clips
 from mmattn.insertion.attended import Attended, Attention, attended_class
 from mmattn.insertion.hosts import holds_block
 from mmattn.insertion.rng import own_randomness
@@ -84,6 +85,7 @@ def attach(model: nn.Module, rules: Sequence[Mapping | Rule], freeze_detector: b
         for rule in wanted:
             with own_randomness(site.name, rule.order):
                 block = build_block(rule, site)
+            clips.require_clips(model, block)
             blocks[site].append(block if like is None else block.to(like.device, like.dtype))
 
     frozen = {site for site, (host, _) in hosts.items()
@@ -107,6 +109,7 @@ def attach(model: nn.Module, rules: Sequence[Mapping | Rule], freeze_detector: b
                       f'{parameters:,} parameters' + (', frozen' if freeze else ''), logger='current')
     model.__class__ = attended_class(type(model))
     model.attention = attention
+    clips.put(model)
     if freeze_detector:
         attention.hold(model)
     return model
@@ -147,6 +150,7 @@ def detach(model: nn.Module) -> nn.Module:
     for host, kind in hosts.values():
         kind.take(host)
     model.attention.release(model)
+    clips.take(model)
     del model.attention
     model.__class__ = type(model).__mro__[2]
     return model

@@ -15,6 +15,7 @@ from torch._subclasses import FakeTensorMode
 from torch.nn.modules.module import register_module_forward_hook
 from torch.nn.parameter import is_lazy
 
+from mmattn.blocks import TemporalAttention
 from mmattn.insertion.compiled_ops import shapes_only
 
 # Divisible by 256, so that any pyramid has whole maps, and not square.
@@ -90,7 +91,7 @@ def dry_run(model: nn.Module, size: tuple[int, int] = DEFAULT_SIZE) -> DryRun:
         return _hand_on(run, output) if id(module) in backbones else None
 
     like = next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(()))
-    with _ONE_AT_A_TIME, _left_as_it_was(model), FakeTensorMode(allow_non_fake_inputs=True), shapes_only():
+    with without_data(model):
         options = dict(device=like.device, dtype=like.dtype)
         hook = register_module_forward_hook(record)
         try:
@@ -225,6 +226,13 @@ def _try(run: DryRun, paths: list[str], function, *args):
 
 
 @contextmanager
+def without_data(model: nn.Module):
+    """A context for running ``model`` on fake tensors, in evaluation, that leaves it as it was."""
+    with _ONE_AT_A_TIME, _left_as_it_was(model), FakeTensorMode(allow_non_fake_inputs=True), shapes_only():
+        yield
+
+
+@contextmanager
 def _left_as_it_was(model: nn.Module):
     """Evaluate, and undo whatever a forward pass leaves on the modules."""
     before = [(module, dict(module.__dict__), _contents(module)) for module in model.modules()]
@@ -233,6 +241,8 @@ def _left_as_it_was(model: nn.Module):
         stack.enter_context(torch.random.fork_rng(devices=[]))
         for module, _, _ in before:
             module.training = False  # not eval(), which detectors override
+            if isinstance(module, TemporalAttention):
+                module.num_frames = 1  # one picture is a clip
         try:
             yield
         finally:

@@ -74,6 +74,8 @@ CASES = dict(
     SGE=Case(values=dict(groups=[None, 1, 2, 4])),
     SimAM=Case(values=dict(e_lambda=[1e-4, 1e-2])),
     SpatialAttention=Case(values=dict(kernel_size=[3, 7], descriptor=['pool', 'conv'])),
+    TemporalAttention=Case(dict(num_frames=2), dict(
+        num_frames=[1, 2], per_channel=[False, True], reduction=REDUCTIONS, kernel_size=[1, 3, 5]), frames=2),
     TripletAttention=Case(values=dict(no_spatial=[False, True])),
 )
 COMMON = ('in_channels', 'start', 'init_cfg')

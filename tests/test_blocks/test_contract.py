@@ -87,7 +87,8 @@ def test_gates_are_what_forward_multiplies_by(cls, shape, start):
         n, c, h, w = x.shape
         groups = gate.shape[1]
         sizes = {'channel': (n, c, 1, 1), 'spatial': (n, 1, h, w), 'height': (n, c, h, 1),
-                 'width': (n, c, 1, w), 'group': (n, groups, h, w), 'element': (n, c, h, w)}
+                 'width': (n, c, 1, w), 'frame': (n, 1, 1, 1), 'group': (n, groups, h, w),
+                 'element': (n, c, h, w)}
         assert gate.shape == sizes[kind]
         assert ((gate >= 0) & (gate <= block.ceiling)).all()
         expected = expected * (gate.repeat_interleave(c // groups, 1) if kind == 'group' else gate)
@@ -279,7 +280,8 @@ def test_trains_compiled(cls):
 def test_exports_with_dynamic_sizes(cls):
     block = randomise(cls(32)).eval()
     dim = torch.export.Dim
-    sizes = {0: dim('n', min=1, max=64), 2: dim('h', min=1, max=512), 3: dim('w', min=1, max=512)}
+    sizes = {0: cls.case.frames * dim('n', min=1, max=64), 2: dim('h', min=1, max=512),
+             3: dim('w', min=1, max=512)}
     program = torch.export.export(block, (a_map(cls, 2, 32, 9, 6, dtype=torch.float32), ),
                                   dynamic_shapes=(sizes, ))
     for shape in ((2, 32, 9, 6), (3, 32, 21, 4)):
@@ -297,7 +299,8 @@ def test_runs_as_onnx_on_other_sizes(cls, tmp_path):
     file = tmp_path / 'block.onnx'
     torch.onnx.export(block, (a_map(cls, 2, 32, 9, 6, dtype=torch.float32), ), file, verbose=False,
                       input_names=['x'], dynamo=True, opset_version=18,
-                      dynamic_shapes=({0: dim('n', max=64), 2: dim('h', max=512), 3: dim('w', max=512)}, ))
+                      dynamic_shapes=({0: cls.case.frames * dim('n', max=64), 2: dim('h', max=512),
+                                       3: dim('w', max=512)}, ))
     session = onnxruntime.InferenceSession(file, providers=['CPUExecutionProvider'])
     for shape in ((2, 32, 9, 6), (3, 32, 21, 4), (1, 32, 1, 5)):
         x = a_map(cls, *shape, dtype=torch.float32)
