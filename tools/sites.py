@@ -52,7 +52,7 @@ def main():
     console = Console()
     if not console.is_terminal:
         console.width = 200  # a file or a pipe has no width of its own
-    title = f'{args.config} at {size[0]}x{size[1]} (+ block: parameters / million multiply-adds)'
+    title = f'{args.config} at {size[0]}x{size[1]} (+ block: parameters / million operations)'
     console.print(render(shown if args.each else grouped(shown), title))
     if left_out:
         console.print(f'and {left_out} plain convolutions and other modules: --all', highlight=False)

@@ -4,14 +4,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch._subclasses import FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import flop_registry
 
-aten = torch.ops.aten
-_REDUCTIONS = (aten.mean, aten.sum, aten.amax, aten.amin, aten.max)
+from mmattn.analysis.op_count import CountOps
 
 
 @dataclass(frozen=True)
@@ -20,43 +16,30 @@ class BlockCost:
 
     Attributes:
         parameters: Number of parameters.
-        macs: Multiply-adds of convolutions and linear layers, and one for each element that a pooling
-            reads or an elementwise operation writes.
+        ops: Operations of all :data:`~mmattn.analysis.op_count.KINDS`: multiply-adds of convolutions and
+            linear layers, and what poolings, norms, activations and gating add to them.
     """
     parameters: int
-    macs: int
-
-
-class _Count(TorchDispatchMode):
-    """Counts what :class:`BlockCost` says; everything else (views, copies) is nothing."""
-
-    def __init__(self):
-        super().__init__()
-        self.macs = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        out = func(*args, **(kwargs or {}))
-        packet = func.overloadpacket
-        if packet in flop_registry:
-            self.macs += flop_registry[packet](*args, **(kwargs or {}), out_val=out) // 2
-        elif packet in _REDUCTIONS:
-            self.macs += args[0].numel()
-        elif torch.Tag.pointwise in func.tags:
-            self.macs += max(each.numel() for each in tree_leaves(out) if isinstance(each, Tensor))
-        return out
+    ops: int
 
 
 def block_cost(block: type[nn.Module], channels: int, size: tuple[int, int], **options) -> BlockCost:
     """The cost of ``block(channels, **options)`` on a map ``(1, channels, *size)`` in evaluation.
 
+    Raises:
+        ValueError: The block runs an operation that nobody knows how to count.
+
     Example:
         >>> from mmattn.blocks import SE
         >>> block_cost(SE, 256, (100, 100))
-        BlockCost(parameters=8464, macs=5128464)
+        BlockCost(parameters=8464, ops=5128736)
     """
     with FakeTensorMode(), torch.no_grad():
         module = block(channels, **options).eval()
         x = torch.empty(1, channels, *size)
-        with _Count() as count:
+        with CountOps(module) as counting:
             module(x)
-    return BlockCost(sum(p.numel() for p in module.parameters()), count.macs)
+    if counting.count.not_counted:
+        raise ValueError(f'{block.__name__} runs {", ".join(map(str, counting.count.not_counted))}, which '
+                         'mmattn.analysis.op_count does not know how to count')
+    return BlockCost(sum(p.numel() for p in module.parameters()), counting.count.total())

@@ -141,5 +141,5 @@ def render(rows: list[Row], title: str) -> Table:
         table.add_row(
             escape(row.at), site.kind, *([', '.join(row.holds)] if holding else []), str(row.sites),
             str(site.channels), str(site.stride or '-'), map_size,
-            *(f'{cost.parameters:,} / {cost.macs / 1e6:.1f}' if cost else '-' for cost in row.costs.values()))
+            *(f'{cost.parameters:,} / {cost.ops / 1e6:.1f}' if cost else '-' for cost in row.costs.values()))
     return table

@@ -14,7 +14,7 @@ from mmattn.registry import MODELS
 
 @MODELS.register_module()
 class Compose(AttentionBlock):
-    """Blocks one after the other, in a stated order, or side by side.
+    """Composition: blocks one after the other, in a stated order, or side by side.
 
     ``how='chain'``: each block gets what the one before it returns. ``how='parallel'``: all gates are
     computed from the input, which is multiplied by each of them. So the ablation of CBAM's order

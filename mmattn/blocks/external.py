@@ -26,7 +26,7 @@ _NOT_TO_BE_KNOWN = (DataDependentOutputException, DynamicOutputShapeException, U
 
 @MODELS.register_module()
 class External(AttentionBlock):
-    """Any module with one map as its input and one like it as its output: timm's, torchvision's, your own.
+    """External module: any with one map as its input and one like it as its output, timm's or your own.
 
     ``start='paper'``: the module as it is. ``start='identity'``: ``x * (1 - a) + module(x) * a``, where ``a``
     is learned, a number a channel, and starts at zero; the map stays what it is, bit for bit, and training

@@ -10,7 +10,7 @@ from mmattn.registry import MODELS
 
 @MODELS.register_module()
 class TemporalAttention(AttentionBlock):
-    """A gate for each frame of a clip, or for each frame and channel, computed from its neighbours too.
+    """Temporal attention: a gate per frame of a clip, or per frame and channel, from its neighbours too.
 
     Clips lie in the batch, ``(B * T, C, H, W)``: all frames of the first one, then those of the second.
     ``x * (1 + sigmoid(W2 relu(conv(W1 avg(x)))))``, where ``conv`` runs over the frames of a clip with a

@@ -19,26 +19,26 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.parametrize('channels, height, width', [(64, 25, 42), (256, 7, 9)])
 def test_costs_by_hand(channels, height, width):
-    """Parameters by the papers' formulas; multiply-adds written out, gates included."""
+    """Parameters by the papers' formulas; operations written out, gates included."""
     area, hidden = height * width, channels // 16
     mlp = 2 * channels * hidden  # two layers, weights
     se = block_cost(SE, channels, (height, width))
     assert se.parameters == mlp + channels + hidden
-    # Pool and multiply once over the map; two layers, ReLU and sigmoid on vectors.
-    assert se.macs == 2 * channels * area + mlp + hidden + channels
+    # Pool and multiply once over the map; two layers with biases, ReLU and sigmoid on vectors.
+    assert se.ops == 2 * channels * area + mlp + 2 * (hidden + channels)
     kernel = block_cost(ECA, channels, (height, width)).parameters
     assert kernel == ECA(channels).conv.kernel_size[0]
-    eca = block_cost(ECA, channels, (height, width)).macs
+    eca = block_cost(ECA, channels, (height, width)).ops
     assert eca == 2 * channels * area + channels * kernel + channels
     cbam = block_cost(CBAM, channels, (height, width))
     assert cbam.parameters == se.parameters + 2 * 49 + 2
     # At least: two pools and two gates over the map, two MLP passes, a 7x7 convolution of two maps.
     least = 6 * channels * area + 2 * mlp + 98 * area
-    assert least < cbam.macs < least + 8 * (channels + area)
+    assert least < cbam.ops < least + 9 * (channels + area)
 
 
 def test_cost_takes_no_memory():
-    assert block_cost(SE, 4096, (16384, 16384)).macs > 2 * 4096 * 16384**2  # a map of 4 TiB
+    assert block_cost(SE, 4096, (16384, 16384)).ops > 2 * 4096 * 16384**2  # a map of 4 TiB
 
 
 def test_rows_tell_what_a_rule_matches():

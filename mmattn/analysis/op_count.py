@@ -1,0 +1,141 @@
+"""Arithmetic, counted by the operations that PyTorch runs."""
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import flop_registry
+
+aten = torch.ops.aten
+
+KINDS = ('convolution', 'linear', 'bias', 'norm', 'activation', 'pooling', 'softmax', 'resizing',
+         'elementwise')
+"""What is counted: multiply-adds of convolutions and of products of matrices; an addition for each output
+that has a bias; two operations for each element that a norm reads, one for each that a pooling or another
+reduction reads, three for each of a softmax; one for each element that an activation, a resizing or other
+arithmetic writes."""
+
+_CONVOLUTIONS = {aten.convolution, aten._convolution, aten.cudnn_convolution, aten.mkldnn_convolution}
+_BIAS_AT = {**dict.fromkeys(_CONVOLUTIONS, 2), aten.addmm: 0, aten.baddbmm: 0}
+_NORMS = {aten.native_batch_norm, aten._native_batch_norm_legit, aten._native_batch_norm_legit_no_training,
+          aten._batch_norm_with_update, aten._batch_norm_no_update, aten.cudnn_batch_norm,
+          aten.batch_norm_elemt, aten.native_group_norm, aten.native_layer_norm}
+_POOLINGS = {aten.mean, aten.sum, aten.amax, aten.amin, aten.max, aten.min, aten.var, aten.var_mean, aten.std,
+             aten.prod, aten.linalg_vector_norm, aten.norm, aten.argmax, aten.argmin, aten.aminmax,
+             aten.max_pool2d_with_indices, aten.avg_pool2d, aten._adaptive_avg_pool2d,
+             aten.adaptive_max_pool2d}
+_ACTIVATIONS = {aten.relu, aten.relu_, aten.leaky_relu, aten.leaky_relu_, aten.prelu, aten._prelu_kernel,
+                aten.sigmoid, aten.sigmoid_, aten.hardsigmoid, aten.hardsigmoid_, aten.hardswish,
+                aten.hardswish_, aten.hardtanh, aten.hardtanh_, aten.silu, aten.silu_, aten.gelu, aten.tanh,
+                aten.tanh_, aten.elu, aten.mish, aten.softplus, aten.log_sigmoid_forward}
+_SOFTMAXES = {aten._softmax, aten._log_softmax}
+_RESIZINGS = {aten.upsample_nearest2d, aten._upsample_nearest_exact2d, aten.upsample_bilinear2d,
+              aten._upsample_bilinear2d_aa, aten.upsample_bicubic2d, aten.grid_sampler_2d}
+# No arithmetic: they make, name or move numbers.
+_FREE = {getattr(aten, name) for name in (
+    'arange', 'bernoulli_', 'cat', 'clone', 'constant_pad_nd', 'copy_', 'detach_', 'empty', 'empty_like',
+    'empty_strided', 'eye', 'fill_', 'flip', 'full', 'full_like', 'gather', 'index', 'index_put_',
+    'index_select', 'lift_fresh', 'linspace', 'new_empty', 'new_full', 'new_ones', 'new_zeros', 'ones',
+    'ones_like', 'pixel_shuffle', 'reflection_pad2d', 'repeat', 'replication_pad2d', 'roll', 'scalar_tensor',
+    'scatter_', 'slice_scatter', 'stack', 'tril', 'triu', 'zero_', 'zeros', 'zeros_like', '_to_copy',
+    '_unsafe_view')}
+
+
+@dataclass
+class OpCount:
+    """What was counted.
+
+    Attributes:
+        by_module: For each module by its path, how many operations of each of the :data:`KINDS` it ran
+            itself, outside the modules below it.
+        not_counted: How often each operation ran whose arithmetic nobody knows how to count.
+    """
+    by_module: dict[str, Counter] = field(default_factory=dict)
+    not_counted: Counter = field(default_factory=Counter)
+
+    def total(self, kinds: Iterable[str] = KINDS, below: str = '') -> int:
+        """Operations of ``kinds`` in the module ``below`` and all that is in it."""
+        kinds = tuple(kinds)
+        return sum(counter[kind] for path, counter in self.by_module.items() for kind in kinds
+                   if not below or f'{path}.'.startswith(f'{below}.'))
+
+    def by_kind(self, below: str = '') -> dict[str, int]:
+        return {kind: self.total([kind], below) for kind in KINDS}
+
+
+class CountOps(TorchDispatchMode):
+    """A context in which the operations of ``model`` are counted into ``count``.
+
+    It works on tensors with and without data. Attention is counted alike however it is spelt: a mean is
+    a pooling, whether a module, a function or a method takes it.
+
+    Args:
+        model: Whose modules the counts are kept for.
+    """
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.count = OpCount()
+        self._paths: Mapping[nn.Module, str] = {module: path for path, module in model.named_modules()}
+        self._inside = ['']
+        self._hooks: list = []
+
+    def __enter__(self):
+        # Before every other hook and after it: what a hook on a module computes, such as an attention
+        # block, is a module of its own.
+        self._hooks = [register_module_forward_pre_hook(self._enter_module),
+                       register_module_forward_hook(self._leave_module, always_call=True)]
+        return super().__enter__()
+
+    def __exit__(self, *error):
+        for hook in self._hooks:
+            hook.remove()
+        return super().__exit__(*error)
+
+    @property
+    def where(self) -> str:
+        """Path of the module that runs now."""
+        return self._inside[-1]
+
+    def _enter_module(self, module, args) -> None:
+        if module in self._paths:
+            self._inside.append(self._paths[module])
+
+    def _leave_module(self, module, args, output) -> None:
+        if module in self._paths:
+            self._inside.pop()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        counter = self.count.by_module.setdefault(self.where, Counter())
+        packet = func.overloadpacket
+        written = max((each.numel() for each in tree_leaves(out) if isinstance(each, Tensor)), default=0)
+        if packet in flop_registry:
+            kind = 'convolution' if packet in _CONVOLUTIONS else 'linear'
+            counter[kind] += flop_registry[packet](*args, **(kwargs or {}), out_val=out) // 2
+            place = _BIAS_AT.get(packet)
+            if place is not None and len(args) > place and isinstance(args[place], Tensor):
+                counter['bias'] += written
+        elif packet in _NORMS:
+            counter['norm'] += 2 * args[0].numel()
+        elif packet in _POOLINGS and (packet not in (aten.max, aten.min) or written < args[0].numel()):
+            counter['pooling'] += args[0].numel()
+        elif packet in _SOFTMAXES:
+            counter['softmax'] += 3 * written
+        elif packet in _ACTIVATIONS:
+            counter['activation'] += written
+        elif packet in _RESIZINGS:
+            counter['resizing'] += written
+        elif func.is_view or packet in _FREE or func.namespace == 'prim':
+            pass
+        elif torch.Tag.pointwise in func.tags:
+            counter['elementwise'] += written
+        else:
+            self.count.not_counted[str(packet)] += 1
+        return out
