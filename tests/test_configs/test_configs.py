@@ -13,10 +13,20 @@ from mmattn.engine.config_list import build_model, count, list_configs
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / 'configs'
 OURS = list_configs(CONFIGS)
-BLOCKS = dict(se=blocks.SE, cbam=blocks.CBAM, eca=blocks.ECA)
+# By the part of a config's name between backbone and neck, which may be longer than the block's.
+BLOCKS = dict(
+    se=blocks.SE, cbam=blocks.CBAM, eca=blocks.ECA, ese=blocks.ESE, gct=blocks.GCT, simam=blocks.SimAM,
+    sge=blocks.SGE, scse=blocks.SCSE, coord=blocks.CoordAttention, triplet=blocks.TripletAttention,
+    ema=blocks.EMA, bam=blocks.BAM, gc=blocks.GlobalContext, nl=blocks.NonLocal,
+    temporal=blocks.TemporalAttention)
+BLOCKS.update({'cbam-sp-ch': blocks.Compose, 'cbam-parallel': blocks.Compose, 'cbam-avg': blocks.Compose,
+               'cbam-max': blocks.Compose, 'cbam-conv-k7': blocks.Compose, 'cbam-k3': blocks.CBAM,
+               'channel-attention': blocks.ChannelAttention, 'spatial-attention': blocks.SpatialAttention})
+DETECTORS = {'faster-rcnn': 'FasterRCNN', 'retinanet': 'RetinaNet', 'mask2former': 'Mask2FormerVideo'}
 # The rest takes a minute or two, so it is left to the slow tests.
-QUICK = [path for path in OURS
-         if re.search(r'_r18-\w+_fpn_1x|^shapes/|retinanet_r50_fpn-(lateral-)?cbam', path)]
+QUICK = [path for path in OURS if re.search(
+    r'_r18-\w+_fpn_1x|_r18-(?!se|cbam|eca).+_folder|^shapes/|retinanet_r50_fpn-(lateral-)?cbam|r50-cbam-parallel|'
+    'retinanet_sknet|temporal', path)]
 SLOW = [pytest.param(path, marks=pytest.mark.slow) for path in OURS if path not in QUICK]
 
 RESIDUALS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
@@ -24,7 +34,7 @@ RESIDUALS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 
 def expected_block(path):
     """The block that a config's name promises."""
-    found = re.search(rf'-({"|".join(BLOCKS)})_', path)
+    found = re.search(rf'-({"|".join(sorted(BLOCKS, key=len, reverse=True))})(-c3-c5)?_', path)
     return found and found.group(1)
 
 
@@ -38,9 +48,15 @@ def expected_sites(path):
         return {f'neck.lateral_convs.{i}' for i in range(3 if retina else 4)}
     if f'_fpn-{block}_' in path:
         return {f'neck.fpn_convs.{i}' for i in range(5 if retina else 4)}
-    depth = int(re.search(rf'_r(\d+)-{block}_fpn_', path).group(1))
-    return {f'backbone.layer{stage}.{i}.residual'
+    depth = int(re.search(rf'_r(\d+)-{block}(-c3-c5)?_', path).group(1))
+    ends = {f'backbone.layer{stage}.{i}.residual'
             for stage, count in enumerate(RESIDUALS[depth], 1) for i in range(count)}
+    if block == 'bam':  # where the map gets smaller
+        return {f'backbone.layer{stage}' for stage in (1, 2, 3)}
+    if block == 'nl':  # before the last block of the fourth stage
+        return {f'backbone.layer3.{RESIDUALS[depth][2] - 2}'}
+    first = dict(gc=2, temporal=3).get(block, 1)
+    return {name for name in ends if int(name[len('backbone.layer')]) >= first}
 
 
 @pytest.mark.parametrize('path', [*QUICK, *SLOW])
@@ -49,7 +65,7 @@ def test_config_builds_what_name_and_header_say(path):
     header = [line for line in (CONFIGS / path).read_text().splitlines() if line.startswith('#')]
     assert any(f'configs/{path}' in line.split() for line in header), header
     assert f'# {count(model, path).cost()}' in header
-    detector = 'RetinaNet' if 'retinanet' in path else 'FasterRCNN'
+    detector = next(name for key, name in DETECTORS.items() if key in path)
     assert any(kind.__name__ == detector for kind in type(model).__mro__)
     expected = expected_sites(path)
     if not expected:
@@ -58,7 +74,27 @@ def test_config_builds_what_name_and_header_say(path):
     assert {site.name for site in model.attention.claims} == expected
     for block in model.attention.values():
         assert type(block) is BLOCKS[expected_block(path)]
-        assert block.start == 'identity'
+        assert block.start == 'identity' or block.paper_is_identity
+
+
+def test_sknet_50_is_that_of_the_paper():
+    """27.5 M parameters and 4.47 GFLOPs at 224x224, with the classifier of ImageNet."""
+    import torch
+
+    from mmattn.analysis.op_count import CountOps
+    path = str(CONFIGS / 'sknet/retinanet_sknet50_fpn_1x_coco.py')
+    for start in ('paper', 'identity'):
+        backbone = build_model(path, {'model.backbone.dcn.start': start}).backbone
+        head = nn.Linear(2048, 1000)
+        parameters = sum(p.numel() for module in (backbone, head) for p in module.parameters())
+        assert round(parameters / 1e6, 1) == 27.5
+        backbone.eval()
+        picture = torch.rand(1, 3, 224, 224)
+        with torch.no_grad(), CountOps(backbone) as counting:
+            backbone(picture)
+        # Multiply-adds, and the elements that poolings read; 4.46 without these.
+        ops = counting.count.total(['convolution', 'linear', 'pooling']) + head.weight.numel()
+        assert round(ops / 1e9, 2) == 4.47 and not counting.count.not_counted
 
 
 @pytest.mark.parametrize('path', [
@@ -121,7 +157,7 @@ def test_attention_learns_at_the_full_rate_when_finetuning():
     assert {rate for p, rate in rates.items() if p not in new} == {0.001}
 
 
-@pytest.mark.parametrize('folder', ['faster_rcnn', 'retinanet', *BLOCKS])
+@pytest.mark.parametrize('folder', sorted({path.split('/')[0] for path in OURS} - {'shapes'}))
 def test_metafiles_list_all_configs(folder):
     listed = yaml.safe_load((CONFIGS / folder / 'metafile.yml').read_text())['Models']
     assert sorted(model['Config'] for model in listed) == [

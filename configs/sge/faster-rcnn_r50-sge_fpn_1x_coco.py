@@ -1,0 +1,10 @@
+#   bash tools/dist_train.sh configs/sge/faster-rcnn_r50-sge_fpn_1x_coco.py 8
+# 41.76 M parameters, 41.53 M of them trained; attention: 2,048 at 16 sites.
+_base_ = '../faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'
+
+model = dict(
+    type='mmattn.WithAttention',
+    detector='FasterRCNN',
+    insert=[
+        dict(at='backbone.layer[1-4].*.residual', block=dict(type='mmattn.SGE', start='identity'))
+    ])

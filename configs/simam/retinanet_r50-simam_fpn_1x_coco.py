@@ -1,0 +1,10 @@
+#   bash tools/dist_train.sh configs/simam/retinanet_r50-simam_fpn_1x_coco.py 8
+# 37.97 M parameters, 37.74 M of them trained; attention: 16 at 16 sites.
+_base_ = '../retinanet/retinanet_r50_fpn_1x_coco.py'
+
+model = dict(
+    type='mmattn.WithAttention',
+    detector='RetinaNet',
+    insert=[
+        dict(at='backbone.layer[1-4].*.residual', block=dict(type='mmattn.SimAM', start='identity'))
+    ])

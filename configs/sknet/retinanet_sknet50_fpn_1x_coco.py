@@ -1,0 +1,13 @@
+# SKNet-50, which starts as the ResNeXt-50 whose ImageNet weights its first branches take.
+#   bash tools/dist_train.sh configs/sknet/retinanet_sknet50_fpn_1x_coco.py 8
+# 39.89 M parameters, 39.62 M of them trained.
+_base_ = '../retinanet/retinanet_r50_fpn_1x_coco.py'
+
+model = dict(
+    backbone=dict(
+        type='ResNeXt',
+        groups=32,
+        base_width=4,
+        dcn=dict(type='mmattn.SKConv', fallback_on_stride=False, start='identity'),
+        stage_with_dcn=(True, True, True, True),
+        init_cfg=dict(type='Pretrained', checkpoint='open-mmlab://resnext50_32x4d')))

@@ -1,0 +1,10 @@
+#   bash tools/dist_train.sh configs/triplet_attention/faster-rcnn_r50-triplet_fpn_1x_coco.py 8
+# 41.76 M parameters, 41.53 M of them trained; attention: 4,800 at 16 sites.
+_base_ = '../faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'
+
+model = dict(
+    type='mmattn.WithAttention',
+    detector='FasterRCNN',
+    insert=[
+        dict(at='backbone.layer[1-4].*.residual', block=dict(type='mmattn.TripletAttention', start='identity'))
+    ])
