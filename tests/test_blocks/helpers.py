@@ -46,6 +46,29 @@ def check_against(reference, block, x):
         torch.testing.assert_close(p.grad, parameters[name].grad, rtol=1e-9, atol=1e-11, msg=name)
 
 
+def check_agreement(ours, theirs, x, convert=dict):
+    """Load another's weights, and assert that outputs and all gradients are the same, in float64.
+
+    ``convert`` makes of a dict with their names one with ours, of weights and of gradients alike.
+    """
+    ours, theirs = ours.double(), theirs.double()
+    found = ours.load_state_dict(convert(theirs.state_dict()), strict=False)
+    assert not found.unexpected_keys
+    one, other = (x.double().clone().requires_grad_() for _ in range(2))
+    out, expected = ours(one), theirs(other)
+    torch.testing.assert_close(out, expected)
+    weight = smooth_map(*out.shape, seed=3)
+    (out * weight).sum().backward()
+    (expected * weight).sum().backward()
+    torch.testing.assert_close(one.grad, other.grad)
+    parameters = dict(ours.named_parameters())
+    gradients = convert({name: p.grad for name, p in theirs.named_parameters()})
+    assert gradients and gradients.keys() <= parameters.keys()
+    for name, gradient in gradients.items():
+        assert gradient.abs().sum() > 0, name
+        torch.testing.assert_close(parameters[name].grad, gradient, msg=name)
+
+
 def timm_layer(file, name):
     """A class of ``timm/layers/``, without timm's own ``__init__`` and without torchvision."""
     try:

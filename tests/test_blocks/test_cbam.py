@@ -5,7 +5,7 @@ import torch
 
 from mmattn.blocks import CBAM
 from tests.reference.cbam import cbam
-from tests.test_blocks.helpers import check_against, randomise, smooth_map, timm_layer
+from tests.test_blocks.helpers import check_against, check_agreement, randomise, smooth_map, timm_layer
 
 
 @pytest.mark.parametrize('training', [True, False])
@@ -68,15 +68,15 @@ def test_a_synchronised_norm_is_always_called():
 
 def test_agrees_with_timm():
     theirs = randomise(timm_layer('cbam', 'CbamModule')(64)).eval()
-    ours = CBAM(64).eval()
-    state = theirs.state_dict()
-    # timm: no biases, and [mean, max] where the official code has [max, mean].
-    loaded = {'ChannelGate.mlp.1.weight': state['channel.fc1.weight'].flatten(1),
-              'ChannelGate.mlp.3.weight': state['channel.fc2.weight'].flatten(1),
-              'ChannelGate.mlp.1.bias': torch.zeros(4), 'ChannelGate.mlp.3.bias': torch.zeros(64),
-              'SpatialGate.spatial.conv.weight': state['spatial.conv.conv.weight'].flip(1)}
-    loaded.update({k.replace('spatial.conv.bn', 'SpatialGate.spatial.bn'): v
-                   for k, v in state.items() if 'spatial.conv.bn' in k})
-    ours.load_state_dict(loaded)
-    x = smooth_map(2, 64, 9, 7, dtype=torch.float32)
-    torch.testing.assert_close(ours(x), theirs(x))
+
+    def convert(state):
+        # timm: no biases, and [mean, max] where the official code has [max, mean].
+        found = {'ChannelGate.mlp.1.weight': state['channel.fc1.weight'].flatten(1),
+                 'ChannelGate.mlp.3.weight': state['channel.fc2.weight'].flatten(1),
+                 'SpatialGate.spatial.conv.weight': state['spatial.conv.conv.weight'].flip(1)}
+        found.update({k.replace('spatial.conv.bn', 'SpatialGate.spatial.bn'): v
+                      for k, v in state.items() if 'spatial.conv.bn' in k})
+        return found
+
+    # Our biases are zero at the start.
+    check_agreement(CBAM(64).eval(), theirs, smooth_map(2, 64, 9, 7), convert)

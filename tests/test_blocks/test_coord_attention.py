@@ -1,11 +1,10 @@
 from functools import partial
 
 import pytest
-import torch
 
 from mmattn.blocks import CoordAttention
 from tests.reference.coord_attention import coord_attention
-from tests.test_blocks.helpers import check_against, randomise, smooth_map, timm_layer
+from tests.test_blocks.helpers import check_against, check_agreement, randomise, smooth_map, timm_layer
 
 
 @pytest.mark.parametrize('training', [True, False])
@@ -29,7 +28,4 @@ def test_has_the_official_names_and_shapes(channels, hidden):
 
 def test_agrees_with_timm():
     theirs = randomise(timm_layer('coord_attn', 'CoordAttn')(64, bias=True)).eval()
-    ours = CoordAttention(64).eval()
-    ours.load_state_dict(theirs.state_dict())
-    x = smooth_map(2, 64, 5, 7, dtype=torch.float32)
-    torch.testing.assert_close(ours(x), theirs(x))
+    check_agreement(CoordAttention(64).eval(), theirs, smooth_map(2, 64, 5, 7))

@@ -1,9 +1,8 @@
 import pytest
-import torch
 
 from mmattn.blocks import ECA
 from tests.reference.eca import eca
-from tests.test_blocks.helpers import check_against, randomise, smooth_map, timm_layer
+from tests.test_blocks.helpers import check_against, check_agreement, randomise, smooth_map, timm_layer
 
 
 @pytest.mark.parametrize('channels, kernel_size', [(16, None), (5, 3), (3, 7), (6, 1)])
@@ -20,10 +19,7 @@ def test_adaptive_kernel_size(channels, kernel_size):
 
 def test_agrees_with_timm():
     theirs = randomise(timm_layer('eca', 'EcaModule')(256))
-    ours = ECA(256)
-    ours.load_state_dict(theirs.state_dict())
-    x = smooth_map(2, 256, 5, 7, dtype=torch.float32)
-    torch.testing.assert_close(ours(x), theirs(x))
+    check_agreement(ECA(256), theirs, smooth_map(2, 256, 5, 7))
 
 
 def test_an_even_kernel_is_refused():

@@ -3,7 +3,7 @@ import torch
 
 from mmattn.blocks import ESE
 from tests.reference.ese import ese
-from tests.test_blocks.helpers import check_against, randomise, smooth_map, timm_layer
+from tests.test_blocks.helpers import check_against, check_agreement, randomise, smooth_map, timm_layer
 
 
 @pytest.mark.parametrize('scale', [1, 30])
@@ -35,16 +35,10 @@ def test_identity_is_at_the_middle_of_the_slope():
 
 def test_agrees_with_timm():
     theirs = randomise(timm_layer('squeeze_excite', 'EffectiveSEModule')(64))
-    ours = ESE(64)
-    ours.load_state_dict(theirs.state_dict())
-    x = smooth_map(2, 64, 5, 7, dtype=torch.float32)
-    torch.testing.assert_close(ours(x), theirs(x))
+    check_agreement(ESE(64), theirs, smooth_map(2, 64, 5, 7))
 
 
 def test_agrees_with_mmdet():
     layers = pytest.importorskip('mmdet.models.layers', reason='mmdet is not installed')
     theirs = randomise(layers.ChannelAttention(64))
-    ours = ESE(64)
-    ours.load_state_dict(theirs.state_dict())
-    x = smooth_map(2, 64, 5, 7, dtype=torch.float32)
-    torch.testing.assert_close(ours(x), theirs(x))
+    check_agreement(ESE(64), theirs, smooth_map(2, 64, 5, 7))

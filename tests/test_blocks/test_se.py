@@ -1,9 +1,8 @@
 import pytest
-import torch
 
 from mmattn.blocks import SE
 from tests.reference.se import se
-from tests.test_blocks.helpers import check_against, randomise, smooth_map, timm_layer
+from tests.test_blocks.helpers import check_against, check_agreement, randomise, smooth_map, timm_layer
 
 
 @pytest.mark.parametrize('bias', [True, False])
@@ -26,17 +25,16 @@ def test_hidden_width_is_at_least_one():
 
 def test_agrees_with_timm():
     theirs = randomise(timm_layer('squeeze_excite', 'SEModule')(128))
-    ours = SE(128)
-    ours.load_state_dict(theirs.state_dict())
-    x = smooth_map(2, 128, 5, 7, dtype=torch.float32)
-    torch.testing.assert_close(ours(x), theirs(x))
+    check_agreement(SE(128), theirs, smooth_map(2, 128, 5, 7))
 
 
 def test_agrees_with_mmdet():
     layers = pytest.importorskip('mmdet.models.layers', reason='mmdet is not installed')
     theirs = randomise(layers.SELayer(64))
-    ours = SE(64)
-    ours.load_state_dict({k.replace('conv1.conv', 'fc1').replace('conv2.conv', 'fc2'): v
-                          for k, v in theirs.state_dict().items()})
-    x = smooth_map(2, 64, 5, 7, dtype=torch.float32)
-    torch.testing.assert_close(ours(x), theirs(x))
+    check_agreement(SE(64), theirs, smooth_map(2, 64, 5, 7), lambda state: {
+        k.replace('conv1.conv', 'fc1').replace('conv2.conv', 'fc2'): v for k, v in state.items()})
+
+
+def test_agrees_with_torchvision():
+    ops = pytest.importorskip('torchvision.ops', reason='torchvision is not installed')
+    check_agreement(SE(64), randomise(ops.SqueezeExcitation(64, 4)), smooth_map(2, 64, 5, 7))
