@@ -163,10 +163,9 @@ class AttentionBlock(BaseModule):
         parameters = list(self.parameters())
         if self._at_start is None or not parameters or any(p.requires_grad for p in parameters):
             return False
-        # Neither meta nor fake tensors have values.
-        return all(type(p) is nn.Parameter and not p.is_meta
-                   and p.flatten()[:8].equal(start.to(p.device, p.dtype))
-                   for p, start in zip(parameters, self._at_start))
+        # Neither meta nor fake tensors have values, nor has anything under a FakeTensorMode.
+        return all(type(p) is Tensor and not p.is_meta and p.flatten()[:8].equal(start.to(p.device, p.dtype))
+                   for p, start in zip((p.detach() for p in parameters), self._at_start))
 
     def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs):
         if any(key.startswith(prefix) for key in state_dict):

@@ -79,4 +79,5 @@ def test_agrees_with_timm():
         return found
 
     # Our biases are zero at the start.
+    # Our biases are zero at the start.
     check_agreement(CBAM(64).eval(), theirs, smooth_map(2, 64, 9, 7), convert)
