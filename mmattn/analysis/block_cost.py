@@ -1,6 +1,7 @@
 """What a block costs on one map, counted without computing anything."""
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 
 import torch
@@ -21,6 +22,11 @@ class BlockCost:
     """
     parameters: int
     ops: int
+
+
+def one_frame(block: type[nn.Module]) -> dict:
+    """The options with which a ``block`` for clips takes one picture."""
+    return dict(num_frames=1) if 'num_frames' in inspect.signature(block).parameters else {}
 
 
 def block_cost(block: type[nn.Module], channels: int, size: tuple[int, int], **options) -> BlockCost:

@@ -5,7 +5,7 @@ import inspect
 import re
 from dataclasses import dataclass
 
-from mmattn.analysis.block_cost import BlockCost, block_cost
+from mmattn.analysis.block_cost import BlockCost, block_cost, one_frame
 from mmattn.blocks import AttentionBlock
 from mmattn.registry import MODELS
 
@@ -65,8 +65,7 @@ def _row(name: str, cls: type[AttentionBlock]) -> Row:
     role = 'additive' if made_of_others else cls.role
     costs, identity = None, False
     if not made_of_others:
-        one_frame = dict(num_frames=1) if 'num_frames' in parameters else {}
-        options = {channels: {**one_frame, **_OPTIONS[role](channels)} for channels in MAPS}
+        options = {channels: {**one_frame(cls), **_OPTIONS[role](channels)} for channels in MAPS}
         costs = {channels: block_cost(cls, channels, size, **options[channels])
                  for channels, size in MAPS.items()}
         identity = bool(cls(256, **options[256]).paper_is_identity)

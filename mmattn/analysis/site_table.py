@@ -1,6 +1,7 @@
 """The places of a model as a table: what ``tools/sites.py`` prints."""
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -9,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 from torch import nn
 
-from mmattn.analysis.block_cost import BlockCost, block_cost
+from mmattn.analysis.block_cost import BlockCost, block_cost, one_frame
 from mmattn.insertion.globs import glob_match, nearest_names
 from mmattn.insertion.sites import CONV, MODULE, Site, find_places
 from mmattn.registry import MODELS
@@ -64,6 +65,12 @@ def site_rows(model: nn.Module, globs: Sequence[str] = (), size: tuple[int, int]
                 f"; '{refused}' does, but {places.refused[refused]}" if refused else '') + (
                 f'; nearest: {", ".join(near)}' if near else ''))
     classes = {name: MODELS.get(name) for name in blocks}
+    for name, cls in classes.items():
+        lacking = [p.name for p in inspect.signature(cls).parameters.values()
+                   if p.default is p.empty and p.name != 'in_channels']
+        if lacking:
+            raise ValueError(f'what {name} costs depends on {", ".join(map(repr, lacking))}; shown is what '
+                             'blocks cost that need their channels alone')
     cached: dict[tuple, dict[str, BlockCost | None]] = {}
     holds: dict[str, tuple[str, ...]] = {}
     if hasattr(model, 'attention'):
@@ -75,7 +82,7 @@ def site_rows(model: nn.Module, globs: Sequence[str] = (), size: tuple[int, int]
             continue
         key = site.channels, site.size
         if key not in cached:
-            cached[key] = {name: site.size and block_cost(cls, site.channels, site.size)
+            cached[key] = {name: site.size and block_cost(cls, site.channels, site.size, **one_frame(cls))
                            for name, cls in classes.items()}
         rows.append(Row(_spelling(site, places.names), 1, site, cached[key], holds.get(site.name, ())))
     return rows

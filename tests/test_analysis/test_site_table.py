@@ -37,6 +37,13 @@ def test_costs_by_hand(channels, height, width):
     assert least < cbam.ops < least + 9 * (channels + area)
 
 
+def test_blocks_that_need_more_than_channels_are_refused():
+    for name, lacking in (('Compose', "'blocks'"), ('SKConv', "'out_channels'"), ('External', "'module'")):
+        with pytest.raises(ValueError, match=f'what {name} costs depends on {lacking}; shown is what'):
+            site_rows(ResNet(18), blocks=[name])
+    assert site_rows(ResNet(18), ['layer4'], blocks=['TemporalAttention'])[0].costs['TemporalAttention'].ops
+
+
 def test_cost_takes_no_memory():
     assert block_cost(SE, 4096, (16384, 16384)).ops > 2 * 4096 * 16384**2  # a map of 4 TiB
 
