@@ -110,8 +110,8 @@ def test_timms_module_by_its_path(monkeypatch):
 
 
 def test_a_module_of_timm_that_this_package_does_not_have():
-    layer = timm_layer('gather_excite', 'GatherExcite')
-    block = External(64, dict(type=layer, rd_ratio=1 / 8), channels='channels', start='identity')
+    layer = timm_layer('coord_attn', 'EfficientLocalAttn')
+    block = External(64, dict(type=layer, kernel_size=7), channels='channels', start='identity')
     x = smooth_map(2, 64, 7, 5, dtype=torch.float32)
     assert block(x).equal(x) and not block.module(x).equal(x)
 
