@@ -119,7 +119,7 @@ def rows(reports: Mapping[str, Report]) -> list[dict]:
             trained=cost.trainable, attention_parameters=cost.attention_parameters,
             multiply_adds=cost.ops.total(MULTIPLY_ADDS), operations=cost.ops.total(),
             attention_operations=cost.attention_ops(), saved_bytes=cost.saved_bytes(),
-            saved_ratio=cost.saved_bytes() / base.cost.saved_bytes())
+            saved_ratio=_ratio(cost.saved_bytes(), base.cost.saved_bytes()))
         for kind in ('inference', 'step'):
             timing = getattr(report, kind)
             if timing is not None:
@@ -128,7 +128,7 @@ def rows(reports: Mapping[str, Report]) -> list[dict]:
                         f'{kind}_pictures_per_s': timing.pictures_per_second}
         if report.step_memory is not None:
             row |= dict(step_peak_bytes=report.step_memory,
-                        step_peak_ratio=report.step_memory / base.step_memory)
+                        step_peak_ratio=_ratio(report.step_memory, base.step_memory))
         found.append(row)
     return found
 
@@ -216,5 +216,9 @@ def plot(reports: Mapping[str, Report], kinds: Sequence[str] = ('ops', 'saved', 
     return figure
 
 
-def _times(ratio: float, first: bool) -> str:
-    return '' if first else f' x{ratio:.3f}'
+def _ratio(one: int, other: int) -> float | None:
+    return one / other if other else None  # what could not be run keeps nothing
+
+
+def _times(ratio: float | None, first: bool) -> str:
+    return '' if first or ratio is None else f' x{ratio:.3f}'

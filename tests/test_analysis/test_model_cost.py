@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from mmattn import attach
-from mmattn.analysis.cost_report import by_site, by_stage, cost_report, plot
+from mmattn.analysis.cost_report import by_site, by_stage, cost_report, plot, remarks, render, rows
 from mmattn.analysis.model_cost import attention_of, model_cost
 from mmattn.analysis.timing import inference, peak_memory, time_in_turn, training_step
 from tests.test_insertion.models import build, model_cfg, narrow
@@ -109,6 +109,15 @@ def test_what_does_not_run_without_data_is_told():
     from mmattn.engine.config_list import build_model
     cost = model_cost(build_model('mmdet::dino/dino-4scale_r50_8xb2-12e_coco.py'), (128, 160), memory=False)
     assert '' in cost.not_run and cost.not_run[''].startswith('RuntimeError: ')
+
+
+def test_a_report_can_have_nothing_to_compare_with():
+    from mmattn.engine.config_list import build_model
+    model = build_model('configs/temporal_attention/mask2former_r50-temporal_8xb2-8e_youtubevis2019.py')
+    reports = {name: cost_report(model, (64, 96)) for name in ('one', 'other')}
+    table = rows(reports)
+    assert [row['saved_ratio'] for row in table] == [None, None] and table[0]['attention_parameters'] > 0
+    assert any('one: the model is not counted' in remark for remark in remarks(reports)) and render(reports)
 
 
 def test_functions_are_timed_in_turn():
