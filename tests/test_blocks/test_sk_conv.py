@@ -85,6 +85,16 @@ def test_identity_reaches_every_parameter_after_one_step():
     assert not still
 
 
+def test_under_autocast_the_choice_is_made_in_full_precision():
+    block = randomise(SKConv(16, 16, 3, padding=1)).eval()
+    x = torch.randn(2, 16, 9, 7)
+    expected = block(x)
+    with torch.autocast('cpu', torch.bfloat16):
+        out, weights = block(x), block.gates(x)['branch']
+    assert out.dtype == torch.bfloat16 and weights.dtype == torch.float32
+    torch.testing.assert_close(out.float(), expected, rtol=0.05, atol=0.05)
+
+
 def test_a_plain_checkpoint_gives_the_first_branch_its_weights():
     conv = nn.Conv2d(8, 8, 3, padding=1, bias=False)
     state = conv.state_dict()
