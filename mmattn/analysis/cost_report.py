@@ -12,6 +12,7 @@ from rich.table import Table
 from torch import nn
 
 from mmattn.analysis.model_cost import ModelCost, model_cost
+from mmattn.analysis.stages import stage_of
 from mmattn.analysis.timing import Timing, inference, peak_memory, time_in_turn, training_step
 
 MULTIPLY_ADDS = ('convolution', 'linear')
@@ -81,12 +82,7 @@ def by_site(report: Report) -> dict[str, Blocks]:
 
 def by_stage(report: Report) -> dict[str, Blocks]:
     """Attention and all else in each stage of the backbone, and in the neck and the heads as wholes."""
-    return _gathered(report, _stage, _stage)
-
-
-def _stage(path: str) -> str:
-    parts = path.split('.')
-    return '.'.join(parts[:2]) if parts[0] == 'backbone' else parts[0]
+    return _gathered(report, stage_of, stage_of)
 
 
 def _gathered(report: Report, name_of_site, name_of_module) -> dict[str, Blocks]:

@@ -7,11 +7,11 @@ from pathlib import Path
 from mmengine.fileio import load
 from PIL import Image, ImageDraw, ImageFont
 
-_COLOURS = ('#e6194b', '#1e6edc', '#f58b12', '#2a9d3c', '#8e3cc8', '#00a0aa', '#d4af00', '#f032e6',
+COLOURS = ('#e6194b', '#1e6edc', '#f58b12', '#2a9d3c', '#8e3cc8', '#00a0aa', '#d4af00', '#f032e6',
             '#7a4a10', '#5c6b73')
 _GAP = 8
 _CAPTION = 18
-_FONT_SIZE = 12
+FONT_SIZE = 12
 
 
 def draw_pairs(ann_file, image_root, detections, limit=12, score=0.4, width=320):
@@ -31,7 +31,7 @@ def draw_pairs(ann_file, image_root, detections, limit=12, score=0.4, width=320)
     truth = load(str(ann_file), file_format='json')
     found = [box for box in load(str(detections), file_format='json') if box['score'] >= score]
     names = {category['id']: category['name'] for category in truth['categories']}
-    colours = {key: _COLOURS[index % len(_COLOURS)] for index, key in enumerate(names)}
+    colours = {key: COLOURS[index % len(COLOURS)] for index, key in enumerate(names)}
     images = truth['images']
     count = min(limit, len(images))
     pairs = []
@@ -50,18 +50,28 @@ def _pair(picture, sides, names, colours, width):
     scale = width / picture.width
     scaled = picture.resize((width, height), Image.Resampling.BICUBIC)
     sheet = Image.new('RGB', (2 * width + _GAP, height + _CAPTION), 'white')
-    font = ImageFont.load_default(_FONT_SIZE)
+    font = ImageFont.load_default(FONT_SIZE)
     writer = ImageDraw.Draw(sheet)
     for column, (caption, boxes) in enumerate(zip(('ground truth', 'detections'), sides)):
         left = column * (width + _GAP)
         writer.text((left, 2), f'{caption} ({len(boxes)})', 'black', font)
         drawn = scaled.copy()
-        _draw_boxes(drawn, boxes, names, colours, scale, font)
+        draw_boxes(drawn, boxes, names, colours, scale, font)
         sheet.paste(drawn, (left, _CAPTION))
     return sheet
 
 
-def _draw_boxes(picture, boxes, names, colours, scale, font):
+def draw_boxes(picture, boxes, names, colours, scale, font):
+    """Draw boxes into a PIL picture, with labels that do not cover each other.
+
+    Args:
+        picture (Image): Is changed.
+        boxes (list[dict]): As in COCO: ``bbox`` (x, y, w, h), ``category_id``, perhaps ``score``.
+        names (dict): By category.
+        colours (dict): By category.
+        scale (float): From pixels of the boxes to those of the picture.
+        font (ImageFont): Of the labels.
+    """
     draw = ImageDraw.Draw(picture)
     labels = []
     for box in sorted(boxes, key=lambda box: box.get('score', 1)):  # the surest on top

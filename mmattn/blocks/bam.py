@@ -107,6 +107,10 @@ class BAM(AttentionBlock):
         self.spatial_att = _SpatialBranch(in_channels, hidden, dilation, form == 'paper')
         self.reset_start()
 
+    @property
+    def floor(self) -> float:
+        return 1. if self.start == 'paper' else 0.
+
     def gates(self, x: Tensor) -> dict[str, Tensor]:
         with ops.full_precision(x):
             channel, spatial = self.channel_att(x), self.spatial_att(x)

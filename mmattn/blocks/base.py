@@ -78,6 +78,8 @@ class AttentionBlock(BaseModule):
     to it, or it is changed in some other way; ``'convolution'``: the block stands in place of one."""
     paper_is_identity = False
     """Whether the published initial values too leave the map as it is."""
+    floor = 0.
+    """The lower end of the gate's range."""
 
     def __init__(self, in_channels: int, start: str = 'paper', init_cfg=None):
         super().__init__()

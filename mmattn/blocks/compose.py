@@ -83,6 +83,10 @@ class Compose(AttentionBlock):
         return math.prod(block.ceiling for block in self.blocks)
 
     @property
+    def floor(self) -> float:
+        return math.prod(block.floor for block in self.blocks)
+
+    @property
     def paper_is_identity(self) -> bool:
         return all(block.start == 'identity' or block.paper_is_identity for block in self.blocks)
 

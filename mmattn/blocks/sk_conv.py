@@ -132,6 +132,10 @@ class SKConv(AttentionBlock):
             weights = self.attn(sum(ops.spatial_avg(each) for each in outputs))
             return outputs, weights * len(outputs) if self.start == 'identity' else weights
 
+    @property
+    def ceiling(self) -> float:
+        return float(len(self.paths)) if self.start == 'identity' else 1.
+
     def gates(self, x: Tensor) -> dict[str, Tensor]:
         return {'branch': self._branches(x)[1]}
 

@@ -84,6 +84,10 @@ class TemporalAttention(AttentionBlock):
                              'together. Write num_frames=... if that is meant')
         return frames
 
+    @property
+    def floor(self) -> float:
+        return 0. if self.start == 'identity' else 1.
+
     def gates(self, x: Tensor) -> dict[str, Tensor]:
         frames = self._frames(x)
         with ops.full_precision(x):

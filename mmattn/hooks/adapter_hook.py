@@ -6,9 +6,9 @@ import os
 from mmengine.dist import is_main_process
 from mmengine.hooks import EMAHook, Hook
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
 
 from mmattn.checkpoints import adapter_of, write_adapter
+from mmattn.hooks.model import model_of
 from mmattn.registry import HOOKS
 
 
@@ -44,7 +44,7 @@ class AdapterHook(Hook):
         self._base = None
 
     def before_train(self, runner) -> None:
-        model = _model(runner)
+        model = model_of(runner)
         attention = getattr(model, 'attention', None)
         if not getattr(attention, 'holds_attention', False):
             raise ValueError(f'AdapterHook saves attention, and {type(model).__name__} has none: write '
@@ -73,7 +73,7 @@ class AdapterHook(Hook):
         if not is_main_process():
             return
         averaged = [hook.ema_model.module for hook in runner.hooks if isinstance(hook, EMAHook)]
-        adapter = adapter_of(averaged[-1] if averaged else _model(runner))
+        adapter = adapter_of(averaged[-1] if averaged else model_of(runner))
         text = self._base.differences(adapter.base)
         if text:
             raise RuntimeError('AdapterHook: the detector has changed during the training, though its '
@@ -86,7 +86,3 @@ class AdapterHook(Hook):
         path = os.path.join(folder, name)
         write_adapter(adapter, path, overwrite=True)
         print_log(f'adapter: {path}, {adapter.numel:,} weights', logger='current')
-
-
-def _model(runner):
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model

@@ -1,0 +1,151 @@
+"""What gates do during training, as numbers."""
+from __future__ import annotations
+
+import logging
+import math
+from collections import Counter
+from contextlib import ExitStack
+
+import torch
+from mmengine.hooks import Hook
+from mmengine.logging import print_log
+from torch import Tensor
+
+from mmattn.analysis.gate_stats import NAMES, gate_stats
+from mmattn.analysis.gates import record_gates
+from mmattn.hooks.model import model_of, require_sources
+from mmattn.registry import HOOKS
+
+
+@HOOKS.register_module()
+class AttentionStatsHook(Hook):
+    """Write what each gate does to every visualisation backend, and warn once of a gate that has died.
+
+    For each site ``attention/SITE/KIND_...`` (kinds as in
+    :meth:`~mmattn.blocks.base.AttentionBlock.gates`): ``mean``, ``std``, ``saturation``, ``stuck_low``,
+    ``stuck_high`` and ``entropy`` of the gates of this iteration, defined in
+    :func:`~mmattn.analysis.gate_stats.gate_stats`; and ``attention/SITE/weight_norm`` and ``grad_norm`` of
+    the parameters of its block, the latter as the optimizer gets it: averaged over processes, unscaled,
+    clipped if it is clipped. A gate that is computed several times in an iteration is averaged::
+
+        custom_hooks = [dict(type='mmattn.AttentionStatsHook')]
+        vis_backends = [dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')]
+
+    Where several processes train, the numbers are of the pictures of the first. Where gradients are
+    accumulated, ``grad_norm`` is missing in iterations without a step of the optimizer.
+
+    Args:
+        interval: Iterations between two measurements. In between nothing is hooked and nothing is computed.
+        warn_share: A gate is warned of when this share of its channels is stuck at one end of its range, in
+            ``patience`` measurements one after the other.
+        patience: See there.
+    """
+    priority = 'NORMAL'
+
+    def __init__(self, interval: int = 50, warn_share: float = 0.9, patience: int = 2):
+        for name, value in dict(interval=interval, patience=patience).items():
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f'AttentionStatsHook: {name}={value!r}; it must be a positive integer')
+        if not isinstance(warn_share, (int, float)) or not 0 < warn_share <= 1:
+            raise ValueError(f'AttentionStatsHook: warn_share={warn_share!r}; it must be in (0, 1]')
+        self.interval = interval
+        self.warn_share = warn_share
+        self.patience = patience
+        self._sources = None
+        self._measuring: ExitStack | None = None
+        self._found = None
+        self._gradients: dict[str, Tensor] = {}
+        self._stuck: Counter = Counter()
+
+    def before_train(self, runner) -> None:
+        self._sources = require_sources(self, runner)
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
+        self._stop()  # where the last iteration ended by an exception that somebody caught
+        if not self.every_n_train_iters(runner, self.interval):
+            return
+        self._gradients.clear()
+        self._measuring = ExitStack()
+        self._found = self._measuring.enter_context(
+            record_gates(model_of(runner), self._reduce, self._sources))
+        for optimizer in _optimizers(runner.optim_wrapper):
+            handle = optimizer.register_step_pre_hook(self._note_gradients)
+            self._measuring.callback(handle.remove)
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+        if self._measuring is None:
+            return
+        found = self._found
+        self._stop()
+        scalars = self._scalars(found)
+        runner.visualizer.add_scalars(scalars, step=runner.iter + 1)
+        self._warn(scalars, runner.iter + 1)
+
+    def after_train(self, runner) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
+        if self._measuring is not None:
+            self._measuring.close()
+            self._measuring = self._found = None
+
+    @staticmethod
+    def _reduce(source, x, gates) -> dict[str, Tensor]:
+        block = source.block
+        return {kind: gate_stats(gate, block.floor, block.ceiling) for kind, gate in gates.items()}
+
+    def _note_gradients(self, optimizer, args, kwargs) -> None:
+        for source in self._sources:
+            gradients = [p.grad for p in source.block.parameters() if p.grad is not None]
+            if gradients:
+                self._gradients[source.name] = _norm(gradients)
+
+    def _scalars(self, found) -> dict[str, float]:
+        calls: dict[str, list[Tensor]] = {}
+        for each in found:
+            for kind, numbers in each.value.items():
+                calls.setdefault(f'attention/{each.source.name}/{kind}', []).append(numbers)
+        values = {f'{prefix}_{name}': number for prefix, several in calls.items()
+                  for name, number in zip(NAMES, torch.stack(several).mean(0).unbind())}
+        for source in self._sources:
+            prefix = f'attention/{source.name}'
+            if source.name in self._gradients:
+                values[f'{prefix}/grad_norm'] = self._gradients[source.name]
+            weights = [p.detach() for p in source.block.parameters()]
+            if weights:
+                values[f'{prefix}/weight_norm'] = _norm(weights)
+        # In one transfer: each would wait for the device.
+        numbers = torch.stack([value.float() for value in values.values()]).tolist()
+        return {key: number for key, number in zip(values, numbers) if not math.isnan(number)}
+
+    def _warn(self, scalars: dict[str, float], step: int) -> None:
+        blocks = {source.name: source.block for source in self._sources}
+        for key, share in scalars.items():
+            gate, _, end = key.rpartition('_stuck_')
+            if not gate:
+                continue
+            before = self._stuck[key]
+            self._stuck[key] = before + 1 if share >= self.warn_share else min(before, 0)  # below 0: warned
+            if self._stuck[key] != self.patience:
+                continue
+            self._stuck[key] = -10 ** 9  # once
+            site, _, kind = gate.removeprefix('attention/').rpartition('/')
+            what, where = (('has died', blocks[site].floor) if end == 'low' else
+                           ('is saturated', blocks[site].ceiling))
+            print_log(
+                f"the {kind} gate at '{site}' {what}: {share:.0%} of its channels stand at {where:g}, an end "
+                f'of its range, for every input ({self.patience} measurements in a row, the last at '
+                f'iteration {step}). So far out hardly any gradient passes, and it may not come back. A lower learning '
+                "rate for attention (paramwise_cfg=dict(custom_keys={'attention': dict(lr_mult=0.1)})), "
+                "gradient clipping or start='identity' may help; or leave the site out with except_.",
+                logger='current', level=logging.WARNING)
+
+
+def _norm(tensors: list[Tensor]) -> Tensor:
+    return torch.stack([tensor.float().norm() for tensor in tensors]).norm()
+
+
+def _optimizers(optim_wrapper):
+    """Those of one wrapper, or of an ``OptimWrapperDict``."""
+    wrappers = optim_wrapper.values() if hasattr(optim_wrapper, 'optim_wrappers') else [optim_wrapper]
+    return [wrapper.optimizer for wrapper in wrappers if hasattr(wrapper.optimizer, 'register_step_pre_hook')]

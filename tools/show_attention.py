@@ -1,0 +1,64 @@
+#!/usr/bin/env python
+"""Show what the attention of a detector does on pictures: a sheet and arrays for each, and a page for all."""
+import argparse
+import os
+import sys
+
+import torch
+from mmengine.config import DictAction
+
+from mmattn.analysis.pictures import evenly, pictures_at
+from mmattn.analysis.show_attention import Viewer, model_name, show_attention
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config file path')
+    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('pictures', nargs='?', metavar='IMAGE|FOLDER', help='a picture, or a folder of them')
+    parser.add_argument('--dataset', choices=['train', 'val', 'test'],
+                        help="pictures of the config's data set, in place of IMAGE|FOLDER")
+    parser.add_argument('--data-root', help='folder of the data set (else MMATTN_DATA_ROOT, else '
+                        "the config's)")
+    parser.add_argument('--compare', nargs=2, metavar=('CONFIG2', 'CHECKPOINT2'),
+                        help='another detector, beside the first')
+    parser.add_argument('--sites', nargs='+', default=[], metavar='GLOB',
+                        help="only these, such as 'backbone.layer4.**'")
+    parser.add_argument('--limit', type=int, default=8,
+                        help='at most so many pictures, evenly spread; 0: all (default: %(default)s)')
+    parser.add_argument('--score-thr', type=float, default=0.3, help='of detections (default: %(default)s)')
+    parser.add_argument('--out-dir', help='folder for the result (default: work_dirs/CONFIG/show_attention)')
+    parser.add_argument('--overwrite', action='store_true', help='replace an earlier result there')
+    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu',
+                        help='where to run (default: %(default)s)')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction,
+                        help='override settings of the configs: key=value')
+    args = parser.parse_args()
+    if (args.pictures is None) == (args.dataset is None):
+        parser.error('give IMAGE|FOLDER or --dataset, one of them')
+    if args.limit < 0:
+        parser.error('--limit is at least 0')
+    return args
+
+
+def main():
+    args = parse_args()
+    chosen = [(args.config, args.checkpoint), *([args.compare] if args.compare else [])]
+    names = [model_name(config) for config, _ in chosen]
+    if len(set(names)) < len(names):
+        names = [f'{name} ({checkpoint})' for name, (_, checkpoint) in zip(names, chosen)]
+    out_dir = args.out_dir or os.path.join('work_dirs', model_name(args.config), 'show_attention')
+    try:
+        viewers = {name: Viewer(config, checkpoint, args.data_root, args.cfg_options, args.device,
+                                args.score_thr) for name, (config, checkpoint) in zip(names, chosen)}
+        pictures = (next(iter(viewers.values())).dataset_pictures(args.dataset) if args.dataset
+                    else pictures_at(args.pictures))
+        files = show_attention(viewers, evenly(pictures, args.limit), out_dir, args.sites, args.overwrite)
+    except (ValueError, KeyError, OSError) as error:
+        text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
+        sys.exit(f'show_attention.py: {text}')
+    print(f'{len(files) // 2} of {len(pictures)} picture(s): sheets, arrays, and {files[-1]}')
+
+
+if __name__ == '__main__':
+    main()
