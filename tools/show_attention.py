@@ -27,6 +27,9 @@ def parse_args():
     parser.add_argument('--limit', type=int, default=8,
                         help='at most so many pictures, evenly spread; 0: all (default: %(default)s)')
     parser.add_argument('--score-thr', type=float, default=0.3, help='of detections (default: %(default)s)')
+    parser.add_argument('--grad-cam', default='', metavar='LAYER', help='also Grad-CAM of the surest '
+                        'detections at this module, such as backbone.layer4 (needs captum)')
+    parser.add_argument('--cams', type=int, default=3, help='of how many detections (default: %(default)s)')
     parser.add_argument('--out-dir', help='folder for the result (default: work_dirs/CONFIG/show_attention)')
     parser.add_argument('--overwrite', action='store_true', help='replace an earlier result there')
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu',
@@ -36,8 +39,8 @@ def parse_args():
     args = parser.parse_args()
     if (args.pictures is None) == (args.dataset is None):
         parser.error('give IMAGE|FOLDER or --dataset, one of them')
-    if args.limit < 0:
-        parser.error('--limit is at least 0')
+    if args.limit < 0 or args.cams < 1:
+        parser.error('--limit is at least 0, --cams at least 1')
     return args
 
 
@@ -49,12 +52,12 @@ def main():
         names = [f'{name} ({checkpoint})' for name, (_, checkpoint) in zip(names, chosen)]
     out_dir = args.out_dir or os.path.join('work_dirs', model_name(args.config), 'show_attention')
     try:
-        viewers = {name: Viewer(config, checkpoint, args.data_root, args.cfg_options, args.device,
-                                args.score_thr) for name, (config, checkpoint) in zip(names, chosen)}
+        viewers = {name: Viewer(*each, args.data_root, args.cfg_options, args.device, args.score_thr,
+                                args.grad_cam, args.cams) for name, each in zip(names, chosen)}
         pictures = (next(iter(viewers.values())).dataset_pictures(args.dataset) if args.dataset
                     else pictures_at(args.pictures))
         files = show_attention(viewers, evenly(pictures, args.limit), out_dir, args.sites, args.overwrite)
-    except (ValueError, KeyError, OSError) as error:
+    except (ValueError, KeyError, OSError, ImportError) as error:
         text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
         sys.exit(f'show_attention.py: {text}')
     print(f'{len(files) // 2} of {len(pictures)} picture(s): sheets, arrays, and {files[-1]}')

@@ -16,12 +16,14 @@ from PIL import Image
 
 from mmattn.analysis.attention_sheet import (
     COLOUR_MAP,
+    cam_text,
     draw_channels,
     draw_contrast,
     draw_histogram,
     overlaid,
     range_text,
     span,
+    with_cam,
     with_detections,
 )
 from mmattn.analysis.look import Look, SiteLook
@@ -144,6 +146,11 @@ def _figures(look: Look) -> list[str]:
     if look.contrast.size:
         parts.append(_drawn(draw_contrast, look, 9, 1.2 + .24 * len(look.contrast),
                             'gates within detections less outside'))
+    if look.cams:
+        parts.append(f'<h3>Grad-CAM at {html.escape(look.cam_layer)}</h3><div class="pair">')
+        parts += [_figure(with_cam(look, i), cam_text(look, i), f'Grad-CAM of detection {i}')
+                  for i in range(len(look.cams))]
+        parts.append('</div>')
     return parts
 
 

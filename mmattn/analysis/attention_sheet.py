@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from PIL import Image, ImageFont
+from PIL import Image, ImageDraw, ImageFont
 
 from mmattn.analysis.look import Look, SiteLook
 from mmattn.analysis.picture_page import COLOURS, FONT_SIZE, draw_boxes
@@ -36,8 +36,33 @@ def with_detections(look: Look) -> np.ndarray:
 
 def overlaid(look: Look, site: SiteLook) -> np.ndarray:
     """The picture, in grey, under the colours of a site's gates; see :func:`span`."""
+    return _blend(look, site.overlay, *span(site.overlay, site.ends))
+
+
+def with_cam(look: Look, number: int) -> np.ndarray:
+    """The picture, in grey, under the colours of a detection's Grad-CAM, from 0 to its maximum."""
+    cam = look.cams[number]
+    picture = Image.fromarray(_blend(look, cam, 0., max(float(cam.max()), 1e-12)))
+    ImageDraw.Draw(picture).rectangle(look.found.bboxes[number].tolist(), outline='white', width=2)
+    return np.asarray(picture)
+
+
+def cam_text(look: Look, number: int) -> str:
+    """Which detection a Grad-CAM is of."""
+    text = f'Grad-CAM of {detection_text(look, number)}, up to {float(look.cams[number].max()):.2g}'
+    return text if look.cams[number].max() > 0 else f'{text}: nothing at {look.cam_layer} speaks for it'
+
+
+def detection_text(look: Look, number: int) -> str:
+    """Class and score."""
+    label = int(look.found.labels[number])
+    name = look.classes[label] if label < len(look.classes) else str(label)
+    return f'{name} {look.found.scores[number]:.2f}'
+
+
+def _blend(look: Look, values: np.ndarray, low: float, high: float) -> np.ndarray:
     grey = np.asarray(Image.fromarray(look.picture).convert('L'))[..., None] / 255
-    colours = COLOUR_MAP(Normalize(*span(site.overlay, site.ends))(site.overlay))[..., :3]
+    colours = COLOUR_MAP(Normalize(low, high)(values))[..., :3]
     return ((_SHARE * colours + (1 - _SHARE) * grey) * 255).round().astype(np.uint8)
 
 
@@ -79,6 +104,7 @@ def contact_sheet(looks: dict[str, Look], title: str = '') -> Figure:
         _draw_overlays(rows[1], each)
         _draw_channel_maps(rows[2], each)
         _draw_contrast(rows[3], each)
+        _draw_cams(rows[4], each)
     if title:
         figure.suptitle(title, fontsize='large')
     return figure
@@ -91,7 +117,8 @@ def _heights(look: Look, aspect: float) -> list[float]:
     channels = len([site for site in look.sites if site.channels])
     return [max(7.5 * aspect, 1.5 + .22 * channels), rows * (width * aspect * .78 + .5) + .01,
             len(_last_of_stages(look)) * (15 / 8 * aspect + .5) + .01,
-            (1.3 + .24 * len(look.overlaid)) if _has_contrast(look) else .01]
+            (1.3 + .24 * len(look.overlaid)) if _has_contrast(look) else .01,
+            -(-len(look.cams) // _COLUMNS) * (width * aspect + .5) + .01]
 
 
 def _draw_top(part, look: Look) -> None:
@@ -181,6 +208,18 @@ def _last_of_stages(look: Look) -> list[SiteLook]:
     return list({stage_of(site.name): site for site in look.sites if site.opened}.values())
 
 
+def _draw_cams(part, look: Look) -> None:
+    if not look.cams:
+        return
+    part.suptitle(f'Grad-CAM at {look.cam_layer}', fontsize='medium')
+    grid = part.subplots(-(-len(look.cams) // _COLUMNS), _COLUMNS, squeeze=False)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for i, axes in zip(range(len(look.cams)), grid.flat):
+        axes.imshow(with_cam(look, i))
+        axes.set_title(cam_text(look, i), fontsize=8)
+
+
 def _has_contrast(look: Look) -> bool:
     return look.contrast.size > 0
 
@@ -196,10 +235,8 @@ def draw_contrast(axes, look: Look) -> None:
     widest = max(high - low for low, high in (site.ends for site in look.overlaid))
     bound = max(float(np.nanmax(np.abs(values))) if np.isfinite(values).any() else 0., FLAT * widest / 2)
     drawn = axes.imshow(values, 'RdBu_r', aspect='auto', vmin=-bound, vmax=bound)
-    names = [look.classes[label] if label < len(look.classes) else str(int(label))
-             for label in look.found.labels]
-    axes.set_xticks(range(values.shape[1]), [f'{name} {score:.2f}' for name, score in zip(
-        names, look.found.scores[:_DETECTIONS])], fontsize=8)
+    shown = range(values.shape[1])
+    axes.set_xticks(shown, [detection_text(look, i) for i in shown], fontsize=8)
     axes.set_yticks(range(values.shape[0]), [site.name for site in look.overlaid], fontsize=7)
     for i, row in enumerate(values):
         for j, value in enumerate(row):

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -120,7 +120,8 @@ def record_gates(model: nn.Module, reduce: Callable[[Source, Tensor, dict[str, T
 
     The gates are computed once more from the input of each block, as its ``gates`` says, without
     gradient. Whatever happens within, the model is left as it was: no hooks, no statistics of norms, no
-    attributes.
+    attributes. What is compiled runs eagerly within, as compiled code does not see new hooks (PyTorch 2.6 and
+    later; before, compiled blocks are missing).
 
     Args:
         model: Any model with attention; what it is wrapped in may be run instead.
@@ -162,10 +163,15 @@ def record_gates(model: nn.Module, reduce: Callable[[Source, Tensor, dict[str, T
     try:
         for source in gate_sources(model) if sources is None else sources:
             handles.append(source.host.register_forward_hook(hook(source)))
-        yield found
+        with _eager():
+            yield found
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _eager():
+    return torch.compiler.set_stance('force_eager') if hasattr(torch.compiler, 'set_stance') else nullcontext()
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from mmattn.analysis.gates import Source, channel_views, record_gates, spatial_view
+from mmattn.analysis.grad_cam import grad_cam
 
 SHOWN = 640
 """Pixels of the longer side of a picture as it is drawn, whether that is larger or smaller."""
@@ -55,11 +56,14 @@ class Look:
         name: Of the picture.
         picture: RGB, ``(h, w, 3)``, undistorted, :data:`SHOWN` pixels long.
         found: What the detector found there: ``bboxes`` (in pixels of :attr:`picture`), ``scores``,
-            ``labels``, the surest first; masks are left out.
+            ``labels``, ``places`` (among all
+            that it found), the surest first; masks are left out.
         classes: Names of the classes.
         sites: In the order in which they ran.
         contrast: Mean of a site's overlay within a box less that outside of it, ``(sites with an overlay,
             found)``; NaN where a box leaves nothing outside.
+        cam_layer: Where the maps of :attr:`cams` come from.
+        cams: Grad-CAM of the surest detections, at the scale of :attr:`picture`.
     """
     name: str
     picture: np.ndarray
@@ -67,6 +71,8 @@ class Look:
     classes: tuple[str, ...]
     sites: list[SiteLook]
     contrast: np.ndarray
+    cam_layer: str = ''
+    cams: list[np.ndarray] = field(default_factory=list)
 
     @property
     def overlaid(self) -> list[SiteLook]:
@@ -75,7 +81,7 @@ class Look:
 
 
 def look(model: nn.Module, picture: np.ndarray, data: dict, name: str, classes: Sequence[str] = (),
-         score: float = 0.3, sources: list[Source] | None = None) -> Look:
+         score: float = 0.3, sources: list[Source] | None = None, cam_layer: str = '', cams: int = 3) -> Look:
     """Run a detector on one picture and see what its attention does.
 
     Args:
@@ -86,6 +92,8 @@ def look(model: nn.Module, picture: np.ndarray, data: dict, name: str, classes: 
         classes: Names of the classes.
         score: Detections below it are left out.
         sources: Only these blocks, of :func:`~mmattn.analysis.gates.gate_sources`.
+        cam_layer: Also Grad-CAM at this module, see :func:`~mmattn.analysis.grad_cam.grad_cam`.
+        cams: Of how many detections.
     """
     with torch.no_grad(), record_gates(model, _site, sources) as recorded:
         sample = model.test_step(data)[0]
@@ -103,9 +111,11 @@ def look(model: nn.Module, picture: np.ndarray, data: dict, name: str, classes: 
         for maps in (site.opened, site.closed):
             maps[:] = [(channel, gate, frame.without_padding(values)) for channel, gate, values in maps]
     found = _found(sample, score, shown.shape[1] / picture.shape[1])
+    maps = grad_cam(model, data, cam_layer, found.places[:cams].tolist()) if cam_layer and len(found) else []
     contrast = np.array([[inside_outside(site.overlay, box) for box in found.bboxes.numpy()]
                          for site in sites if site.overlay is not None])
-    return Look(name, shown, found, tuple(classes), sites, contrast)
+    return Look(name, shown, found, tuple(classes), sites, contrast, cam_layer,
+                [frame.overlay(_array(each)) for each in maps])
 
 
 def inside_outside(values: np.ndarray, box: Iterable[float]) -> float:
@@ -189,5 +199,5 @@ def _found(sample, score: float, scale: float) -> InstanceData:
     instances = sample.pred_instances.cpu()
     keep = instances.scores >= score
     kept = InstanceData(bboxes=instances.bboxes[keep].float() * scale, scores=instances.scores[keep],
-                        labels=instances.labels[keep])
+                        labels=instances.labels[keep], places=keep.nonzero()[:, 0])
     return kept[kept.scores.argsort(descending=True)] if len(kept) else kept

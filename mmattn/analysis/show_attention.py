@@ -36,10 +36,13 @@ class Viewer:
         cfg_options: Changes to the config.
         device: Where to run it.
         score: Detections below it are left out.
+        cam_layer: Also Grad-CAM at this module.
+        cams: Of how many detections.
     """
 
     def __init__(self, config: str, checkpoint: str, data_root: str | None = None,
-                 cfg_options: dict | None = None, device: str = 'cpu', score: float = 0.3):
+                 cfg_options: dict | None = None, device: str = 'cpu', score: float = 0.3,
+                 cam_layer: str = '', cams: int = 3):
         if '://' not in checkpoint and not os.path.isfile(checkpoint):
             raise FileNotFoundError(f"no checkpoint file '{checkpoint}'; looked in {os.getcwd()}")
         self.cfg = load_config(config, data_root, cfg_options)
@@ -47,20 +50,22 @@ class Viewer:
         check_insertion(self.model, CheckpointLoader.load_checkpoint(checkpoint, 'cpu'))
         self.sources = gate_sources(self.model)
         self.score = score
+        self.cam_layer, self.cams = cam_layer, cams
         self._pipeline = None
 
     def look(self, path: str, name: str) -> Look:
         """What the detector sees in the picture at ``path``."""
         if self._pipeline is None:
             self._pipeline = Compose(get_test_pipeline_cfg(self.cfg))
-        picture = mmcv.imread(path, channel_order='rgb')
+        picture = mmcv.imread(path)
         if picture is None:
             raise ValueError(f"'{path}' cannot be read as a picture")
+        picture = picture[..., ::-1]  # RGB
         with DefaultScope.overwrite_default_scope('mmdet'):
             packed = self._pipeline(dict(img_path=path, img_id=0))
         data = dict(inputs=[packed['inputs']], data_samples=[packed['data_samples']])
         return look(self.model, picture, data, name, self.model.dataset_meta['classes'], self.score,
-                    self.sources)
+                    self.sources, self.cam_layer, self.cams)
 
     def dataset_pictures(self, part: str) -> list[str]:
         """Paths of the pictures that the config evaluates on (``'val'``, ``'test'``) or trains with."""
@@ -136,6 +141,8 @@ def arrays(looks: dict[str, Look]) -> dict[str, np.ndarray]:
         found[f'{prefix}contrast'] = seen.contrast
         found[f'{prefix}contrast_sites'] = np.array([site.name for site in seen.overlaid], str)
         found[f'{prefix}picture'] = seen.picture
+        for i, cam in enumerate(seen.cams):
+            found[f'{prefix}grad_cam/{i}'] = cam
     return found
 
 

@@ -77,6 +77,9 @@ class AttentionStatsHook(Hook):
             return
         found = self._found
         self._stop()
+        if not found:
+            print_log('AttentionStatsHook: no attention with gates ran in this iteration, so there is nothing '
+                      'to measure', logger='current', level=logging.WARNING)
         scalars = self._scalars(found)
         runner.visualizer.add_scalars(scalars, step=runner.iter + 1)
         self._warn(scalars, runner.iter + 1)
@@ -135,9 +138,10 @@ class AttentionStatsHook(Hook):
             print_log(
                 f"the {kind} gate at '{site}' {what}: {share:.0%} of its channels stand at {where:g}, an end "
                 f'of its range, for every input ({self.patience} measurements in a row, the last at '
-                f'iteration {step}). So far out hardly any gradient passes, and it may not come back. A lower learning '
-                "rate for attention (paramwise_cfg=dict(custom_keys={'attention': dict(lr_mult=0.1)})), "
-                "gradient clipping or start='identity' may help; or leave the site out with except_.",
+                f'iteration {step}). So far out hardly any gradient passes, and it may not come back. A '
+                'lower learning rate for attention (paramwise_cfg=dict(custom_keys={'
+                "'attention': dict(lr_mult=0.1)})), gradient clipping or start='identity' may help; or leave "
+                'the site out with except_.',
                 logger='current', level=logging.WARNING)
 
 

@@ -154,6 +154,20 @@ def test_checkpointing_does_not_record_twice():
     assert len(found) == 8
 
 
+@pytest.mark.parametrize('fullgraph', [False, True])
+def test_what_was_compiled_before_is_recorded(fullgraph):
+    """Compiled code does not see hooks that come later."""
+    model = nn.Sequential(nn.Conv2d(3, 16, 3), SE(16), nn.ReLU()).train()
+    x = torch.rand(2, 3, 8, 8)
+    compiled = torch.compile(model, backend='aot_eager', fullgraph=fullgraph)
+    expected = compiled(x)
+    for _ in range(2):
+        with record_gates(model) as found:
+            compiled(x).sum().backward()
+        assert len(found) == 1 and found[0].gates['channel'].equal(model[1].gates(found[0].x)['channel'])
+        torch.testing.assert_close(compiled(x), expected)
+
+
 def test_what_has_gates():
     halves = [dict(type='mmattn.ChannelAttention'), dict(type='mmattn.SpatialAttention')]
     model = nn.ModuleDict(dict(
