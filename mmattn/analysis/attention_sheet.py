@@ -91,6 +91,7 @@ def contact_sheet(looks: dict[str, Look], title: str = '') -> Figure:
         title: On top of the sheet.
     """
     aspect = max(each.picture.shape[0] / each.picture.shape[1] for each in looks.values())
+    aspect = min(aspect, 1.2)  # a tall picture is drawn narrower instead
     heights = [_heights(each, aspect) for each in looks.values()]
     figure = Figure(figsize=(15 * len(looks), max(map(sum, heights)) + .5), layout='constrained')
     FigureCanvasAgg(figure)

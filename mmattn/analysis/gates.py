@@ -171,7 +171,8 @@ def record_gates(model: nn.Module, reduce: Callable[[Source, Tensor, dict[str, T
 
 
 def _eager():
-    return torch.compiler.set_stance('force_eager') if hasattr(torch.compiler, 'set_stance') else nullcontext()
+    stance = getattr(torch.compiler, 'set_stance', None)
+    return stance('force_eager') if stance else nullcontext()
 
 
 @contextmanager

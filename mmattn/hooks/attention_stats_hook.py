@@ -78,8 +78,8 @@ class AttentionStatsHook(Hook):
         found = self._found
         self._stop()
         if not found:
-            print_log('AttentionStatsHook: no attention with gates ran in this iteration, so there is nothing '
-                      'to measure', logger='current', level=logging.WARNING)
+            print_log('AttentionStatsHook: no attention with gates ran in this iteration: nothing was '
+                      'measured', logger='current', level=logging.WARNING)
         scalars = self._scalars(found)
         runner.visualizer.add_scalars(scalars, step=runner.iter + 1)
         self._warn(scalars, runner.iter + 1)
@@ -117,6 +117,8 @@ class AttentionStatsHook(Hook):
             weights = [p.detach() for p in source.block.parameters()]
             if weights:
                 values[f'{prefix}/weight_norm'] = _norm(weights)
+        if not values:
+            return {}
         # In one transfer: each would wait for the device.
         numbers = torch.stack([value.float() for value in values.values()]).tolist()
         return {key: number for key, number in zip(values, numbers) if not math.isnan(number)}
