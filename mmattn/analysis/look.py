@@ -196,6 +196,9 @@ class _Frame:
 
 
 def _found(sample, score: float, scale: float) -> InstanceData:
+    if 'pred_instances' not in sample:  # a model of semantic or panoptic segmentation
+        none = torch.zeros(0, dtype=torch.long)
+        return InstanceData(bboxes=torch.zeros(0, 4), scores=torch.zeros(0), labels=none, places=none)
     instances = sample.pred_instances.cpu()
     keep = instances.scores >= score
     kept = InstanceData(bboxes=instances.bboxes[keep].float() * scale, scores=instances.scores[keep],

@@ -127,6 +127,25 @@ def test_a_head_for_regions_has_no_overlay(mmdet_scope, wide, tmp_path):
     assert 'but of regions' in (tmp_path / 'page.html').read_text()
 
 
+def test_what_finds_no_boxes(mmdet_scope, wide, monkeypatch, tmp_path):
+    """A model of panoptic segmentation has no boxes to show; nor have scores that are too low."""
+    model = preprocessed()
+    assert len(seen(model, wide, score=2.).found) == 0
+    test_step = type(model).test_step
+
+    def without_boxes(self, data):
+        samples = test_step(self, data)
+        del samples[0].pred_instances
+        return samples
+
+    monkeypatch.setattr(type(model), 'test_step', without_boxes)
+    found = seen(model, wide, cam_layer='backbone.layer4')
+    assert len(found.found) == 0 and len(found.sites) == 8 and found.cams == []
+    contact_sheet({'model': found}).savefig(tmp_path / 'sheet.png', dpi=20)
+    write_attention_page([{'model': found}], tmp_path / 'page.html', 'title')
+    assert '0 detections' in (tmp_path / 'page.html').read_text()
+
+
 def test_even_gates_are_drawn_as_even():
     """The last bits of gates that are all alike must not look like attention."""
     values = np.full((4, 4), 1.) + np.linspace(0, 1e-6, 16).reshape(4, 4)
