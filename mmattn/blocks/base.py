@@ -1,6 +1,8 @@
 """The contract that every block keeps."""
 from __future__ import annotations
 
+import difflib
+import inspect
 import logging
 import math
 from collections.abc import Iterable
@@ -37,6 +39,18 @@ def check_positive_int(block: nn.Module, name: str, value, odd: bool = False) ->
     if isinstance(value, bool) or not isinstance(value, Integral) or value < 1 or (odd and not value % 2):
         kind = 'an odd positive integer' if odd else 'a positive integer'
         raise ValueError(f'{type(block).__name__}: {name}={value!r}; it must be {kind}')
+
+
+def check_options(cls: type, options: Iterable[str]) -> None:
+    """Raise ``TypeError`` unless the block ``cls`` has these options, beside ``in_channels``."""
+    known = [p for p in inspect.signature(cls).parameters if p not in ('in_channels', 'init_cfg')]
+    for name in options:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            raise TypeError(f'{cls.__name__} has no option {name!r}' +
+                            (f'; did you mean {near[0]!r}?' if near else '.') +
+                            (' Channels are found at the site.' if name == 'in_channels' else '') +
+                            f' Its options: {", ".join(known)}')
 
 
 def channel_groups(block: AttentionBlock, name: str, groups: int | None, default: int) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor, nn
 
 from mmattn import ops
-from mmattn.blocks.base import AttentionBlock, check_choice
+from mmattn.blocks.base import AttentionBlock, check_choice, check_options
 from mmattn.registry import MODELS
 
 
@@ -72,6 +72,10 @@ class Compose(AttentionBlock):
         if kind.role == 'convolution':
             raise ValueError(f'Compose: {kind.__name__} stands in place of a convolution, not behind one')
         options = {key: value for key, value in config.items() if key not in ('type', '_scope_')}
+        try:
+            check_options(kind, options)
+        except TypeError as error:
+            raise TypeError(f'Compose: {error}') from None
         return kind(self.in_channels, **{'start': self.start, **options})
 
     @property

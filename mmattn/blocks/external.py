@@ -67,6 +67,9 @@ class External(AttentionBlock):
         if not isinstance(module, Mapping) or not isinstance(module.get('type'), (str, type)):
             raise ValueError("External: 'module' is a config with a type, such as dict(type='timm.layers."
                              f"SEModule', rd_ratio=1/16); got {module!r}")
+        if channels is not None and not isinstance(channels, str):
+            raise ValueError(f"External: channels={channels!r}; it is the name of the module's argument for "
+                             'in_channels, or None')
         self._class = module_class(module['type'])
         self._options = self._checked(module, channels)
         self.module = self._class(**self._options)
@@ -107,7 +110,11 @@ class External(AttentionBlock):
 
     def _scaled(self, value):
         if isinstance(value, Mapping) and set(value) == {'of_channels'}:
-            return max(int(self.in_channels * value['of_channels']), 1)
+            fraction = value['of_channels']
+            if isinstance(fraction, bool) or not isinstance(fraction, (int, float)) or fraction <= 0:
+                raise ValueError(f'External: of_channels={fraction!r}; it is a fraction of in_channels, such '
+                                 'as 1/16')
+            return max(int(self.in_channels * fraction), 1)
         return value
 
     @property

@@ -11,7 +11,7 @@ from typing import Any
 from mmengine.registry import MODELS as ROOT_MODELS
 from torch import nn
 
-from mmattn.blocks.base import AttentionBlock
+from mmattn.blocks.base import AttentionBlock, check_options
 from mmattn.blocks.external import check_output
 from mmattn.insertion.globs import glob_match, nearest_names
 from mmattn.insertion.sites import Places, Site, find_places
@@ -109,15 +109,8 @@ def build_block(rule: Rule, site: Site) -> nn.Module:
     cls = block_class(rule)
     _require_block(rule, cls)
     options = deepcopy({key: value for key, value in rule.block.items() if key != 'type'})
-    known = [p for p in inspect.signature(cls).parameters if p not in ('in_channels', 'init_cfg')]
-    for name in options:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            raise TypeError(f'{rule}: {cls.__name__} has no option {name!r}' +
-                            (f'; did you mean {near[0]!r}?' if near else '.') +
-                            (' Channels are found at the site.' if name == 'in_channels' else '') +
-                            f' Its options: {", ".join(known)}')
     try:
+        check_options(cls, options)
         block = cls(in_channels=site.channels, **options)
         if not isinstance(block, AttentionBlock):  # ours keep the shape
             check_output(block, site.channels, cls.__name__)

@@ -88,6 +88,11 @@ def test_bad_options_are_refused(options, text):
         Compose(16, **options)
 
 
+def test_an_unknown_option_is_named():
+    with pytest.raises(TypeError, match="Compose: SE has no option 'reductoin'; did you mean 'reduction'"):
+        Compose(16, [dict(type='SE', reductoin=4)])
+
+
 def test_an_unknown_block_is_named():
     with pytest.raises(KeyError, match="'mmattn.CBAMM' is not registered; did you mean 'mmattn.CBAM'"):
         Compose(16, [dict(type='CBAMM')])

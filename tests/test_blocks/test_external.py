@@ -151,6 +151,9 @@ def test_deepcopy():
                                                 'a block keeps the shape'),
     (ValueError, dict(module=dict(type='torch.nn.Linear', in_features=3, out_features=3), channels=None),
      'Linear cannot be run on one map'),
+    (ValueError, dict(module=GATE, channels=['width']), r"channels=\['width'\]; it is the name of"),
+    (ValueError, dict(module=dict(type=Squeeze, squeeze_channels=dict(of_channels='x'))),
+     "of_channels='x'; it is a fraction of in_channels, such as 1/16"),
     (TypeError, dict(module=GATE), "Gate has no argument 'in_channels' for the channels: name it in 'channel"
                                    "s', or write channels=None if it has none. Its arguments: width"),
     (TypeError, dict(module=dict(GATE, width=3), channels='width'), "Gate's 'width' is found at the site"),
