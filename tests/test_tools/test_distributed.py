@@ -1,4 +1,5 @@
 """Several processes on the CPU, on one machine or two, by torchrun or slurm."""
+import json
 import os
 import re
 import socket
@@ -66,6 +67,24 @@ def test_two_processes_train_and_test(squares, tmp_path):
         tested = shell('dist_test.sh', CONFIG, tmp_path / 'epoch_8.pth', processes, '--work-dir',
                        tmp_path, '--data-root', squares, *as_arguments(small()))
         assert ap(tested) == trained
+
+
+@pytest.mark.slow
+def test_two_processes_look_at_attention(squares, tmp_path, request):
+    """Both compute, one writes."""
+    config = tmp_path / 'looking.py'
+    config.write_text(f"""_base_ = '{request.config.rootpath / CONFIG}'
+custom_hooks = [dict(type='mmattn.AttentionStatsHook', interval=2),
+                dict(type='mmattn.AttentionMapHook', pictures=1, dpi=20)]
+""")
+    done = shell('dist_train.sh', config, 2, '--work-dir', tmp_path, '--data-root', squares,
+                 *as_arguments(small(train_cfg__max_epochs=1, train_dataloader__batch_size=2)))
+    assert done.returncode == 0, done.stderr[-20000:]
+    file, = tmp_path.rglob('scalars.json')
+    steps = [line['step'] for line in map(json.loads, file.read_text().splitlines())
+             if 'attention/backbone.layer1.0.residual/spatial_mean' in line]
+    assert steps == [2, 4]
+    assert [path.name for path in tmp_path.rglob('attention_*.png')] == ['attention_val_0_4.png']
 
 
 @pytest.mark.slow
