@@ -124,6 +124,7 @@ def test_overlays_of_the_same_pictures_at_each_evaluation(data, tmp_path, monkey
         train_cfg__max_epochs=2, train_cfg__val_interval=1, custom_hooks=[
             dict(type='mmattn.AttentionMapHook', pictures=[1, 3], sites=['backbone.layer[34].**'], dpi=30),
             dict(type='EMAHook', momentum=0.5)],
+        visualizer__name=tmp_path.name,  # MMEngine would go on with the one of an earlier run in this process
         visualizer__vis_backends=[dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')]))
     runner.visualizer.close()
     images = sorted(path.name for path in tmp_path.rglob('vis_image/*.png'))
