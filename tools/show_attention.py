@@ -44,6 +44,10 @@ def parse_args():
     return args
 
 
+def _text(error):
+    return str(error.args[0] if isinstance(error, KeyError) and error.args else error)
+
+
 def main():
     args = parse_args()
     chosen = [(args.config, args.checkpoint), *([args.compare] if args.compare else [])]
@@ -51,15 +55,19 @@ def main():
     if len(set(names)) < len(names):
         names = [f'{name} ({checkpoint})' for name, (_, checkpoint) in zip(names, chosen)]
     out_dir = args.out_dir or os.path.join('work_dirs', model_name(args.config), 'show_attention')
+    viewers = {}
+    for name, each in zip(names, chosen):
+        try:
+            viewers[name] = Viewer(*each, args.data_root, args.cfg_options, args.device, args.score_thr,
+                                   args.grad_cam, args.cams)
+        except Exception as error:  # whatever a config may do wrong
+            sys.exit(f'show_attention.py: {" and ".join(each)}: {type(error).__name__}: {_text(error)}')
     try:
-        viewers = {name: Viewer(*each, args.data_root, args.cfg_options, args.device, args.score_thr,
-                                args.grad_cam, args.cams) for name, each in zip(names, chosen)}
         pictures = (next(iter(viewers.values())).dataset_pictures(args.dataset) if args.dataset
                     else pictures_at(args.pictures))
         files = show_attention(viewers, evenly(pictures, args.limit), out_dir, args.sites, args.overwrite)
     except (ValueError, KeyError, OSError, ImportError) as error:
-        text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
-        sys.exit(f'show_attention.py: {text}')
+        sys.exit(f'show_attention.py: {_text(error)}')
     print(f'{len(files) // 2} of {len(pictures)} picture(s): sheets, arrays, and {files[-1]}')
 
 

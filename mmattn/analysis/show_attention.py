@@ -45,9 +45,14 @@ class Viewer:
                  cam_layer: str = '', cams: int = 3):
         if '://' not in checkpoint and not os.path.isfile(checkpoint):
             raise FileNotFoundError(f"no checkpoint file '{checkpoint}'; looked in {os.getcwd()}")
+        try:
+            weights = CheckpointLoader.load_checkpoint(checkpoint, 'cpu')
+        except Exception as error:  # whatever a file that is none may cause
+            text = f'{type(error).__name__}: {error}'.partition('\n')[0]
+            raise ValueError(f"'{checkpoint}' cannot be read as a checkpoint: {text}") from error
         self.cfg = load_config(config, data_root, cfg_options)
         self.model = init_detector(self.cfg, checkpoint, device=device)
-        check_insertion(self.model, CheckpointLoader.load_checkpoint(checkpoint, 'cpu'))
+        check_insertion(self.model, weights)
         self.sources = gate_sources(self.model)
         self.score = score
         self.cam_layer, self.cams = cam_layer, cams

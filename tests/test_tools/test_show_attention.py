@@ -85,7 +85,11 @@ def test_what_goes_wrong_is_said_in_a_line(data, checkpoint, tmp_path, monkeypat
     monkeypatch.setenv('MMATTN_DATA_ROOT', str(data))
     done = run_tool(CONFIG, tmp_path / 'none.pth', data.parent / 'pictures', data=data)
     assert done.returncode == 1 and done.stderr.endswith(
-        f"show_attention.py: no checkpoint file '{tmp_path}/none.pth'; looked in {os.getcwd()}\n")
+        f"show_attention.py: {CONFIG} and {tmp_path}/none.pth: FileNotFoundError: no checkpoint file "
+        f"'{tmp_path}/none.pth'; looked in {os.getcwd()}\n")
+    (tmp_path / 'empty.pth').touch()
+    with pytest.raises(ValueError, match='empty.pth. cannot be read as a checkpoint: EOFError'):
+        Viewer(CONFIG, str(tmp_path / 'empty.pth'), str(data), options())
     one = Viewer(CONFIG, checkpoint(CONFIG), str(data), options(), score=0.)
     plain = Viewer(STOCK, checkpoint(STOCK), str(data), options(), score=0.)
     picture = str(data.parent / 'pictures/wide.png')
