@@ -54,6 +54,8 @@ def main():
     names = [model_name(config) for config, _ in chosen]
     if len(set(names)) < len(names):
         names = [f'{name} ({checkpoint})' for name, (_, checkpoint) in zip(names, chosen)]
+    if len(set(names)) < len(names):
+        sys.exit('show_attention.py: --compare was given the first config and checkpoint again')
     out_dir = args.out_dir or os.path.join('work_dirs', model_name(args.config), 'show_attention')
     viewers = {}
     for name, each in zip(names, chosen):

@@ -5,7 +5,7 @@ import base64
 import html
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -56,11 +56,13 @@ for (const section of document.querySelectorAll('section')) {
 '''
 
 
-def write_attention_page(looks: list[dict[str, Look]], path: str | Path, title: str, text: str = '') -> None:
+def write_attention_page(looks: Iterable[dict[str, Look]], path: str | Path, title: str,
+                         text: str = '') -> None:
     """Write one page of several pictures, each with a slider over the sites.
 
     Args:
-        looks: For each picture, what the detectors saw, by what they are called.
+        looks: For each picture, what the detectors saw, by what they are called. None is kept, so that they
+            may be made one after the other.
         path: The file.
         title: Of the page.
         text: Below it.
@@ -70,11 +72,13 @@ def write_attention_page(looks: list[dict[str, Look]], path: str | Path, title: 
              '<meta name="viewport" content="width=device-width, initial-scale=1">',
              f'<title>{html.escape(title)}</title>', f'<style>{_STYLE.replace("COLOURS", stops)}</style>',
              f'<h1>{html.escape(title)}</h1>', f'<p>{html.escape(text)}</p>']
-    if len(looks) > 1:
-        links = (f'<a href="#picture{i}">{html.escape(_name(each))}</a>' for i, each in enumerate(looks))
-        parts.append('<p>' + ' · '.join(links) + '</p>')
+    links, sections = [], []
     for i, each in enumerate(looks):
-        parts += _section(i, each)
+        links.append(f'<a href="#picture{i}">{html.escape(_name(each))}</a>')
+        sections += _section(i, each)
+    if len(links) > 1:
+        parts.append('<p>' + ' · '.join(links) + '</p>')
+    parts += sections
     Path(path).write_text('\n'.join([*parts, f'<script>{_SCRIPT}</script></html>', '']), encoding='utf-8')
 
 
@@ -101,7 +105,7 @@ def _section(number: int, looks: dict[str, Look]) -> list[str]:
         parts += [f'<div class="site" data-number="{i}">{_overlay(look, by_name.get(name))}</div>'
                   for i, name in enumerate(names)]
         parts.append('</div></div>')
-        parts += [f'<div class="site" data-number="{i}">{_maps(by_name[name])}</div>'
+        parts += [f'<div class="site" data-number="{i}">{_maps(by_name[name], look.picture)}</div>'
                   for i, name in enumerate(names) if name in by_name]
         parts += _figures(look)
         parts.append('</div>')
@@ -127,12 +131,13 @@ def _why_no_overlay(site: SiteLook) -> str:
     return 'It treats all positions alike: a gate of channels only.'
 
 
-def _maps(site: SiteLook) -> str:
+def _maps(site: SiteLook, picture: np.ndarray) -> str:
     parts = []
     for what, chosen in (('most open', site.opened), ('most closed', site.closed)):
         if chosen:
-            maps = ''.join(_figure(_grey(values), f'channel {channel}: {gate:.3f}', f'channel {channel}')
-                           for channel, gate, values in chosen)
+            maps = ''.join(
+                _figure(_grey(values, picture), f'channel {channel}: {gate:.3f}', f'channel {channel}')
+                for channel, gate, values in chosen)
             parts.append(f'<h3>{what} channels</h3><div class="maps">{maps}</div>')
     return ''.join(parts)
 
@@ -162,10 +167,13 @@ def _drawn(draw: Callable, look: Look, width: float, height: float, alt: str) ->
     return _figure(np.asarray(canvas.buffer_rgba())[..., :3], '', alt, kind='PNG')
 
 
-def _grey(values: np.ndarray) -> np.ndarray:
+def _grey(values: np.ndarray, picture: np.ndarray) -> np.ndarray:
+    """In the picture's proportions, which a pipeline may have changed."""
     low, high = float(values.min()), float(values.max())
     scaled = (values - low) / (high - low) if high > low else np.zeros_like(values)
-    return (scaled * 255).round().astype(np.uint8)
+    grey = Image.fromarray((scaled * 255).round().astype(np.uint8))
+    size = 160, max(round(160 * picture.shape[0] / picture.shape[1]), 1)
+    return np.asarray(grey.resize(size, Image.Resampling.NEAREST))
 
 
 def _figure(pixels: np.ndarray, caption: str, alt: str, more: str = '', kind: str = 'JPEG') -> str:

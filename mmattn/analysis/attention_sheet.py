@@ -98,7 +98,7 @@ def contact_sheet(looks: dict[str, Look], title: str = '') -> Figure:
     columns = figure.subfigures(1, len(looks), squeeze=False)[0]
     for column, (name, each), parts in zip(columns, looks.items(), heights):
         if len(looks) > 1:
-            column.suptitle(name, fontsize='x-large', weight='bold')
+            column.suptitle(name, fontsize='x-large', weight='bold', parse_math=False)
         parts = [*parts, max(map(sum, heights)) - sum(parts) + 1e-3]
         rows = column.subfigures(len(parts), 1, height_ratios=parts)
         _draw_top(rows[0], each)
@@ -107,7 +107,7 @@ def contact_sheet(looks: dict[str, Look], title: str = '') -> Figure:
         _draw_contrast(rows[3], each)
         _draw_cams(rows[4], each)
     if title:
-        figure.suptitle(title, fontsize='large')
+        figure.suptitle(title, fontsize='large', parse_math=False)
     return figure
 
 
@@ -115,8 +115,8 @@ def _heights(look: Look, aspect: float) -> list[float]:
     """Inches of each part: the picture and the channels, overlays, channels' maps, detections."""
     width = 15 / _COLUMNS
     rows = -(-len(look.overlaid) // _COLUMNS)
-    channels = len([site for site in look.sites if site.channels])
-    return [max(7.5 * aspect, 1.5 + .22 * channels), rows * (width * aspect * .78 + .5) + .01,
+    channels = sum(len(site.channels) for site in look.sites)
+    return [max(7.5 * aspect, 3.2 + .2 * channels), rows * (width * aspect * .78 + .5) + .01,
             len(_last_of_stages(look)) * (15 / 8 * aspect + .5) + .01,
             (1.3 + .24 * len(look.overlaid)) if _has_contrast(look) else .01,
             -(-len(look.cams) // _COLUMNS) * (width * aspect + .5) + .01]
@@ -127,7 +127,7 @@ def _draw_top(part, look: Look) -> None:
     axes = left.subplots()
     axes.imshow(with_detections(look))
     axes.set_axis_off()
-    axes.set_title(f'{look.name}: {len(look.found)} detections')
+    axes.set_title(f'{look.name}: {len(look.found)} detections', parse_math=False)
     if any(site.channels for site in look.sites):
         above, below = right.subplots(2, 1, height_ratios=[2, 1])
         draw_channels(above, look)
@@ -135,8 +135,8 @@ def _draw_top(part, look: Look) -> None:
     else:
         axes = right.subplots()
         axes.set_axis_off()
-        text = 'no gates of channels' if look.sites else 'no gates'
-        axes.text(.5, .5, f'{text} in this detector', ha='center', va='center')
+        text = 'no gate of channels' if look.sites else 'no gate'
+        axes.text(.5, .5, f'{text} among what was asked for ran on this picture', ha='center', va='center')
 
 
 def draw_channels(axes, look: Look) -> None:
@@ -171,7 +171,7 @@ def draw_histogram(axes, look: Look) -> None:
 
 
 def _widest(look: Look) -> tuple[float, float]:
-    lows, highs = zip(*(site.ends for site in look.sites if site.channels))
+    lows, highs = zip(*(site.channel_ends for site in look.sites if site.channels))
     return min(lows), max(highs)
 
 
@@ -184,7 +184,7 @@ def _draw_overlays(part, look: Look) -> None:
         axes.set_axis_off()
     for axes, site in zip(grid.flat, sites):
         axes.imshow(overlaid(look, site))
-        axes.set_title(f'{site.name}\n{range_text(site)}', fontsize=8)
+        axes.set_title(f'{site.name}\n{range_text(site)}', fontsize=8, parse_math=False)
         scale = matplotlib.cm.ScalarMappable(Normalize(*span(site.overlay, site.ends)), COLOUR_MAP)
         part.colorbar(scale, ax=axes, shrink=.9, format='%.3f').ax.tick_params(labelsize=7)
 
@@ -196,13 +196,14 @@ def _draw_channel_maps(part, look: Look) -> None:
     grid = part.subplots(len(sites), 8, squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()
+    h, w = look.picture.shape[:2]
     for row, site in zip(grid, sites):
-        for axes, (channel, gate, values) in zip(row, site.opened[:4]):
-            axes.imshow(values, 'gray')
-            axes.set_title(f'{site.name}\nopen: channel {channel}, {gate:.3f}', fontsize=7)
-        for axes, (channel, gate, values) in zip(row[4:], site.closed[:4]):
-            axes.imshow(values, 'gray')
-            axes.set_title(f'closed: channel {channel}, {gate:.3f}', fontsize=7)
+        shown = [*zip(row, site.opened[:4], ['open'] * 4), *zip(row[4:], site.closed[:4], ['closed'] * 4)]
+        for axes, (channel, gate, values), what in shown:
+            # In the picture's proportions, which a pipeline may have changed.
+            axes.imshow(values, 'gray', extent=(0, w, h, 0))
+            name = f'{site.name}\n' if axes is row[0] else ''  # a long one runs on over the others
+            axes.set_title(f'{name}{what}: channel {channel}, {gate:.3f}', fontsize=7, loc='left')
 
 
 def _last_of_stages(look: Look) -> list[SiteLook]:
@@ -218,7 +219,7 @@ def _draw_cams(part, look: Look) -> None:
         axes.set_axis_off()
     for i, axes in zip(range(len(look.cams)), grid.flat):
         axes.imshow(with_cam(look, i))
-        axes.set_title(cam_text(look, i), fontsize=8)
+        axes.set_title(cam_text(look, i), fontsize=8, parse_math=False)
 
 
 def _has_contrast(look: Look) -> bool:
@@ -237,7 +238,7 @@ def draw_contrast(axes, look: Look) -> None:
     bound = max(float(np.nanmax(np.abs(values))) if np.isfinite(values).any() else 0., FLAT * widest / 2)
     drawn = axes.imshow(values, 'RdBu_r', aspect='auto', vmin=-bound, vmax=bound)
     shown = range(values.shape[1])
-    axes.set_xticks(shown, [detection_text(look, i) for i in shown], fontsize=8)
+    axes.set_xticks(shown, [detection_text(look, i) for i in shown], fontsize=8, parse_math=False)
     axes.set_yticks(range(values.shape[0]), [site.name for site in look.overlaid], fontsize=7)
     for i, row in enumerate(values):
         for j, value in enumerate(row):

@@ -21,7 +21,7 @@ def gate_stats(gate: Tensor, floor: float = 0., ceiling: float = 1.) -> Tensor:
       the same, ``log2(BINS)`` where every part is as frequent.
 
     Args:
-        gate: ``(N, C, ...)``, or for branches ``(N, M, C, 1, 1)``; any dtype. Statistics are taken in fp32.
+        gate: ``(N, C, ...)``, any dtype. Statistics are taken in fp32.
         floor: Lower end of its range.
         ceiling: Upper end.
 
@@ -36,13 +36,13 @@ def gate_stats(gate: Tensor, floor: float = 0., ceiling: float = 1.) -> Tensor:
         0.5
     """
     gate = gate.float()
-    if gate.dim() == 5:
-        gate = gate.flatten(1, 2)
     if gate.numel() == 0:
         return gate.new_full((len(NAMES),), float('nan'))
     near = NEAR * (ceiling - floor)
     low, high = gate <= floor + near, gate >= ceiling - near
-    counts = torch.histc(gate.clamp(floor, ceiling), BINS, floor, ceiling)
+    # Not histc, which is not deterministic on CUDA.
+    parts = ((gate - floor) / (ceiling - floor) * BINS).long().clamp(0, BINS - 1)
+    counts = torch.bincount(parts.flatten(), minlength=BINS)
     share = counts / counts.sum()
     entropy = -(share * share.clamp_min(1e-12).log2()).sum()
     return torch.stack([

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from mmattn.blocks import AttentionBlock, Compose
 from mmattn.insertion.globs import glob_match, nearest_names
 
-_OF_POSITIONS = ('spatial', 'height', 'width', 'group', 'element')
-_OF_CHANNELS = ('channel', 'frame', 'height', 'width', 'group', 'element')
+OF_POSITIONS = ('spatial', 'height', 'width', 'group', 'element')
+OF_CHANNELS = ('channel', 'frame', 'height', 'width', 'group', 'element')
 
 
 @dataclass(frozen=True)
@@ -198,7 +198,7 @@ def spatial_view(gates: dict[str, Tensor], channels: int) -> Tensor | None:
     The product of all gates that depend on the position; its mean over channels where they depend on these
     as well. So a spatial gate is shown as it is.
     """
-    product = _product(gates, _OF_POSITIONS, channels)
+    product = _product(gates, OF_POSITIONS, channels)
     return None if product is None else product.mean(1)
 
 
@@ -210,8 +210,14 @@ def channel_views(gates: dict[str, Tensor], channels: int) -> dict[str, Tensor]:
     """
     if 'branch' in gates:
         return {f'branch {i + 1}': gate.mean((2, 3)) for i, gate in enumerate(gates['branch'].unbind(1))}
-    product = _product(gates, _OF_CHANNELS, channels)
+    product = _product(gates, OF_CHANNELS, channels)
     return {} if product is None else {'channel': product.mean((2, 3))}
+
+
+def view_ends(block: AttentionBlock, gates: dict[str, Tensor], kinds: tuple[str, ...]) -> tuple[float, float]:
+    """The range of a view: of the product of all gates of these ``kinds``."""
+    number = max(sum(kind in kinds for kind in gates), 1)
+    return block.floor ** number, block.ceiling ** number
 
 
 def _product(gates: dict[str, Tensor], kinds: tuple[str, ...], channels: int) -> Tensor | None:

@@ -10,7 +10,15 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from mmattn.analysis.gates import Source, channel_views, record_gates, spatial_view
+from mmattn.analysis.gates import (
+    OF_CHANNELS,
+    OF_POSITIONS,
+    Source,
+    channel_views,
+    record_gates,
+    spatial_view,
+    view_ends,
+)
 from mmattn.analysis.grad_cam import grad_cam
 
 SHOWN = 640
@@ -26,7 +34,8 @@ class SiteLook:
     Attributes:
         name: Of its site; with ``[i]`` behind it where it was called several times.
         kind: Class of the block.
-        ends: The range of its gates.
+        ends: The range of :attr:`spatial`: that of a gate, or of a product of several.
+        channel_ends: The range of :attr:`channels`.
         gates: They themselves, without the batch; of gates of each element, the two views.
         channels: By name, what multiplies each channel, ``(C,)``.
         shape: ``(C, H, W)`` of its map.
@@ -39,6 +48,7 @@ class SiteLook:
     name: str
     kind: str
     ends: tuple[float, float]
+    channel_ends: tuple[float, float]
     gates: dict[str, np.ndarray]
     channels: dict[str, np.ndarray]
     shape: tuple[int, int, int]
@@ -106,11 +116,12 @@ def look(model: nn.Module, picture: np.ndarray, data: dict, name: str, classes: 
     frame = _Frame(picture, sample.metainfo)
     shown = frame.shown(picture)
     for site in sites:
-        if site.spatial is not None and frame.is_of_picture(site.shape):
+        in_regions = site.name.startswith('roi_head.')  # one region on a square picture would pass
+        if site.spatial is not None and not in_regions and frame.is_of_picture(site.shape):
             site.overlay = frame.overlay(site.spatial)
         for maps in (site.opened, site.closed):
             maps[:] = [(channel, gate, frame.without_padding(values)) for channel, gate, values in maps]
-    found = _found(sample, score, shown.shape[1] / picture.shape[1])
+    found = _found(sample, score, shown.shape[1] / picture.shape[1], shown.shape[0] / picture.shape[0])
     maps = grad_cam(model, data, cam_layer, found.places[:cams].tolist()) if cam_layer and len(found) else []
     contrast = np.array([[inside_outside(site.overlay, box) for box in found.bboxes.numpy()]
                          for site in sites if site.overlay is not None])
@@ -134,7 +145,8 @@ def _site(source: Source, x: Tensor, gates: dict[str, Tensor]) -> SiteLook:
     spatial, views = spatial_view(gates, channels), channel_views(gates, channels)
     site = SiteLook(
         name=source.name, kind=type(source.block).__name__,
-        ends=(source.block.floor, source.block.ceiling),
+        ends=view_ends(source.block, gates, OF_POSITIONS),
+        channel_ends=view_ends(source.block, gates, OF_CHANNELS),
         gates={kind: _array(gate) for kind, gate in gates.items() if kind != 'element'},
         channels={view: _array(gate.mean(0)) for view, gate in views.items()},
         shape=tuple(x.shape[1:]) if len(x) == 1 else (x.shape[1], 0, 0))
@@ -195,12 +207,13 @@ class _Frame:
         return interpolate(content, self.size, mode='bilinear', align_corners=False)[0, 0].numpy()
 
 
-def _found(sample, score: float, scale: float) -> InstanceData:
+def _found(sample, score: float, x_scale: float, y_scale: float) -> InstanceData:
     if 'pred_instances' not in sample:  # a model of semantic or panoptic segmentation
         none = torch.zeros(0, dtype=torch.long)
         return InstanceData(bboxes=torch.zeros(0, 4), scores=torch.zeros(0), labels=none, places=none)
     instances = sample.pred_instances.cpu()
     keep = instances.scores >= score
-    kept = InstanceData(bboxes=instances.bboxes[keep].float() * scale, scores=instances.scores[keep],
+    scales = torch.tensor([x_scale, y_scale, x_scale, y_scale])
+    kept = InstanceData(bboxes=instances.bboxes[keep].float() * scales, scores=instances.scores[keep],
                         labels=instances.labels[keep], places=keep.nonzero()[:, 0])
     return kept[kept.scores.argsort(descending=True)] if len(kept) else kept

@@ -76,6 +76,7 @@ def draw_boxes(picture, boxes, names, colours, scale, font):
     labels = []
     for box in sorted(boxes, key=lambda box: box.get('score', 1)):  # the surest on top
         x, y, w, h = (value * scale for value in box['bbox'])
+        w, h = max(w, 2), max(h, 2)  # what is smaller has no inside to draw around
         colour = colours[box['category_id']]
         draw.rectangle((x, y, x + w, y + h), outline='white', width=4)
         draw.rectangle((x + 1, y + 1, x + w - 1, y + h - 1), outline=colour, width=2)

@@ -5,6 +5,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import cv2
 import mmcv
 import numpy as np
 from mmdet.apis import init_detector
@@ -24,6 +25,10 @@ from mmattn.checkpoints import check_insertion
 from mmattn.engine.data_root import load_config
 
 PAGE = 'index.html'
+
+
+class UnreadablePicture(ValueError):
+    """A file that is no picture."""
 
 
 class Viewer:
@@ -62,9 +67,12 @@ class Viewer:
         """What the detector sees in the picture at ``path``."""
         if self._pipeline is None:
             self._pipeline = Compose(get_test_pipeline_cfg(self.cfg))
-        picture = mmcv.imread(path)
+        try:
+            picture = mmcv.imread(path)
+        except cv2.error:  # an empty file
+            picture = None
         if picture is None:
-            raise ValueError(f"'{path}' cannot be read as a picture")
+            raise UnreadablePicture(f"'{path}' cannot be read as a picture")
         picture = picture[..., ::-1]  # RGB
         with DefaultScope.overwrite_default_scope('mmdet'):
             packed = self._pipeline(dict(img_path=path, img_id=0))
@@ -100,8 +108,9 @@ def show_attention(viewers: dict[str, Viewer], pictures: list[str], out_dir: str
         The files.
 
     Raises:
-        FileExistsError: They are, and may not.
-        ValueError: No detector has an attention with gates, or none at a glob.
+        FileExistsError: They are, and may not; or they would replace a picture.
+        ValueError: No detector has an attention with gates, or none at a glob; or, after all others were
+            shown, some files are no pictures.
     """
     if not any(viewer.sources for viewer in viewers.values()):
         raise ValueError(f'no attention with gates in {" or ".join(viewers)}: what adds to a map, as '
@@ -115,20 +124,35 @@ def show_attention(viewers: dict[str, Viewer], pictures: list[str], out_dir: str
     there = [str(file) for file in files if file.exists()]
     if there and not overwrite:
         raise FileExistsError(f'{there[0]} exists already: give another --out-dir, or --overwrite')
+    own = {os.path.realpath(path) for path in pictures}.intersection(os.path.realpath(file) for file in files)
+    if own:
+        raise FileExistsError(f'{sorted(own)[0]} is one of the pictures, and would be overwritten by its '
+                              'sheet: give another --out-dir')
     out.mkdir(parents=True, exist_ok=True)
-    looks = []
-    progress = ProgressBar(len(pictures))
-    for path, name in zip(pictures, names):
-        seen = {model: viewer.look(path, os.path.basename(path)) for model, viewer in viewers.items()}
-        contact_sheet(seen, title=' against '.join(viewers)).savefig(out / f'{name}.png', dpi=dpi)
-        np.savez_compressed(out / f'{name}.npz', **arrays(seen))
-        looks.append(seen)
-        progress.update()
-    print()
+    unreadable = []
+
+    def looks():
+        progress = ProgressBar(len(pictures))
+        for path, name in zip(pictures, names):
+            try:
+                seen = {model: viewer.look(path, os.path.basename(path)) for model, viewer in viewers.items()}
+            except UnreadablePicture as error:  # the others are shown, and this one is told at the end
+                unreadable.append(error)
+                progress.update()
+                continue
+            contact_sheet(seen, title=' against '.join(viewers)).savefig(out / f'{name}.png', dpi=dpi)
+            np.savez_compressed(out / f'{name}.npz', **arrays(seen))
+            progress.update()
+            yield seen
+        print()
+
     write_attention_page(
-        looks, out / PAGE, ' against '.join(viewers),
+        looks(), out / PAGE, ' against '.join(viewers),
         f'Colours of an overlay span the least to the greatest gate of its site on this picture, but at '
         f'least {FLAT:.0%} of the range that its gates have: read the figures beside them.')
+    if unreadable:
+        raise ValueError(f'{"; ".join(map(str, unreadable))}. The other {len(pictures) - len(unreadable)} of '
+                         f'{len(pictures)} are in {out}')
     return [str(file) for file in files]
 
 

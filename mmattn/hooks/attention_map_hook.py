@@ -31,7 +31,8 @@ class AttentionMapHook(Hook):
         backend_args: For reading pictures that lie elsewhere, as in MMDetection's visualization hook.
 
     Raises:
-        ValueError: Before training, where no site has a gate or a glob matches none.
+        ValueError: Before training, where no site has a gate, a glob matches none, or there is no such
+            picture.
     """
     priority = 'ABOVE_NORMAL'  # before EMAHook puts the training's weights back
 
@@ -49,6 +50,11 @@ class AttentionMapHook(Hook):
 
     def before_train(self, runner) -> None:
         require_sources(self, runner, self.sites)
+        if isinstance(self.pictures, (list, tuple)) and runner.val_loop is not None:
+            number = len(runner.val_dataloader.dataset)
+            if max(self.pictures) >= number:
+                raise ValueError(f'AttentionMapHook: pictures={self.pictures}, and the validation set has '
+                                 f'{number}: the last index is {number - 1}')
 
     def after_val_epoch(self, runner, metrics=None) -> None:
         if not is_main_process():
@@ -73,9 +79,6 @@ class AttentionMapHook(Hook):
             chosen = evenly(list(range(len(dataset))), self.pictures)
         else:
             chosen = self.pictures
-            if max(chosen) >= len(dataset):
-                raise ValueError(f'AttentionMapHook: pictures={chosen}, and the validation set has '
-                                 f'{len(dataset)}: the last index is {len(dataset) - 1}')
         packed = [dataset[i] for i in chosen]
         names = file_names([each['data_samples'].img_path for each in packed])
         return [(name, {key: [value] for key, value in each.items()}) for name, each in zip(names, packed)]

@@ -22,11 +22,12 @@ class AttentionStatsHook(Hook):
     """Write what each gate does to every visualisation backend, and warn once of a gate that has died.
 
     For each site ``attention/SITE/KIND_...`` (kinds as in
-    :meth:`~mmattn.blocks.base.AttentionBlock.gates`): ``mean``, ``std``, ``saturation``, ``stuck_low``,
-    ``stuck_high`` and ``entropy`` of the gates of this iteration, defined in
-    :func:`~mmattn.analysis.gate_stats.gate_stats`; and ``attention/SITE/weight_norm`` and ``grad_norm`` of
-    the parameters of its block, the latter as the optimizer gets it: averaged over processes, unscaled,
-    clipped if it is clipped. A gate that is computed several times in an iteration is averaged::
+    :meth:`~mmattn.blocks.base.AttentionBlock.gates`; a choice between branches has ``branch1``, ...):
+    ``mean``, ``std``, ``saturation``, ``stuck_low``, ``stuck_high`` and ``entropy`` of the gates of this
+    iteration, defined in :func:`~mmattn.analysis.gate_stats.gate_stats`; and
+    ``attention/SITE/weight_norm`` and ``grad_norm`` of the parameters of its block, the latter as the
+    optimizer gets it: averaged over processes, unscaled, clipped if it is clipped. A gate that is computed
+    several times in an iteration is averaged::
 
         custom_hooks = [dict(type='mmattn.AttentionStatsHook')]
         vis_backends = [dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')]
@@ -95,13 +96,20 @@ class AttentionStatsHook(Hook):
     @staticmethod
     def _reduce(source, x, gates) -> dict[str, Tensor]:
         block = source.block
+        if 'branch' in gates:  # each of its own: where one is chosen always, the others are stuck
+            gates = {f'branch{i + 1}': gate for i, gate in enumerate(gates['branch'].unbind(1))}
         return {kind: gate_stats(gate, block.floor, block.ceiling) for kind, gate in gates.items()}
 
     def _note_gradients(self, optimizer, args, kwargs) -> None:
+        # A fused optimizer unscales by itself, behind this, and skips what is not finite.
+        scale, not_finite = (getattr(optimizer, name, None) for name in ('grad_scale', 'found_inf'))
+        if not_finite is not None and not_finite.item():
+            return
         for source in self._sources:
             gradients = [p.grad for p in source.block.parameters() if p.grad is not None]
             if gradients:
-                self._gradients[source.name] = _norm(gradients)
+                norm = _norm(gradients)
+                self._gradients[source.name] = norm if scale is None else norm / scale
 
     def _scalars(self, found) -> dict[str, float]:
         calls: dict[str, list[Tensor]] = {}

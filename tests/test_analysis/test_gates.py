@@ -226,8 +226,6 @@ def test_views_of_gates_that_depend_on_both():
 def naive_stats(gate, low, high):
     """The definitions in numpy, gate by gate."""
     gate = gate.astype(np.float64)
-    if gate.ndim == 5:
-        gate = gate.reshape(len(gate), -1, *gate.shape[3:])
     near = NEAR * (high - low)
     at_low, at_high = gate <= low + near, gate >= high - near
     channels = range(gate.shape[1])
@@ -239,7 +237,7 @@ def naive_stats(gate, low, high):
 
 
 @pytest.mark.parametrize('shape', [(2, 8, 1, 1), (2, 1, 5, 7), (3, 4, 6, 1), (2, 3, 5, 4),
-                                   (2, 3, 8, 1, 1), (1, 1, 1, 1)])
+                                   (1, 1, 1, 1)])
 @pytest.mark.parametrize('ends', [(0., 1.), (0., 2.), (1., 2.)])
 def test_numbers_are_those_of_numpy(shape, ends):
     random = np.random.default_rng(0)

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from mmattn.analysis.attention_page import write_attention_page
-from mmattn.analysis.attention_sheet import contact_sheet, overlaid, range_text, span
+from mmattn.analysis.attention_sheet import contact_sheet, overlaid, range_text, span, with_detections
 from mmattn.analysis.look import SHOWN, _Frame, inside_outside, look
 from mmattn.analysis.pictures import evenly, file_names, pictures_at
 from tests.test_analysis.test_gates import assert_same_traces, attended, traces
@@ -89,7 +89,8 @@ def test_a_look_holds_what_the_detector_and_its_blocks_say(wide):
     assert [site.name for site in found.sites] == [site.name for site, _, _ in model.attention.blocks()]
     with torch.no_grad():
         expected = model.test_step(batch(model, wide, (96, 64)))[0].pred_instances
-    np.testing.assert_allclose(found.found.bboxes.numpy(), expected.bboxes.numpy() * SHOWN / 120, rtol=1e-5)
+    np.testing.assert_allclose(found.found.bboxes.numpy(), expected.bboxes.numpy() * np.tile(
+        (SHOWN / 120, found.picture.shape[0] / 50), 2), rtol=1e-5)
     assert 0 < len(found.found) <= 5 and (found.found.scores.diff() <= 0).all()
     assert found.contrast.shape == (8, len(found.found))
     for site, row in zip(found.overlaid, found.contrast):
@@ -120,11 +121,41 @@ def test_a_head_for_regions_has_no_overlay(mmdet_scope, wide, tmp_path):
         at='roi_head.bbox_head.shared_convs.0', block=dict(type='mmattn.CBAM'))]))
     cfg.roi_head.bbox_head.update(type='Shared4Conv1FCBBoxHead', conv_out_channels=32)
     cfg.test_cfg.rpn.max_per_img = 20
+    cfg.test_cfg.rpn.max_per_img = 1  # one region on a square picture
+    found = seen(build(cfg), wide[:, :50], (64, 64))
+    assert found.sites[0].spatial is not None and found.sites[0].overlay is None
+    cfg.test_cfg.rpn.max_per_img = 20
     found = seen(build(cfg), wide)
     assert [site.overlay for site in found.sites] == [None]
     assert found.sites[0].channels['channel'].shape == (32,)
     write_attention_page([{'model': found}], tmp_path / 'page.html', 'title')
     assert 'but of regions' in (tmp_path / 'page.html').read_text()
+
+
+def test_ends_are_those_of_the_product(wide):
+    """CoordAttention multiplies two gates, each in (0, 2)."""
+    model = preprocessed('mmattn.CoordAttention', start='identity')
+    for block in model.attention.values():
+        for parameter in block.parameters():
+            torch.nn.init.normal_(parameter, std=2.)
+    for site in seen(model, wide).sites:
+        assert site.ends == site.channel_ends == (0., 4.)
+    site = seen(preprocessed(start='identity'), wide).sites[0]
+    assert site.ends == site.channel_ends == (0., 2.)
+
+
+@pytest.mark.parametrize('size', [(0., 0.), (1.5, 1.5), (1.5, 9.), (3., 3.)])
+def test_a_box_smaller_than_its_frame(size, wide):
+    found = seen(preprocessed(), wide)
+    found.found.bboxes[:, 2:] = found.found.bboxes[:, :2] + torch.tensor(size)
+    assert with_detections(found).shape == found.picture.shape
+
+
+def test_a_name_with_dollars(wide, tmp_path):
+    """Which matplotlib takes for mathematics."""
+    found = seen(preprocessed(), wide)
+    found.name, found.classes = 'a$_$b.jpg', ['$x_$'] * 80
+    contact_sheet({'m$_$': found, 'n': found}, '$_$').savefig(tmp_path / 'sheet.png', dpi=20)
 
 
 def test_what_finds_no_boxes(mmdet_scope, wide, monkeypatch, tmp_path):

@@ -11,7 +11,9 @@ from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
 from mmattn import attach
-from mmattn.analysis.gates import gate_sources
+from mmattn.analysis.gates import Gates, Source, gate_sources
+from mmattn.blocks import SE, SKConv
+from mmattn.hooks import AttentionStatsHook
 from tests.test_analysis.test_gates import naive_stats
 
 RULES = [dict(at='backbone.layer[34].0.residual', block=dict(type='mmattn.CBAM', reduction=4))]
@@ -180,6 +182,40 @@ def test_accumulated_gradients(tmp_path):
     found = from_json(tmp_path)
     assert [step for step in found if any('grad_norm' in key for key in found[step])] == [2, 4, 6]
     assert sorted(found) == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_branch_that_is_always_chosen_is_warned_of(said):
+    hook = AttentionStatsHook(interval=1)
+    source = Source('site', SKConv(8, 8, 3, padding=1), None)
+    hook._sources = [source]
+    gates = torch.zeros(2, 2, 8, 1, 1)
+    gates[:, 0] = 1
+    for step in (1, 2):
+        value = hook._reduce(source, None, dict(branch=gates))
+        hook._warn(hook._scalars([Gates(source, 0, None, None, value)]), step)
+    assert [text.split(':')[0] for text in said] == [
+        "the branch1 gate at 'site' is saturated", "the branch2 gate at 'site' has died"]
+
+
+@pytest.mark.parametrize('fused', [False, True])
+@pytest.mark.parametrize('finite', [True, False])
+def test_gradients_under_a_scaler(fused, finite):
+    """A fused optimizer is given scaled gradients, and told of those that are not finite."""
+    block = SE(16)
+    optimizer = torch.optim.AdamW(block.parameters(), fused=fused)
+    hook = AttentionStatsHook()
+    hook._sources = gate_sources(block)
+    optimizer.register_step_pre_hook(hook._note_gradients)
+    scaler = torch.amp.GradScaler('cpu', init_scale=2. ** 16)
+    torch.manual_seed(0)
+    loss = block(torch.rand(2, 16, 5, 5)).mean() * (1. if finite else float('inf'))
+    gradients = torch.autograd.grad(loss, list(block.parameters()), retain_graph=True)
+    scaler.scale(loss).backward()
+    scaler.step(optimizer)
+    assert list(hook._gradients) == (['SE'] if finite else [])
+    if finite:
+        expected = torch.cat([gradient.flatten() for gradient in gradients]).norm()
+        torch.testing.assert_close(hook._gradients['SE'], expected)
 
 
 def test_frozen_attention_has_no_gradient(tmp_path):

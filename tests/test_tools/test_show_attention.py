@@ -107,8 +107,15 @@ def test_what_goes_wrong_is_said_in_a_line(data, checkpoint, tmp_path, monkeypat
     with pytest.raises(FileExistsError, match='wide.png exists already: give another --out-dir'):
         show_attention({'one': one}, [picture], str(tmp_path / 'a'))
     (tmp_path / 'bad.png').write_text('no picture')
-    with pytest.raises(ValueError, match='bad.png.* cannot be read as a picture'):
-        show_attention({'one': one}, [str(tmp_path / 'bad.png')], str(tmp_path / 'b'))
+    (tmp_path / 'empty.png').touch()
+    with pytest.raises(ValueError, match="bad.png' cannot be read as a picture; '.*empty.png' cannot be "
+                                         'read as a picture. The other 1 of 3 are in'):
+        show_attention({'one': one}, [str(tmp_path / 'bad.png'), picture, str(tmp_path / 'empty.png')],
+                       str(tmp_path / 'b'))
+    assert sorted(os.listdir(tmp_path / 'b')) == ['index.html', 'wide.npz', 'wide.png']
+    with pytest.raises(FileExistsError, match='wide.png is one of the pictures, and would be overwritten'):
+        show_attention({'one': one}, [picture], str(data.parent / 'pictures'), overwrite=True)
+    assert cv2.imread(picture).shape == (60, 140, 3)
     assert len(one.dataset_pictures('val')) == 8 and one.dataset_pictures('train')[0].endswith('train_0.png')
 
 
