@@ -1,6 +1,8 @@
 """Attention on one picture as one figure, or two detectors side by side."""
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import matplotlib
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -92,34 +94,42 @@ def contact_sheet(looks: dict[str, Look], title: str = '') -> Figure:
     """
     aspect = max(each.picture.shape[0] / each.picture.shape[1] for each in looks.values())
     aspect = min(aspect, 1.2)  # a tall picture is drawn narrower instead
-    heights = [_heights(each, aspect) for each in looks.values()]
-    figure = Figure(figsize=(15 * len(looks), max(map(sum, heights)) + .5), layout='constrained')
+    parts = {name: _parts(each, aspect) for name, each in looks.items()}
+    heights = {name: sum(height for height, _ in each) for name, each in parts.items()}
+    highest = max(heights.values())
+    figure = Figure(figsize=(15 * len(looks), highest + .5), layout='constrained')
     FigureCanvasAgg(figure)
     columns = figure.subfigures(1, len(looks), squeeze=False)[0]
-    for column, (name, each), parts in zip(columns, looks.items(), heights):
+    for column, (name, each) in zip(columns, looks.items()):
         if len(looks) > 1:
             column.suptitle(name, fontsize='x-large', weight='bold', parse_math=False)
-        parts = [*parts, max(map(sum, heights)) - sum(parts) + 1e-3]
-        rows = column.subfigures(len(parts), 1, height_ratios=parts)
-        _draw_top(rows[0], each)
-        _draw_overlays(rows[1], each)
-        _draw_channel_maps(rows[2], each)
-        _draw_contrast(rows[3], each)
-        _draw_cams(rows[4], each)
+        ratios = [height for height, _ in parts[name]]
+        if highest - heights[name] > 1:  # the other detector has more to show
+            ratios.append(highest - heights[name])
+        rows = column.subfigures(len(ratios), 1, height_ratios=ratios, squeeze=False)[:, 0]
+        for row, (_, draw) in zip(rows, parts[name]):
+            draw(row, each)
     if title:
         figure.suptitle(title, fontsize='large', parse_math=False)
     return figure
 
 
-def _heights(look: Look, aspect: float) -> list[float]:
-    """Inches of each part: the picture and the channels, overlays, channels' maps, detections."""
+def _parts(look: Look, aspect: float) -> list[tuple[float, Callable]]:
+    """Inches of each part that has something to show, and what draws it.
+
+    None is very low: on one of 0.01 inch matplotlib's solver of layouts has been seen to abort the process.
+    """
     width = 15 / _COLUMNS
-    rows = -(-len(look.overlaid) // _COLUMNS)
-    channels = sum(len(site.channels) for site in look.sites)
-    return [max(7.5 * aspect, 3.2 + .2 * channels), rows * (width * aspect * .78 + .5) + .01,
-            len(_last_of_stages(look)) * (15 / 8 * aspect + .5) + .01,
-            (1.3 + .24 * len(look.overlaid)) if _has_contrast(look) else .01,
-            -(-len(look.cams) // _COLUMNS) * (width * aspect + .5) + .01]
+    parts = [(max(7.5 * aspect, 3.2 + .2 * sum(len(site.channels) for site in look.sites)), _draw_top)]
+    if look.overlaid:
+        parts.append((-(-len(look.overlaid) // _COLUMNS) * (width * aspect * .78 + .5), _draw_overlays))
+    if _last_of_stages(look):
+        parts.append((len(_last_of_stages(look)) * (15 / 8 * aspect + .5), _draw_channel_maps))
+    if look.contrast.size:
+        parts.append((1.3 + .24 * len(look.overlaid), _draw_contrast))
+    if look.cams:
+        parts.append((-(-len(look.cams) // _COLUMNS) * (width * aspect + .5), _draw_cams))
+    return parts
 
 
 def _draw_top(part, look: Look) -> None:
@@ -177,8 +187,6 @@ def _widest(look: Look) -> tuple[float, float]:
 
 def _draw_overlays(part, look: Look) -> None:
     sites = look.overlaid
-    if not sites:
-        return
     grid = part.subplots(-(-len(sites) // _COLUMNS), _COLUMNS, squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()
@@ -191,8 +199,6 @@ def _draw_overlays(part, look: Look) -> None:
 
 def _draw_channel_maps(part, look: Look) -> None:
     sites = _last_of_stages(look)
-    if not sites:
-        return
     grid = part.subplots(len(sites), 8, squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()
@@ -211,8 +217,6 @@ def _last_of_stages(look: Look) -> list[SiteLook]:
 
 
 def _draw_cams(part, look: Look) -> None:
-    if not look.cams:
-        return
     part.suptitle(f'Grad-CAM at {look.cam_layer}', fontsize='medium')
     grid = part.subplots(-(-len(look.cams) // _COLUMNS), _COLUMNS, squeeze=False)
     for axes in grid.flat:
@@ -222,13 +226,8 @@ def _draw_cams(part, look: Look) -> None:
         axes.set_title(cam_text(look, i), fontsize=8, parse_math=False)
 
 
-def _has_contrast(look: Look) -> bool:
-    return look.contrast.size > 0
-
-
 def _draw_contrast(part, look: Look) -> None:
-    if _has_contrast(look):
-        draw_contrast(part.subplots(), look)
+    draw_contrast(part.subplots(), look)
 
 
 def draw_contrast(axes, look: Look) -> None:
