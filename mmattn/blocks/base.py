@@ -94,6 +94,15 @@ class AttentionBlock(BaseModule):
     """Whether the published initial values too leave the map as it is."""
     floor = 0.
     """The lower end of the gate's range."""
+    by_ops = False
+    """Whether :meth:`gates` asks of its map only what ``mmattn.ops`` has, and shape, dtype and device: then the
+    passes over the map are joined. For the class that defines :meth:`gates`, not for its subclasses."""
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        if 'by_ops' not in vars(cls):
+            definer = next(each for each in cls.__mro__ if 'gates' in vars(each))
+            cls.by_ops = vars(definer).get('by_ops', False)
 
     def __init__(self, in_channels: int, start: str = 'paper', init_cfg=None):
         super().__init__()
@@ -121,10 +130,17 @@ class AttentionBlock(BaseModule):
         """
         raise NotImplementedError
 
+    def held(self, x: Tensor) -> ops.Map:
+        """``x`` as :meth:`gates` may have it: with ``by_ops`` as a map whose passes are joined."""
+        return ops.hold(x) if self.by_ops else x
+
     def forward(self, x: Tensor) -> Tensor:
+        return self._gated(self.held(x))
+
+    def _gated(self, x: ops.Map) -> Tensor:
         for gate in self.gates(x).values():
             x = ops.apply_gate(x, gate)
-        return x
+        return ops.release(x)
 
     def reset_parameters(self) -> None:
         """Give every parameter the initial value of the publication."""

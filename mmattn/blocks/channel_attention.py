@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from mmattn import ops
@@ -46,6 +47,7 @@ class ChannelAttention(AttentionBlock):
         torch.Size([2, 64, 1, 1])
     """
     _abbr_ = 'channel_attention'
+    by_ops = True
 
     def __init__(self, in_channels: int, reduction: int = 16, pool_types: Sequence[str] = ('avg', 'max'),
                  start: str = 'paper', init_cfg=None):
@@ -59,10 +61,14 @@ class ChannelAttention(AttentionBlock):
                                  nn.Linear(hidden, in_channels))
         self.reset_start()
 
-    def gates(self, x: Tensor) -> dict[str, Tensor]:
+    def gates(self, x: ops.Map) -> dict[str, Tensor]:
         with ops.full_precision(x):
             dtype = self.mlp[1].weight.dtype
-            z = sum(self.mlp(_POOLS[pool](x).to(dtype)) for pool in self.pool_types)
+            if len(self.pool_types) == 1:
+                z = self.mlp(_POOLS[self.pool_types[0]](x).to(dtype))
+            else:  # both go through the perceptron at once
+                z = self.mlp(torch.cat(ops.spatial_avg_max(x)).to(dtype))
+                z = z[:x.shape[0]] + z[x.shape[0]:]
             return {'channel': ops.sigmoid_gate(z[..., None, None], self.ceiling)}
 
     def reset_parameters(self) -> None:

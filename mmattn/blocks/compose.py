@@ -110,10 +110,11 @@ class Compose(AttentionBlock):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.how == 'parallel':
-            gates = [gate for block in self.blocks for gate in block.gates(x).values()]
+            gates = [gate for block in self.blocks for gate in block.gates(block.held(x)).values()]
+            product = ops.hold(x)
             for gate in gates:
-                x = ops.apply_gate(x, gate)
-            return x
+                product = ops.apply_gate(product, gate)
+            return ops.release(product)
         for block in self.blocks:
             x = block(x)
         return x

@@ -53,6 +53,7 @@ class ECA(AttentionBlock):
         torch.Size([1, 1, 5])
     """
     _abbr_ = 'eca'
+    by_ops = True
 
     def __init__(self, in_channels: int, kernel_size: int | None = None, gamma: float = 2,
                  b: float = 1, start: str = 'paper', init_cfg=None):
@@ -65,7 +66,7 @@ class ECA(AttentionBlock):
         self.conv = nn.Conv1d(1, 1, kernel_size, padding=kernel_size // 2, bias=False)
         self.reset_start()
 
-    def gates(self, x: Tensor) -> dict[str, Tensor]:
+    def gates(self, x: ops.Map) -> dict[str, Tensor]:
         with ops.full_precision(x):
             pooled = ops.spatial_avg(x).to(self.conv.weight.dtype)
             z = self.conv(pooled.flatten(2).transpose(1, 2))  # (N, 1, C)

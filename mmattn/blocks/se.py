@@ -39,6 +39,7 @@ class SE(AttentionBlock):
         torch.Size([2, 64, 1, 1])
     """
     _abbr_ = 'se'
+    by_ops = True
 
     def __init__(self, in_channels: int, reduction: int = 16, bias: bool = True,
                  start: str = 'paper', init_cfg=None):
@@ -50,7 +51,7 @@ class SE(AttentionBlock):
         self.fc2 = nn.Conv2d(hidden, in_channels, 1, bias=bias)
         self.reset_start()
 
-    def gates(self, x: Tensor) -> dict[str, Tensor]:
+    def gates(self, x: ops.Map) -> dict[str, Tensor]:
         with ops.full_precision(x):
             pooled = ops.spatial_avg(x).to(self.fc1.weight.dtype)
             z = self.fc2(self.relu(self.fc1(pooled)))

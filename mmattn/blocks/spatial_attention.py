@@ -58,6 +58,7 @@ class SpatialAttention(AttentionBlock):
         torch.Size([2, 1, 7, 5])
     """
     _abbr_ = 'spatial_attention'
+    by_ops = True
 
     def __init__(self, in_channels: int, kernel_size: int = 7, descriptor: str = 'pool',
                  start: str = 'paper', init_cfg=None):
@@ -68,10 +69,13 @@ class SpatialAttention(AttentionBlock):
         self.spatial = ConvNorm(2 if descriptor == 'pool' else 1, kernel_size)
         self.reset_start()
 
-    def gates(self, x: Tensor) -> dict[str, Tensor]:
+    def gates(self, x: ops.Map) -> dict[str, Tensor]:
         with ops.full_precision(x):
             dtype = self.spatial.conv.weight.dtype
-            stats = ops.channel_stats(x).to(dtype) if self.reduce is None else self.reduce(x.to(dtype))
+            if self.reduce is None:
+                stats = ops.channel_stats(x).to(dtype)
+            else:
+                stats = self.reduce(ops.release(x).to(dtype))
             return {'spatial': ops.sigmoid_gate(self.spatial(stats), self.ceiling)}
 
     def reset_parameters(self) -> None:

@@ -1,0 +1,143 @@
+"""The passes in C, compiled when they are first needed: float32 and bfloat16 in NCHW on a CPU. See passes.py.
+
+The library is kept in ``$MMATTN_CACHE``, by default ``~/.cache/mmattn``, under a name made of its source,
+the compiler's version, the flags and the processor.
+"""
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+_SOURCE = Path(__file__).with_name('cpu_passes.c')
+DTYPES = {torch.float32: 'float32', torch.bfloat16: 'bfloat16'}
+# Neither flag changes a result: C programs may ask for errno and floating point traps, this one does not.
+_FLAGS = ['-O3', '-march=native', '-fPIC', '-fno-math-errno', '-fno-trapping-math']
+
+
+@functools.lru_cache(None)
+def _library() -> tuple[ctypes.CDLL | None, str]:
+    """The library, or why there is none."""
+    compiler = os.environ.get('CC') or shutil.which('cc') or shutil.which('gcc') or ''
+    try:
+        command = shlex.split(compiler)
+        if not command or not shutil.which(command[0]):
+            return None, 'no C compiler was found ($CC, cc, gcc)'
+        return ctypes.CDLL(str(_built(command))), ''
+    except (OSError, ValueError, RuntimeError, subprocess.SubprocessError) as error:  # no home, no such flag, ...
+        text = getattr(error, 'stderr', None) or str(error)
+        return None, f'{compiler} could not compile {_SOURCE.name}, or it cannot be loaded: {text.strip()[:500]}'
+
+
+def _run(command: list[str]) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True, errors='replace', timeout=120).stdout
+
+
+def _built(compiler: list[str]) -> Path:
+    sources = [path.read_text(encoding='utf-8') for path in sorted(_SOURCE.parent.glob('*.c'))]
+    key = '\n'.join([*sources, _run([*compiler, '--version']), *compiler, *_FLAGS,
+                     platform.machine(), _processor()])
+    cache = Path(os.environ.get('MMATTN_CACHE') or Path.home() / '.cache' / 'mmattn')
+    path = cache / f'cpu_passes-{hashlib.sha256(key.encode()).hexdigest()[:16]}.so'
+    if not path.is_file():
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache) as folder:  # another process may build it too
+            part = Path(folder)
+            # Compiled for OpenMP but not linked with it: the library then runs on the threads of PyTorch,
+            # which has loaded its own OpenMP for all to see, instead of bringing a second set.
+            _run([*compiler, *_FLAGS, '-fopenmp', '-c', str(_SOURCE), '-o', str(part / 'passes.o')])
+            _run([*compiler, '-shared', str(part / 'passes.o'), '-o', str(part / 'passes.so')])
+            os.replace(part / 'passes.so', path)
+    return path
+
+
+def _processor() -> str:
+    try:
+        lines = Path('/proc/cpuinfo').read_text(encoding='utf-8').splitlines()
+        told = ('model name', 'flags', 'Features', 'CPU ', 'cpu\t')  # of x86, Arm, Power
+        return '\n'.join(sorted({line for line in lines if line.startswith(told)}))
+    except OSError:
+        return platform.processor()
+
+
+def missing_reason() -> str:
+    """Why this machine cannot run them; empty if it can. Compiles the library when first asked."""
+    return _library()[1]
+
+
+def _call(name: str, x: Tensor, *args) -> None:
+    """The pass for maps like ``x``. Tensors go as pointers, integers as 64 bits; threads are PyTorch's."""
+    sent = [ctypes.c_void_p(a.data_ptr()) if isinstance(a, Tensor) else
+            ctypes.c_void_p(None) if a is None else ctypes.c_int64(a) for a in args]
+    function = getattr(_library()[0], f'mmattn_{name}_{DTYPES[x.dtype]}')
+    failed = function(*sent, ctypes.c_int(torch.get_num_threads()))
+    if name in ('gate_backward', 'stats_backward') and failed:  # the others return nothing
+        raise MemoryError(f'{name}: no memory for the partial sums')
+
+
+def _flat(*tensors: Tensor | None) -> list[Tensor | None]:
+    """As the library reads them. Gates and gradients are small, and usually so already."""
+    return [None if t is None else t.detach().to(torch.float32).contiguous() for t in tensors]
+
+
+def _new(x: Tensor, *shape) -> Tensor:
+    return x.new_empty(*shape, dtype=torch.float32)
+
+
+def _sizes(x: Tensor) -> tuple[int, int, int]:
+    n, c, h, w = x.shape
+    return n, c, h * w
+
+
+def pool(x: Tensor, peaks: bool) -> tuple[Tensor, Tensor, Tensor]:
+    n, c, p = _sizes(x)
+    avg = _new(x, (n, c, 1, 1))
+    top, count = (torch.empty_like(avg) if peaks else _new(x, 0) for _ in range(2))
+    _call('pool', x, x, n * c, p, avg, top if peaks else None, count if peaks else None)
+    return avg, top, count
+
+
+def stats(x: Tensor, g: Tensor | None) -> tuple[Tensor, Tensor]:
+    n, c, h, w = x.shape
+    out, count = _new(x, (n, 2, h, w)), _new(x, (n, 1, h, w))
+    g, = _flat(g)
+    _call('stats', x, x, g, n, c, h * w, out, count)
+    return out, count
+
+
+def gate(x: Tensor, g: Tensor | None, s: Tensor | None) -> Tensor:
+    y = torch.empty_like(x)
+    g, s = _flat(g, s)
+    _call('gate', x, x, g, s, *_sizes(x), y)
+    return y
+
+
+def gate_backward(dy: Tensor, x: Tensor, g: Tensor | None, s: Tensor | None) -> tuple[Tensor, Tensor]:
+    n, c, h, w = x.shape
+    dg, ds = _new(x, (n, c, 1, 1) if g is not None else 0), _new(x, (n, 1, h, w) if s is not None else 0)
+    g, s = _flat(g, s)
+    _call('gate_backward', x, dy, x, g, s, n, c, h * w, None if g is None else dg, None if s is None else ds)
+    return dg, ds
+
+
+def stats_backward(x: Tensor, g: Tensor, dstats: Tensor, stats: Tensor, count: Tensor) -> Tensor:
+    dg = _new(x, (*x.shape[:2], 1, 1))
+    g, dstats = _flat(g, dstats)
+    _call('stats_backward', x, x, g, dstats, *_flat(stats, count), *_sizes(x), dg)
+    return dg
+
+
+def map_backward(dy: Tensor | None, x: Tensor, *vectors: Tensor | None) -> Tensor:
+    dx = torch.empty_like(x)
+    _call('map_backward', x, dy, x, *_flat(*vectors), *_sizes(x), dx)
+    return dx
