@@ -5,6 +5,10 @@ import os
 # Before torch is imported: OpenMP reads it once. On a busy machine one thread is the fastest.
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 
+# Without a GPU, Triton's kernels are tested by its interpreter; it too is chosen once, at import.
+if not os.path.exists('/dev/nvidiactl'):
+    os.environ.setdefault('TRITON_INTERPRET', '1')
+
 from pathlib import Path  # noqa: E402
 
 import pytest  # noqa: E402

@@ -1,0 +1,65 @@
+"""Compile every kernel for a GPU that need not be there; prints its loads and stores as JSON.
+
+A script: the interpreter, which the other tests run under, is chosen when Triton is imported.
+"""
+import json
+import re
+import sys
+
+import triton
+import triton.language as tl
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from mmattn.ops import triton_kernels
+
+MAPS = ('x', 'y', 'dy', 'dx')
+NUMBERS = ('c_units', 'p_units', 'along_c', 'along_p', 'splits', 'span', 'row', 'count_row', 'divisor', 'L')
+GATES = dict(GATED=True, SPATIAL=True)
+KERNELS = [('gate', GATES), ('gate', dict(GATED=True, SPATIAL=False)), ('gate_backward', GATES),
+           ('gate_backward', dict(GATED=False, SPATIAL=True)), ('stats_backward', {}),
+           ('look', dict(GATED=True, PEAKS=True, OF_CHANNELS=False)),
+           ('look', dict(GATED=False, PEAKS=True, OF_CHANNELS=True)),
+           ('look', dict(GATED=False, PEAKS=False, OF_CHANNELS=True)),
+           ('map_backward', dict(**GATES, USED=True, AVG=True, MAX=True, STATS=True)),
+           ('map_backward', dict(GATED=True, SPATIAL=False, USED=True, AVG=True, MAX=False, STATS=False))]
+
+
+def source(name, flags, dtype, dense, units):
+    """As the launcher would give it: pointers to 16 bytes, sizes that are multiples of ``units``."""
+    kernel = getattr(triton_kernels, name)
+    small = 'fp64' if dtype == 'fp64' else 'fp32'
+    constants = dict(flags, ACC=tl.float64 if small == 'fp64' else tl.float32)
+    if name == 'join':
+        constants['B'] = 256
+    else:
+        constants.update(DENSE=dense, AC=units, AP=units, BC=16 if dense else 128, BP=128 if dense else 16)
+    signature, attributes = {}, {}
+    for i, parameter in enumerate(kernel.params):
+        if parameter.name in constants:
+            signature[parameter.name] = 'constexpr'
+            continue
+        number = parameter.name in NUMBERS
+        signature[parameter.name] = 'i32' if number else '*' + (dtype if parameter.name in MAPS else small)
+        if not number:
+            attributes[(i, )] = [['tt.divisibility', 16]]
+    return ASTSource(kernel, signature, constants, attributes)
+
+
+def main(capabilities, dtypes):
+    for capability in capabilities:
+        target = GPUTarget('cuda', int(capability), 32)
+        cases = [(name, flags, dtype, dense, units) for name, flags in KERNELS
+                 for dtype in dtypes for dense in (True, False) for units in (16, 1)]
+        cases += [('join', dict(PEAKS=True), 'fp32', True, 16), ('map_backward', KERNELS[-2][1], 'fp64', True, 2)]
+        for name, flags, dtype, dense, units in cases:
+            compiled = triton.compile(source(name, flags, dtype, dense, units), target=target)
+            ptx = compiled.asm['ptx']
+            print(json.dumps(dict(
+                kernel=name, flags=flags, dtype=dtype, dense=dense, units=units, capability=capability,
+                loads=re.findall(r'\bld\.global[\w.:]*', ptx), stores=re.findall(r'\bst\.global[\w.:]*', ptx),
+                atomics=re.findall(r'\b(?:atom|red)\.\w+', ptx), shared=compiled.metadata.shared)))
+
+
+if __name__ == '__main__':
+    main(sys.argv[1].split(','), sys.argv[2].split(','))
