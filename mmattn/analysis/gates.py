@@ -152,7 +152,7 @@ def record_gates(model: nn.Module, reduce: Callable[[Source, Tensor, dict[str, T
                 return  # activation checkpointing runs it again in the backward pass
             x = args[0].detach()
             with torch.no_grad(), _own_buffers(source.block):
-                gates = source.block.gates(x)
+                gates = source.block.gates(source.block.held(x))  # bit for bit those of its forward
                 value = reduce and reduce(source, x, gates)
             found.append(Gates(source, calls[source], None if reduce else x, None if reduce else gates,
                                value))

@@ -11,9 +11,11 @@ import torch
 from mmdet.structures import DetDataSample
 from torch import Tensor, nn
 
+from mmattn import ops
 from mmattn.analysis.op_count import CountOps, OpCount
 from mmattn.blocks import AttentionBlock
 from mmattn.insertion.dry_run import without_data
+from mmattn.ops.switch import implementation_for
 
 ROIS = dict(bbox=1000, mask=100)
 """Regions for which the heads of two-stage detectors are counted: what they keep at most in testing."""
@@ -70,12 +72,14 @@ def model_cost(model: nn.Module, size: tuple[int, int] = (800, 1280), memory: bo
                      {path: sum(p.numel() for p in block.parameters())
                       for path, block in attention_of(model)})
     like = next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(()))
+    # What the faster ways keep is the same for all of them.
+    faster = implementation_for(torch.zeros(1, 1, 1, 1, device=like.device)) != 'plain'
     with _batches_not_counted(model), without_data(model):
-        with torch.no_grad():
+        with torch.no_grad(), ops.implementation('plain'):
             cost.ops, cost.not_run = _counted(model, size, like)
         if memory:
             model.train()
-            with _saved_for_backward(model) as cost.saved:
+            with ops.implementation('aten' if faster else 'plain'), _saved_for_backward(model) as cost.saved:
                 for _ in _parts(model, size, like):
                     pass
     return cost

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from mmattn import attach
 from mmattn.analysis.cost_report import by_site, by_stage, cost_report, plot, remarks, render, rows
 from mmattn.analysis.model_cost import attention_of, model_cost
 from mmattn.analysis.timing import inference, peak_memory, time_in_turn, training_step
+from mmattn.blocks import CBAM
 from tests.test_insertion.models import build, model_cfg, narrow
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -199,3 +201,11 @@ def test_a_part_of_a_detector_is_counted_too():
     from mmdet.models import ResNet
     backbone = attach(ResNet(18), [dict(at='layer4.*.residual', block=dict(type='mmattn.SE'))])
     assert model_cost(backbone, (64, 96)).attention_ops() > 0
+
+
+@pytest.mark.parametrize('how', ['aten', 'compiled', 'plain'])
+def test_operations_do_not_depend_on_who_computes(monkeypatch, how):
+    model = nn.Sequential(nn.Conv2d(3, 16, 3), CBAM(16))
+    expected = model_cost(model, (24, 20)).ops.total()
+    monkeypatch.setenv('MMATTN_OPS', how)
+    assert model_cost(model, (24, 20)).ops.total() == expected > 0
