@@ -1,0 +1,84 @@
+"""How often a block reads or writes a whole map, forward and backward: counted, not timed.
+
+In PyTorch's eager mode by looking at each operation's inputs and outputs, ours by the passes that are made.
+"""
+from contextlib import contextmanager
+from unittest import mock
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+# What each of our passes reads and writes, in maps. The gradient of a map reads the map itself only where
+# it looks for maxima.
+READS = dict(pool=1, stats=1, gate=1, gate_backward=2, stats_backward=1)
+WRITES = dict(gate=1, map_backward=1)
+
+
+class _Eager(TorchDispatchMode):
+    """Counts map-sized inputs and outputs of operations that are no views."""
+
+    def __init__(self, numel):
+        super().__init__()
+        self.numel, self.transfers = numel, 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        if not func.is_view and func not in (torch.ops.aten.detach.default, torch.ops.aten.new_empty_strided.default,
+                                             torch.ops.aten.empty_like.default):
+            # A tensor that is expanded from a small one is read from the cache.
+            read = {id(t) for t in _tensors(args) if t.numel() == self.numel and self._has_memory(t)}
+            written = {id(t) for t in _tensors(out) if t.numel() == self.numel}
+            self.transfers += len(read) + len(written)
+        return out
+
+    def _has_memory(self, t):
+        return t.untyped_storage().nbytes() >= self.numel * t.element_size()
+
+
+def _tensors(values):
+    for value in values if isinstance(values, (list, tuple)) else [values]:
+        if isinstance(value, (list, tuple)):
+            yield from _tensors(value)
+        elif isinstance(value, torch.Tensor):
+            yield value
+
+
+def eager(function, x):
+    """Maps that ``function`` and its backward pass move: a pair."""
+    return _counted(function, x, lambda: _Eager(x.numel()))
+
+
+def ours(function, x):
+    """The same for what is made of our passes."""
+    return _counted(function, x, _passes)
+
+
+def _counted(function, x, counter):
+    x = x.detach().requires_grad_()
+    with counter() as forward:
+        out = function(x)
+    dy = torch.ones_like(out)
+    with counter() as backward:
+        torch.autograd.grad(out, x, dy)
+    return forward.transfers, backward.transfers
+
+
+class _Count:
+    transfers = 0
+
+
+@contextmanager
+def _passes():
+    from mmattn.ops import fused, passes
+    count = _Count()
+
+    def run(name, *args):
+        read = READS.get(name)
+        if name == 'map_backward':
+            dy, _, _, _, _, dmax, _, _, dstats = args[:9]
+            read = (dy is not None) + (dmax is not None or dstats is not None)
+        count.transfers += read + WRITES.get(name, 0)
+        return passes.run(name, *args)
+
+    with mock.patch.object(fused, 'run', run):
+        yield count
