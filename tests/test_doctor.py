@@ -27,6 +27,7 @@ def healthy(doctor, monkeypatch):
     answers = {
         'torch': {'devices': [], 'threads': 1, 'built_for_cuda': None},
         'cv2': {}, 'ops': {'device': 'cpu'},
+        'attention': {'by': 'compiled', 'missing': '', 'device': 'cpu'},
         'detector': {'plain': 0.2, 'attended': 0.3, 'device': 'cpu'},
     }
     monkeypatch.setattr(doctor, 'probe', lambda name: answers[name])
@@ -54,6 +55,15 @@ def test_all_well(doctor, healthy):
     text = doctor.table(doctor.examine())
     assert text.endswith('Everything needed is here and works.')
     assert 'with attention  forward, backward, detections on cpu in 0.3 s' in text
+
+
+@pytest.mark.parametrize('device, fix', [('cpu', 'apt-get install gcc'), ('cuda', 'pip install triton')])
+def test_attention_that_is_slow(doctor, healthy, device, fix):
+    healthy['attention'] = {'by': 'aten', 'missing': 'it is not there', 'device': device}
+    row = rows(doctor)['fast attention']
+    assert (row['verdict'], row['found']) == ('warn', 'no, by aten: it is not there') and row['fix'].startswith(fix)
+    healthy['attention'] = {'error': 'ImportError: no'}
+    assert rows(doctor)['fast attention']['verdict'] == 'FAIL'
 
 
 def test_mmcv_missing(doctor, healthy, monkeypatch):

@@ -109,6 +109,17 @@ roi_align(x, rois, (2, 2)).sum().backward()
 assert x.grad.abs().sum() > 0
 report['device'] = device
 ''',
+    'attention': '''
+import torch
+from mmattn.blocks import CBAM
+from mmattn.ops.switch import implementation_for, missing_reason
+device = 'cuda' if torch.cuda.is_available() else 'cpu'
+x = torch.rand(2, 64, 25, 42, device=device, requires_grad=True)
+CBAM(64).to(device)(x).sum().backward()
+report['by'] = implementation_for(x)
+report['device'] = device
+report['missing'] = missing_reason('triton' if device == 'cuda' else 'compiled')
+''',
     'detector': '''
 import logging, time, torch
 from mmengine.config import Config
@@ -292,6 +303,19 @@ def check_machine(report, result):
         report.add('threads', text)
 
 
+def check_attention(report):
+    """Whether attention is computed in the fast way of this machine (docs/speed.md)."""
+    result = probe('attention')
+    if 'error' in result:
+        report.add('fast attention', result['error'], FAIL, FIX['mmattn'])
+    elif result['missing']:
+        fix = ('pip install triton   # the version that your PyTorch names' if result['device'] == 'cuda' else
+               'apt-get install gcc   # or another C compiler, named by the variable CC')
+        report.add('fast attention', f'no, by {result["by"]}: {result["missing"]}', WARN, fix)
+    else:
+        report.add('fast attention', f'by {result["by"]}, run on {result["device"]}')
+
+
 def check_detectors(report, possible):
     """A small Faster R-CNN as mmdet has it, and the same with attention inserted."""
     result = probe('detector') if possible else None
@@ -323,6 +347,8 @@ def examine():
                            FIX['ops'])
     else:
         report.add("mmcv's ops", 'not tried: something above is missing', SKIP)
+    if torch and {'mmengine', 'mmattn'} <= present:
+        check_attention(report)
     check_detectors(report, ops and {'mmdet', 'mmattn'} <= present)
     return report
 
