@@ -72,7 +72,8 @@ def test_tta(trained, squares, tmp_path):
         found = engine.test(CONFIG, str(work_dir / 'epoch_10.pth'), work_dir=str(tmp_path),
                             data_root=str(squares), cfg_options=small(), tta=True)
     assert found['coco/bbox_mAP_50'] > 0.5
-    assert found['coco/bbox_mAP'] != expected['coco/bbox_mAP']  # the mirrored view had its say
+    # Of figures as coarse as these, one or another may come out the same.
+    assert {key: found[key] for key in expected} != expected  # the mirrored view had its say
 
 
 @pytest.mark.slow
