@@ -75,11 +75,11 @@ demo: $(READY)
 		"work_dirs/demo/*/*.log; make doctor says whether this machine lacks something." >&2; exit $$code; }
 
 test: $(READY)
-	@echo "== quick tests: about 13 minutes on two cores"
+	@echo "== quick tests: about 15 minutes on two cores"
 	@$(PY) -m pytest $(ARGS) || { $(TESTS_FAILED); }
 
 test-all: $(READY)
-	@echo "== all tests, the slow ones too: much longer than the 13 minutes of make test"
+	@echo "== all tests, the slow ones too: much longer than the 15 minutes of make test"
 	@$(PY) -m pytest -m '' $(ARGS) || { $(TESTS_FAILED); }
 
 clean:
