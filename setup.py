@@ -1,4 +1,5 @@
 """Packaging: metadata, extras, and the folder `.mim` that OpenMIM looks into."""
+
 import re
 import shutil
 from pathlib import Path
@@ -60,4 +61,5 @@ setup(
     install_requires=requirements('runtime'),
     extras_require={name: requirements(name) for name in ('onedl', 'openmmlab', 'tests')},
     cmdclass={'build_py': BuildWithMim},
-    zip_safe=False)
+    zip_safe=False,
+)

@@ -5,6 +5,7 @@
 
 ``python benchmarks/speed_page.py`` writes the page from the files.
 """
+
 import argparse
 import json
 import time
@@ -19,7 +20,12 @@ from peers import PEERS
 
 ROOT = Path(__file__).resolve().parents[1]
 # Ends of the residual branches of a picture of 800x1344.
-MAPS = {'layer1': (256, 200, 336), 'layer2': (512, 100, 168), 'layer3': (1024, 50, 84), 'layer4': (2048, 25, 42)}
+MAPS = {
+    'layer1': (256, 200, 336),
+    'layer2': (512, 100, 168),
+    'layer3': (1024, 50, 84),
+    'layer4': (2048, 25, 42),
+}
 DTYPES = dict(fp32=torch.float32, bf16=torch.bfloat16, fp16=torch.float16)
 WAYS = ('official', 'plain', 'compiled', 'ours', *PEERS)
 """official: the official formula in eager mode; plain: our blocks with ``MMATTN_OPS=plain``; compiled: those
@@ -52,6 +58,7 @@ def runner(function, how, x, dy, training, autocast):
             else:
                 with torch.no_grad():
                     function(x)
+
     return run
 
 
@@ -72,8 +79,10 @@ def check(runs, kind, size, x, parameters):
         found.pop('official', None)
     first, *others = found
     for name in others:
-        worst = max(((one - other).norm() / one.norm().clamp(min=1e-6)).nan_to_num(nan=float('inf')).item()
-                    for one, other in zip(found[first], found[name]))
+        worst = max(
+            ((one - other).norm() / one.norm().clamp(min=1e-6)).nan_to_num(nan=float('inf')).item()
+            for one, other in zip(found[first], found[name])
+        )
         if worst > (5e-2 if half else 1e-3):
             assert name == 'compiled', f'{kind} {size} {x.dtype}: {name} differs from {first} by {worst}'
             wrong.append(name)
@@ -97,10 +106,13 @@ def kept(function, x):
 def launches(run):
     """Kernels that a run launches on a GPU."""
     from torch.profiler import DeviceType, ProfilerActivity, profile
+
     with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiled:
         run()
         torch.cuda.synchronize()
-    return sum(event.device_type == DeviceType.CUDA and 'Mem' not in event.name for event in profiled.events())
+    return sum(
+        event.device_type == DeviceType.CUDA and 'Mem' not in event.name for event in profiled.events()
+    )
 
 
 def several(function, times):
@@ -110,17 +122,23 @@ def several(function, times):
 def copies(x, repeats):
     """Seconds that it takes to copy a map onto another one, and into memory that is asked for anew."""
     from mmattn.analysis.timing import time_in_turn
+
     y = torch.empty_like(x)
     inner = 20 if x.is_cuda else 1
 
-    times = time_in_turn(dict(copy=several(lambda: y.copy_(x), inner), clone=several(x.clone, inner)), repeats, 3,
-                         device=x.device)
+    times = time_in_turn(
+        dict(copy=several(lambda: y.copy_(x), inner), clone=several(x.clone, inner)),
+        repeats,
+        3,
+        device=x.device,
+    )
     return times['copy'].median / inner, times['clone'].median / inner
 
 
 def measure(kind, where, dtype, device, args, deadline):
     from mmattn import blocks
     from mmattn.analysis.timing import time_in_turn
+
     shape = (args.batch, *MAPS[where])
     torch.manual_seed(0)
     block = getattr(blocks, kind)(shape[1]).to(device)
@@ -130,7 +148,9 @@ def measure(kind, where, dtype, device, args, deadline):
         return torch.autocast(device.type, DTYPES[dtype]) if half else nullcontext()
 
     x = torch.randn(shape, device=device, dtype=DTYPES[dtype])
-    x = x.to(memory_format=torch.channels_last if args.layout == 'nhwc' else torch.contiguous_format).requires_grad_()
+    x = x.to(
+        memory_format=torch.channels_last if args.layout == 'nhwc' else torch.contiguous_format
+    ).requires_grad_()
     dy = torch.randn_like(x)
     copy, clone = copies(x.detach(), args.repeats)
     rows = []
@@ -140,17 +160,36 @@ def measure(kind, where, dtype, device, args, deadline):
             for each in block.parameters():
                 each.copy_(torch.randn_like(each) * 0.2)
         torch._dynamo.reset()
-        functions = {name: way(name, block, kind) for name in args.ways
-                     if name != 'compiled' or time.monotonic() < deadline}
-        runs = {name: runner(function, how, x, dy, training, autocast)
-                for name, (function, how) in functions.items() if function is not None}
+        functions = {
+            name: way(name, block, kind)
+            for name in args.ways
+            if name != 'compiled' or time.monotonic() < deadline
+        }
+        runs = {
+            name: runner(function, how, x, dy, training, autocast)
+            for name, (function, how) in functions.items()
+            if function is not None
+        }
         wrong = check(runs, kind, shape, x, list(block.parameters())) if training else []
         inner = 10 if device.type == 'cuda' else 1
-        times = time_in_turn({name: several(run, inner) for name, run in runs.items()}, args.repeats, 3 if inner > 1 else 1,
-                             device=device)
-        row = dict(block=kind, map=where, wrong=wrong, shape=shape, dtype=dtype, layout=args.layout, training=training,
-                   copy_seconds=copy, clone_seconds=clone, seconds={name: [s / inner for s in timing.seconds]
-                                                             for name, timing in times.items()})
+        times = time_in_turn(
+            {name: several(run, inner) for name, run in runs.items()},
+            args.repeats,
+            3 if inner > 1 else 1,
+            device=device,
+        )
+        row = dict(
+            block=kind,
+            map=where,
+            wrong=wrong,
+            shape=shape,
+            dtype=dtype,
+            layout=args.layout,
+            training=training,
+            copy_seconds=copy,
+            clone_seconds=clone,
+            seconds={name: [s / inner for s in timing.seconds] for name, timing in times.items()},
+        )
         base = times['official' if 'official' in times else 'plain']
         row['times_as_fast'] = {name: 1 / timing.ratio(base) for name, timing in times.items()}
         row['launches'] = {name: launches(run) for name, run in runs.items()} if device.type == 'cuda' else {}
@@ -158,6 +197,7 @@ def measure(kind, where, dtype, device, args, deadline):
         row['map_transfers'] = {}
         if training:
             from mmattn import ops
+
             for name, (function, how) in functions.items():
                 if function is None or name == 'compiled':
                     continue
@@ -167,15 +207,20 @@ def measure(kind, where, dtype, device, args, deadline):
         elif rows:
             row['map_transfers'] = {name: (moved[0], 0) for name, moved in rows[0]['map_transfers'].items()}
         # A copy moves two maps.
-        row['share_of_copy'] = {name: sum(moved) / 2 * copy / (times[name].median / inner)
-                                for name, moved in row['map_transfers'].items()}
+        row['share_of_copy'] = {
+            name: sum(moved) / 2 * copy / (times[name].median / inner)
+            for name, moved in row['map_transfers'].items()
+        }
         rows.append(row)
     return rows
 
 
 def show(row):
-    print(f'{row["block"]:5} {row["map"]} {row["dtype"]} {"training " if row["training"] else "inference"} ' +
-          '  '.join(f'{name} x{value:.2f}' for name, value in row['times_as_fast'].items()), flush=True)
+    print(
+        f'{row["block"]:5} {row["map"]} {row["dtype"]} {"training " if row["training"] else "inference"} '
+        + '  '.join(f'{name} x{value:.2f}' for name, value in row['times_as_fast'].items()),
+        flush=True,
+    )
 
 
 def main(argv=None):
@@ -189,8 +234,9 @@ def main(argv=None):
     parser.add_argument('--batch', type=int, default=2)
     parser.add_argument('--repeats', type=int, default=7)
     parser.add_argument('--threads', type=int, help='of PyTorch, on a CPU')
-    parser.add_argument('--compile-seconds', type=float, default=float('inf'),
-                        help='after so long torch.compile is left out')
+    parser.add_argument(
+        '--compile-seconds', type=float, default=float('inf'), help='after so long torch.compile is left out'
+    )
     parser.add_argument('--output', type=Path, help='default: results/blocks_cpu.json or blocks_cuda.json')
     args = parser.parse_args(argv)
     if args.threads:
@@ -208,7 +254,6 @@ def main(argv=None):
                     show(row)
                 output.parent.mkdir(parents=True, exist_ok=True)
                 output.write_text(json.dumps(dict(machine=describe(), rows=rows), indent=1) + '\n')
-
 
 
 if __name__ == '__main__':

@@ -1,8 +1,9 @@
 """Count what the detectors of ECA-Net's table 5 cost, and write docs/cost.md's tables.
 
-    python benchmarks/cost_tables.py          count, write results/cost.json and the page
-    python benchmarks/cost_tables.py --page   the page again, from the file
+python benchmarks/cost_tables.py          count, write results/cost.json and the page
+python benchmarks/cost_tables.py --page   the page again, from the file
 """
+
 import argparse
 import json
 import sys
@@ -16,9 +17,11 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / 'benchmarks/results/cost.json'
 PAGE = ROOT / 'docs/cost.md'
 SIZE = (800, 1280)
-DETECTORS = {'Faster R-CNN': 'faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py',
-             'Mask R-CNN': 'mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py',
-             'RetinaNet': 'retinanet/retinanet_r50_fpn_1x_coco.py'}
+DETECTORS = {
+    'Faster R-CNN': 'faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py',
+    'Mask R-CNN': 'mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py',
+    'RetinaNet': 'retinanet/retinanet_r50_fpn_1x_coco.py',
+}
 # Trained parameters in millions and GFLOPs, Wang et al., CVPR 2020, table 5.
 PAPER = {
     ('Faster R-CNN', 50): dict(none=(41.53, 207.07), SE=(44.02, 207.18), ECA=(41.53, 207.18)),
@@ -26,9 +29,14 @@ PAPER = {
     ('Mask R-CNN', 50): dict(none=(44.18, 275.58), SE=(46.67, 275.69), ECA=(44.18, 275.69)),
     ('Mask R-CNN', 101): dict(none=(63.17, 351.65), SE=(67.89, 351.84), ECA=(63.17, 351.83)),
     ('RetinaNet', 50): dict(none=(37.74, 239.32), SE=(40.23, 239.43), ECA=(37.74, 239.43)),
-    ('RetinaNet', 101): dict(none=(56.74, 315.39), SE=(61.45, 315.58), ECA=(56.74, 315.57))}
-BLOCKS = dict(none=None, SE=dict(type='mmattn.SE', bias=False), ECA=dict(type='mmattn.ECA'),
-              CBAM=dict(type='mmattn.CBAM'))
+    ('RetinaNet', 101): dict(none=(56.74, 315.39), SE=(61.45, 315.58), ECA=(56.74, 315.57)),
+}
+BLOCKS = dict(
+    none=None,
+    SE=dict(type='mmattn.SE', bias=False),
+    ECA=dict(type='mmattn.ECA'),
+    CBAM=dict(type='mmattn.CBAM'),
+)
 
 
 def build(detector, depth, block):
@@ -37,24 +45,33 @@ def build(detector, depth, block):
     from mmengine.registry import DefaultScope
 
     from mmattn import attach
+
     cfg = get_config(f'mmdet::{DETECTORS[detector]}').model
     cfg.backbone.update(depth=depth, init_cfg=None)
     if block == 'SK':
-        cfg.backbone.update(type='ResNeXt', groups=32, base_width=4, stage_with_dcn=(True, ) * 4,
-                            dcn=dict(type='mmattn.SKConv', fallback_on_stride=False))
+        cfg.backbone.update(
+            type='ResNeXt',
+            groups=32,
+            base_width=4,
+            stage_with_dcn=(True,) * 4,
+            dcn=dict(type='mmattn.SKConv', fallback_on_stride=False),
+        )
     if detector == 'Mask R-CNN':  # as it was counted: see the page
         cfg.roi_head.bbox_head.num_classes = 80
     with DefaultScope.overwrite_default_scope('mmdet'):
         model = MODELS.build(cfg)
     if BLOCKS.get(block):
-        attach(model, [dict(at='backbone.layer[1-4].*.residual', block=deepcopy(BLOCKS[block]),
-                            freeze_with_host=True)])
+        attach(
+            model,
+            [dict(at='backbone.layer[1-4].*.residual', block=deepcopy(BLOCKS[block]), freeze_with_host=True)],
+        )
     return model
 
 
 def paper_ops(model, cost):
     """Operations as MMCV 1 counted them: by modules, so that functions count nothing but in attention."""
     from torch import nn
+
     modules = dict(model.named_modules())
     counted = cost.ops.total(['convolution', 'linear', 'bias', 'norm'])
     for path, counter in cost.ops.by_module.items():
@@ -81,6 +98,7 @@ def as_mask_rcnn_was_counted(model, ops, parameters):
 
 def measure():
     from mmattn.analysis.model_cost import model_cost
+
     found = []
     for detector, depth in PAPER:
         for block in [*BLOCKS, *(['SK'] if depth == 50 else [])]:
@@ -89,10 +107,21 @@ def measure():
             ops, trained = paper_ops(model, cost), cost.trainable
             if detector == 'Mask R-CNN':
                 ops, trained = as_mask_rcnn_was_counted(model, ops, trained)
-            found.append(dict(
-                detector=detector, depth=depth, block=block, trained=cost.trainable, trained_as_paper=trained,
-                ops_as_paper=ops, kinds=cost.ops.by_kind(), attention_ops=cost.attention_ops(),
-                saved_bytes=cost.saved_bytes(), not_run=cost.not_run, not_counted=dict(cost.ops.not_counted)))
+            found.append(
+                dict(
+                    detector=detector,
+                    depth=depth,
+                    block=block,
+                    trained=cost.trainable,
+                    trained_as_paper=trained,
+                    ops_as_paper=ops,
+                    kinds=cost.ops.by_kind(),
+                    attention_ops=cost.attention_ops(),
+                    saved_bytes=cost.saved_bytes(),
+                    not_run=cost.not_run,
+                    not_counted=dict(cost.ops.not_counted),
+                )
+            )
     return found
 
 
@@ -102,49 +131,78 @@ def saved():
 
     from mmattn import attach
     from mmattn.analysis.model_cost import model_cost
+
     found = []
     for frozen in (-1, 1):
         for block in BLOCKS:
-            for freeze in ([False] if block == 'none' or frozen < 0 else [False, True]):
+            for freeze in [False] if block == 'none' or frozen < 0 else [False, True]:
                 model = ResNet(depth=50, frozen_stages=frozen)
                 if BLOCKS[block]:
-                    attach(model, [dict(at='layer[1-4].*.residual', block=dict(BLOCKS[block]),
-                                        freeze_with_host=freeze)])
-                found.append(dict(frozen_stages=frozen, block=block, freeze_with_host=freeze,
-                                  bytes=model_cost(model, (800, 1344)).saved_bytes()))
+                    attach(
+                        model,
+                        [
+                            dict(
+                                at='layer[1-4].*.residual', block=dict(BLOCKS[block]), freeze_with_host=freeze
+                            )
+                        ],
+                    )
+                found.append(
+                    dict(
+                        frozen_stages=frozen,
+                        block=block,
+                        freeze_with_host=freeze,
+                        bytes=model_cost(model, (800, 1344)).saved_bytes(),
+                    )
+                )
     return found
 
 
 def tables(results):
-    lines = ['| detector | backbone | trained M, paper | ours | GFLOPs, paper | ours | all operations, G | '
-             'of attention, G | MiB kept for the backward pass |', '|---|---|---|---|---|---|---|---|---|']
+    lines = [
+        '| detector | backbone | trained M, paper | ours | GFLOPs, paper | ours | all operations, G | '
+        'of attention, G | MiB kept for the backward pass |',
+        '|---|---|---|---|---|---|---|---|---|',
+    ]
     for row in results['detectors']:
         paper = PAPER[row['detector'], row['depth']].get(row['block'])
         ours = f'{row["trained_as_paper"] / 1e6:.2f}', f'{row["ops_as_paper"] / 1e9:.2f}'
         theirs = tuple(f'{value:.2f}' for value in paper) if paper else ('-', '-')
         marks = [f'**{mine}**' if paper and mine != their else mine for mine, their in zip(ours, theirs)]
-        name = 'SKNet-50' if row['block'] == 'SK' else f'R{row["depth"]}' + (
-            '' if row['block'] == 'none' else f' + {row["block"]}')
-        lines.append(f'| {row["detector"]} | {name} | {theirs[0]} | {marks[0]} | {theirs[1]} | {marks[1]} | '
-                     f'{sum(row["kinds"].values()) / 1e9:.2f} | {row["attention_ops"] / 1e9:.3f} | '
-                     f'{row["saved_bytes"] / 2**20:,.0f} |')
-    memory = ['| R50, attention in all residual branches | `frozen_stages=-1` | `frozen_stages=1` | the same,'
-              ' `freeze_with_host=True` |', '|---|---|---|---|']
-    by = {(row['frozen_stages'], row['block'], row['freeze_with_host']): row['bytes']
-          for row in results['saved']}
+        name = (
+            'SKNet-50'
+            if row['block'] == 'SK'
+            else f'R{row["depth"]}' + ('' if row['block'] == 'none' else f' + {row["block"]}')
+        )
+        lines.append(
+            f'| {row["detector"]} | {name} | {theirs[0]} | {marks[0]} | {theirs[1]} | {marks[1]} | '
+            f'{sum(row["kinds"].values()) / 1e9:.2f} | {row["attention_ops"] / 1e9:.3f} | '
+            f'{row["saved_bytes"] / 2**20:,.0f} |'
+        )
+    memory = [
+        '| R50, attention in all residual branches | `frozen_stages=-1` | `frozen_stages=1` | the same,'
+        ' `freeze_with_host=True` |',
+        '|---|---|---|---|',
+    ]
+    by = {
+        (row['frozen_stages'], row['block'], row['freeze_with_host']): row['bytes']
+        for row in results['saved']
+    }
     for block in BLOCKS:
         cells = []
         for frozen, freeze in ((-1, False), (1, False), (1, True)):
             if (frozen, block, freeze) in by:
                 number, base = by[frozen, block, freeze], by[frozen, 'none', False]
-                cells.append(f'{number / 2**20:,.0f} MiB' + (
-                    '' if block == 'none' else f' ({number / base - 1:+.0%})'))
+                cells.append(
+                    f'{number / 2**20:,.0f} MiB' + ('' if block == 'none' else f' ({number / base - 1:+.0%})')
+                )
             else:
                 cells.append('-')
         memory.append(f'| {block} | {" | ".join(cells)} |')
     machine = results['machine']
-    note = (f'Counted, not timed: no machine changes these. torch {machine["versions"]["torch"]}; '
-            f'`{machine["command"]}`.')
+    note = (
+        f'Counted, not timed: no machine changes these. torch {machine["versions"]["torch"]}; '
+        f'`{machine["command"]}`.'
+    )
     return '\n'.join(lines) + '\n', '\n'.join(memory) + f'\n\n{note}\n'
 
 
@@ -152,7 +210,7 @@ def write_page(results):
     page = PAGE.read_text(encoding='utf-8')
     for marker, text in zip(('<!-- table5 -->\n', '<!-- saved -->\n'), tables(results)):
         start = page.index(marker) + len(marker)
-        page = page[:start] + text + page[page.index('<!-- end -->\n', start):]
+        page = page[:start] + text + page[page.index('<!-- end -->\n', start) :]
     PAGE.write_text(page, encoding='utf-8')
 
 

@@ -6,6 +6,7 @@
 Each with the block in all residual branches of its ResNet-50, by our ops and in plain PyTorch.
 ``python benchmarks/speed_page.py`` writes docs/speed.md from the files.
 """
+
 import argparse
 import json
 from pathlib import Path
@@ -14,28 +15,40 @@ import torch
 from machine import describe
 
 ROOT = Path(__file__).resolve().parents[1]
-DETECTORS = {'Faster R-CNN': 'faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py',
-             'RetinaNet': 'retinanet/retinanet_r50_fpn_1x_coco.py'}
+DETECTORS = {
+    'Faster R-CNN': 'faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py',
+    'RetinaNet': 'retinanet/retinanet_r50_fpn_1x_coco.py',
+}
 
 
 def build(detector, block, device):
     from mmdet.utils import register_all_modules
     from mmengine.hub import get_config
     from mmengine.registry import MODELS
+
     register_all_modules()
     cfg = get_config(f'mmdet::{DETECTORS[detector]}').model
     cfg.backbone.init_cfg = None
     if block:
         # Attention in the frozen stage is frozen with it, as in the paper's figures.
-        cfg.update(detector=cfg.type, type='mmattn.WithAttention', insert=[dict(
-            at='backbone.layer[1-4].*.residual', freeze_with_host=True,
-            block=dict(type=f'mmattn.{block}', start='identity'))])
+        cfg.update(
+            detector=cfg.type,
+            type='mmattn.WithAttention',
+            insert=[
+                dict(
+                    at='backbone.layer[1-4].*.residual',
+                    freeze_with_host=True,
+                    block=dict(type=f'mmattn.{block}', start='identity'),
+                )
+            ],
+        )
     return MODELS.build(cfg).to(device)
 
 
 def measure(detector, dtype, args):
     from mmattn import ops
     from mmattn.analysis.timing import inference, peak_memory, time_in_turn, training_step
+
     size, device = tuple(args.size), torch.device(args.device)
     models = {name: build(detector, name, device) for name in [None, *args.blocks]}
     rows = []
@@ -43,19 +56,30 @@ def measure(detector, dtype, args):
         make = training_step if training else inference
         runs = {}
         for block, model in models.items():
-            for how in (['plain'] if block is None else ['auto', 'plain']):
+            for how in ['plain'] if block is None else ['auto', 'plain']:
                 name = 'none' if block is None else f'{block} {"ours" if how == "auto" else "plain"}'
                 runs[name] = _under(how, make(model, size, args.batch, dtype), ops)
         times = time_in_turn(runs, args.repeats, 1 if device.type == 'cpu' else 5, args.batch, device)
         for name, timing in times.items():
-            row = dict(detector=detector, attention=name, dtype=dtype, training=training, size=size,
-                       batch=args.batch, seconds=timing.seconds, ratio=timing.ratio(times['none']))
+            row = dict(
+                detector=detector,
+                attention=name,
+                dtype=dtype,
+                training=training,
+                size=size,
+                batch=args.batch,
+                seconds=timing.seconds,
+                ratio=timing.ratio(times['none']),
+            )
             if training:
                 row['peak_bytes'] = peak_memory(runs[name], device)
             rows.append(row)
-            print(f'{detector} {dtype} {"training " if training else "inference"} {name:10} '
-                  f'{timing.median:8.3f} s  x{row["ratio"]:.3f}  ' +
-                  (f'{row["peak_bytes"] / 2**20:,.0f} MiB' if training else ''), flush=True)
+            print(
+                f'{detector} {dtype} {"training " if training else "inference"} {name:10} '
+                f'{timing.median:8.3f} s  x{row["ratio"]:.3f}  '
+                + (f'{row["peak_bytes"] / 2**20:,.0f} MiB' if training else ''),
+                flush=True,
+            )
     return rows
 
 
@@ -63,6 +87,7 @@ def _under(how, run, ops):
     def each():
         with ops.implementation(how):
             run()
+
     return each
 
 
@@ -76,7 +101,9 @@ def main(argv=None):
     parser.add_argument('--batch', type=int, default=2)
     parser.add_argument('--repeats', type=int, default=5)
     parser.add_argument('--threads', type=int, help='of PyTorch, on a CPU')
-    parser.add_argument('--output', type=Path, help='default: results/detectors_cpu.json or detectors_cuda.json')
+    parser.add_argument(
+        '--output', type=Path, help='default: results/detectors_cpu.json or detectors_cuda.json'
+    )
     args = parser.parse_args(argv)
     if args.threads:
         torch.set_num_threads(args.threads)

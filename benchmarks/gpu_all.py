@@ -8,6 +8,7 @@ Checks come before measurements, and these are made only if all checks passed (`
 Each part has its share of ``--minutes``; one that takes longer is ended, and what it had measured is kept.
 ``--blocks-json`` and ``--detectors-json`` write the parts for ``speed_page.py`` too.
 """
+
 import argparse
 import json
 import os
@@ -24,15 +25,31 @@ def install(wheels, target):
     found = sorted(str(path) for path in wheels.glob('*.whl'))
     if not found:
         raise SystemExit(f'--wheels {wheels}: no wheel is there')
-    subprocess.run([sys.executable, '-m', 'pip', 'install', '--quiet', '--no-index', '--no-deps', '--no-compile',
-                    '--target', str(target), *found], check=True)
+    subprocess.run(
+        [
+            sys.executable,
+            '-m',
+            'pip',
+            'install',
+            '--quiet',
+            '--no-index',
+            '--no-deps',
+            '--no-compile',
+            '--target',
+            str(target),
+            *found,
+        ],
+        check=True,
+    )
 
 
 def missing(modules, env):
-    code = ('import importlib, sys\n'
-            'for name in sys.argv[1:]:\n'
-            '    try: importlib.import_module(name)\n'
-            '    except Exception as error: print(f"{name}: {type(error).__name__}: {error}")')
+    code = (
+        'import importlib, sys\n'
+        'for name in sys.argv[1:]:\n'
+        '    try: importlib.import_module(name)\n'
+        '    except Exception as error: print(f"{name}: {type(error).__name__}: {error}")'
+    )
     done = subprocess.run([sys.executable, '-c', code, *modules], capture_output=True, text=True, env=env)
     return [line for line in done.stdout.splitlines() if line]
 
@@ -42,8 +59,9 @@ def part(script, arguments, output, env, seconds):
     began = time.monotonic()
     command = [sys.executable, str(HERE / script), *arguments, '--output', str(output)]
     try:
-        done = subprocess.run(command, env=env, timeout=max(seconds, 1), stdout=sys.stdout, stderr=subprocess.PIPE,
-                              text=True)
+        done = subprocess.run(
+            command, env=env, timeout=max(seconds, 1), stdout=sys.stdout, stderr=subprocess.PIPE, text=True
+        )
         ended = 'ok' if done.returncode == 0 else f'exit status {done.returncode}'
         errors = done.stderr[-3000:] if done.returncode else ''
     except subprocess.TimeoutExpired:
@@ -85,20 +103,30 @@ def main(argv=None):
         def save():
             args.output.write_text(json.dumps(results, indent=1) + '\n')
 
-        results['check'] = part('gpu_check.py', on + args.check_args.split(), folder / 'check.json', env, left(0.35))
+        results['check'] = part(
+            'gpu_check.py', on + args.check_args.split(), folder / 'check.json', env, left(0.35)
+        )
         save()
         if results['check']['ended'] != 'ok' and not args.measure_anyway:
             print('not measured: what is wrong need not be fast')
             return 1
-        share = 1. if results['lacking'] else 0.6
+        share = 1.0 if results['lacking'] else 0.6
         results['blocks'] = part(
-            'blocks.py', on + ['--compile-seconds', str(int(left(share) * 0.6))] + args.blocks_args.split(),
-            folder / 'blocks.json', env, left(share))
+            'blocks.py',
+            on + ['--compile-seconds', str(int(left(share) * 0.6))] + args.blocks_args.split(),
+            folder / 'blocks.json',
+            env,
+            left(share),
+        )
         save()
         if not results['lacking']:
             results['detectors'] = part(
-                'detectors.py', on + (args.detectors_args or '--dtypes fp32 bf16 --repeats 10').split(),
-                folder / 'detectors.json', env, left(1.))
+                'detectors.py',
+                on + (args.detectors_args or '--dtypes fp32 bf16 --repeats 10').split(),
+                folder / 'detectors.json',
+                env,
+                left(1.0),
+            )
             save()
     print(f'== written: {args.output}')
     return 0

@@ -4,6 +4,7 @@
 
 Prints and writes what was checked, and what was wrong; ends with 1 if anything was.
 """
+
 import argparse
 import copy
 import json
@@ -22,15 +23,24 @@ from tests.test_ops.oracle import USES, computed, expected, gradients, leaves  #
 
 # Relative errors allowed, and why: see tests/test_ops/test_passes.py.
 TOLERANCES = {torch.float64: 1e-11, torch.float32: 2e-5, torch.float16: 2e-3, torch.bfloat16: 1.6e-2}
-SIZES = [(2, 3, 7, 129), (1, 65, 7, 7), (3, 1, 1, 7), (2, 65, 1, 1), (1, 3, 129, 1), (1, 65, 129, 129),
-         (2, 300, 33, 40), (2, 256, 64, 66), (2, 2048, 25, 42)]
+SIZES = [
+    (2, 3, 7, 129),
+    (1, 65, 7, 7),
+    (3, 1, 1, 7),
+    (2, 65, 1, 1),
+    (1, 3, 129, 1),
+    (1, 65, 129, 129),
+    (2, 300, 33, 40),
+    (2, 256, 64, 66),
+    (2, 2048, 25, 42),
+]
 BLOCKS = ('SE', 'ECA', 'ESE', 'ChannelAttention', 'SpatialAttention', 'CBAM')
 
 
 def close(one, other, tolerance, what):
     one, other = one.double(), other.double()
-    scale = max(other.abs().max().item(), 1.) if other.numel() else 1.
-    worst = (one - other).abs().max().item() / scale if other.numel() else 0.
+    scale = max(other.abs().max().item(), 1.0) if other.numel() else 1.0
+    worst = (one - other).abs().max().item() / scale if other.numel() else 0.0
     if not worst <= tolerance:
         raise AssertionError(f'{what}: relative error {worst:.3g}, allowed {tolerance:.3g}')
 
@@ -38,6 +48,7 @@ def close(one, other, tolerance, what):
 def passes(how, device, sizes):
     """Values and all gradients, of all uses of a map."""
     from mmattn.ops import triton_passes
+
     for shape, dtype, layout in product(sizes, TOLERANCES, ('nchw', 'nhwc', 'strided')):
         # The interpreter cuts bf16 off where a GPU rounds.
         exact = how == 'triton' and dtype == torch.bfloat16 and triton_passes.is_interpreted()
@@ -45,8 +56,9 @@ def passes(how, device, sizes):
         made, right = computed(*inputs, USES), expected(*inputs, USES)
         for name in USES:
             close(made[name], right[name], TOLERANCES[dtype], f'{shape} {dtype} {layout} {name}')
-        for name, one, other in zip(('x', 'channel', 'spatial'), gradients(made, inputs, dtype),
-                                    gradients(right, inputs, dtype)):
+        for name, one, other in zip(
+            ('x', 'channel', 'spatial'), gradients(made, inputs, dtype), gradients(right, inputs, dtype)
+        ):
             close(one, other, TOLERANCES[dtype], f'{shape} {dtype} {layout} gradient of {name}')
 
 
@@ -56,7 +68,9 @@ def same_every_time(how, device, sizes):
     for _ in range(3):
         made = computed(*inputs, USES)
         found.append([*made.values(), *gradients(made, inputs, torch.float32)])
-    assert all(a.equal(b) for other in found[1:] for a, b in zip(found[0], other)), 'results differ between runs'
+    assert all(a.equal(b) for other in found[1:] for a, b in zip(found[0], other)), (
+        'results differ between runs'
+    )
 
 
 def finite_differences(how, device, sizes):
@@ -67,6 +81,7 @@ def finite_differences(how, device, sizes):
 def _blocks(device):
     from mmattn import blocks
     from tests.test_blocks.helpers import randomise
+
     for name in BLOCKS:
         yield name, randomise(getattr(blocks, name)(64)).to(device)
 
@@ -81,6 +96,7 @@ def _train(block, x):
 
 def automatic_mixed_precision(how, device, sizes):
     from mmattn import ops
+
     for name, block in _blocks(device):
         x = torch.randn(2, 64, 25, 42, device=device)
         for dtype in (torch.bfloat16, torch.float16):
@@ -97,6 +113,7 @@ def automatic_mixed_precision(how, device, sizes):
 def compiled(how, device, sizes):
     """One graph of custom operators, for maps of two sizes; and the same by the default choice."""
     from mmattn import ops
+
     for (name, block), each in product(_blocks(device), (how, 'auto')):
         torch._dynamo.reset()
         other = torch.compile(copy.deepcopy(block), fullgraph=True)
@@ -110,13 +127,16 @@ def compiled(how, device, sizes):
 def exported(how, device, sizes):
     for name, block in _blocks(device):
         x, block = torch.randn(2, 64, 25, 42, device=device), block.eval()
-        program = torch.export.export(block, (x, ), dynamic_shapes=({2: torch.export.Dim('h', min=2, max=512)}, ))
+        program = torch.export.export(
+            block, (x,), dynamic_shapes=({2: torch.export.Dim('h', min=2, max=512)},)
+        )
         y = torch.randn(2, 64, 31, 42, device=device)
         close(program.module()(y), block(y), 1e-4, name)
 
 
 def activation_checkpointing(how, device, sizes):
     from torch.utils.checkpoint import checkpoint
+
     for name, block in _blocks(device):
         x, again = torch.randn(2, 64, 25, 42, device=device), copy.deepcopy(block)
         want, y = _train(block, x), x.clone().requires_grad_()
@@ -128,9 +148,10 @@ def more_than_2_to_the_31(how, device, sizes):
     """A map of so many elements: what lies at its end is right."""
     n, side = (1, 8200) if device.type == 'cuda' else (1, 64)
     from mmattn import ops
+
     x = torch.zeros(n, 32, side, side, device=device, dtype=torch.float16)
-    assert device.type != 'cuda' or x.numel() > 2 ** 31
-    x[0, -1, -1, -1] = 3.
+    assert device.type != 'cuda' or x.numel() > 2**31
+    x[0, -1, -1, -1] = 3.0
     for layout in (torch.contiguous_format, torch.channels_last):
         map_ = x.contiguous(memory_format=layout).requires_grad_()
         channel = torch.full((1, 32, 1, 1), 0.5, device=device).requires_grad_()
@@ -146,8 +167,16 @@ def more_than_2_to_the_31(how, device, sizes):
         del map_, held, out, of_map
 
 
-CHECKS = [passes, same_every_time, finite_differences, automatic_mixed_precision, activation_checkpointing,
-          exported, more_than_2_to_the_31, compiled]
+CHECKS = [
+    passes,
+    same_every_time,
+    finite_differences,
+    automatic_mixed_precision,
+    activation_checkpointing,
+    exported,
+    more_than_2_to_the_31,
+    compiled,
+]
 
 
 def main(argv=None):
@@ -159,14 +188,16 @@ def main(argv=None):
     parser.add_argument('--output', type=Path)
     args = parser.parse_args(argv)
     from mmattn import ops
+
     device, results = torch.device(args.device), {}
     for check in CHECKS:
         if check.__name__ in args.skip:
             continue
         try:
             with ops.implementation(args.how):
-                check(args.how, device, SIZES[:args.sizes])
+                check(args.how, device, SIZES[: args.sizes])
             from mmattn.ops.switch import missing_reason
+
             assert not missing_reason(args.how), missing_reason(args.how)  # given up, and replaced
             results[check.__name__] = 'ok'
         except Exception as error:  # each is told, and the others are made all the same
@@ -174,7 +205,9 @@ def main(argv=None):
             results[check.__name__] = f'{type(error).__name__}: {error}'[:2000]
         print(f'{check.__name__}: {results[check.__name__][:200]}', flush=True)
         if args.output:
-            args.output.write_text(json.dumps(dict(machine=describe(), how=args.how, checks=results), indent=1) + '\n')
+            args.output.write_text(
+                json.dumps(dict(machine=describe(), how=args.how, checks=results), indent=1) + '\n'
+            )
     return int(any(result != 'ok' for result in results.values()))
 
 

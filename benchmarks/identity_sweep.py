@@ -1,10 +1,11 @@
 #!/usr/bin/env python
 """Attach attention that starts as the identity to every model of mmdet's configs, and compare bit for bit.
 
-    python benchmarks/identity_sweep.py                      # all configs; goes on where it was stopped
-    python benchmarks/identity_sweep.py 'retinanet/*' -o -   # some, their outcome on the screen
-    python benchmarks/identity_sweep.py --page-only          # docs/zoo.md again, from the saved outcome
+python benchmarks/identity_sweep.py                      # all configs; goes on where it was stopped
+python benchmarks/identity_sweep.py 'retinanet/*' -o -   # some, their outcome on the screen
+python benchmarks/identity_sweep.py --page-only          # docs/zoo.md again, from the saved outcome
 """
+
 import argparse
 import fnmatch
 import hashlib
@@ -31,8 +32,15 @@ SIZES = ((64, 96), (128, 192), (320, 384), (512, 640))
 MARKS = '<!-- written by benchmarks/identity_sweep.py -->', '<!-- end -->'
 # What a config or a model may come to; only the first two have been compared.
 IDENTICAL, DIFFERS, REFUSED, NO_SITE, NOT_RUN, NOT_BUILT, NOT_LOADED, NO_MODEL = (
-    'identical', 'differs', 'refused', 'no site', 'does not run', 'does not build', 'does not load',
-    'no model')
+    'identical',
+    'differs',
+    'refused',
+    'no site',
+    'does not run',
+    'does not build',
+    'does not load',
+    'no model',
+)
 
 
 def check(cfg: dict) -> dict:
@@ -40,6 +48,7 @@ def check(cfg: dict) -> dict:
     import torch
 
     from mmattn.analysis import identity, zoo
+
     found = {}
     rpn = (cfg.get('test_cfg') or {}).get('rpn')
     if rpn:
@@ -75,9 +84,14 @@ def check(cfg: dict) -> dict:
         return dict(found, outcome=NO_SITE)
     sites = sum((Counter(report.sites) for report in reports), Counter())
     problems = [problem for report in reports for problem in report.problems]
-    return dict(found, outcome=DIFFERS if problems else IDENTICAL, sites=dict(sites), problems=problems,
-                maps=sum(report.maps for report in reports),
-                idle=[name for report in reports for name in report.idle])
+    return dict(
+        found,
+        outcome=DIFFERS if problems else IDENTICAL,
+        sites=dict(sites),
+        problems=problems,
+        maps=sum(report.maps for report in reports),
+        idle=[name for report in reports for name in report.idle],
+    )
 
 
 def attended_parts(model):
@@ -122,6 +136,7 @@ def _child(cfg, pipe):
 def load_configs(names):
     """For each config the key of its model or why it has none, and the models by their keys."""
     from mmattn.analysis import zoo
+
     configs, models = {}, {}
     for name in names:
         try:
@@ -141,8 +156,11 @@ def load_configs(names):
 
 def setting():
     """Where the sweep runs, and on what code of ours its outcome depends."""
-    sources = sorted(path for room in ('ops', 'blocks', 'insertion', 'analysis')
-                     for path in (ROOT / 'mmattn' / room).glob('*.py'))
+    sources = sorted(
+        path
+        for room in ('ops', 'blocks', 'insertion', 'analysis')
+        for path in (ROOT / 'mmattn' / room).glob('*.py')
+    )
     digest = hashlib.sha256(b''.join(path.read_bytes() for path in [*sources, Path(__file__)]))
     return dict(machine.describe(), block=BLOCK, sources=digest.hexdigest()[:12])
 
@@ -150,17 +168,21 @@ def setting():
 def sweep(names, timeout, partial):
     """The whole outcome; what ``partial`` has of the same sources is not done again."""
     from mmengine.logging import MMLogger
+
     warnings.filterwarnings('ignore')
     MMLogger.get_current_instance().setLevel('ERROR')
     with open(os.devnull, 'w') as null, redirect_stdout(null), redirect_stderr(null):
         from mmdet.utils import register_all_modules
+
         register_all_modules(init_default_scope=False)
     here = setting()
     configs, models = load_configs(names)
     done = _read_partial(partial, here['sources'])
     left = [key for key in models if key not in done]
-    print(f'{len(configs)} configs, {len(models)} distinct models, {len(left)} of them to be checked',
-          flush=True)
+    print(
+        f'{len(configs)} configs, {len(models)} distinct models, {len(left)} of them to be checked',
+        flush=True,
+    )
     by_model = {entry['model']: name for name, entry in reversed(configs.items()) if 'model' in entry}
     with open(partial, 'a', encoding='utf-8') as file:
         for number, key in enumerate(left, 1):
@@ -168,10 +190,17 @@ def sweep(names, timeout, partial):
             json.dump(dict(sources=here['sources'], model=key, **done[key]), file)
             print(file=file, flush=True)
             what = '; '.join(filter(None, [done[key].get('reason'), *done[key].get('problems', ())]))
-            print(f'[{number}/{len(left)}] {by_model[key]}: {done[key]["outcome"]} '
-                  f'({done[key]["seconds"]} s) {what}', flush=True)
-    return dict(setting=here, seconds=round(sum(done[key]['seconds'] for key in models)),
-                configs=configs, models={key: dict(config=by_model[key], **done[key]) for key in models})
+            print(
+                f'[{number}/{len(left)}] {by_model[key]}: {done[key]["outcome"]} '
+                f'({done[key]["seconds"]} s) {what}',
+                flush=True,
+            )
+    return dict(
+        setting=here,
+        seconds=round(sum(done[key]['seconds'] for key in models)),
+        configs=configs,
+        models={key: dict(config=by_model[key], **done[key]) for key in models},
+    )
 
 
 def _read_partial(partial, sources):
@@ -207,6 +236,7 @@ def shortfall(entry):
 def summary(outcome):
     """A few sentences and the reasons, in Markdown."""
     from mmattn.insertion.compact import compact_names
+
     rows = list(rows_of(outcome))
     count = Counter(entry['outcome'] for _, _, entry in rows)
     models = outcome['models'].values()
@@ -223,29 +253,52 @@ def summary(outcome):
         f'models. {len(compared)} could be compared, **{len(same)} are identical**: '
         f'{len(same) - len(parts)} whole ones of {count[IDENTICAL] - in_part} configs, and '
         f'{len(parts)} of {in_part} configs of which only backbone and neck could be built. They hold '
-        f'{sum(kinds.values()):,} blocks (' +
-        ', '.join(f'{kinds[kind]:,} {LABELS[kind]}' for kind in LABELS if kinds[kind]) + f') and '
-        f'{sum(m["maps"] for m in same):,} maps.', '']
+        f'{sum(kinds.values()):,} blocks ('
+        + ', '.join(f'{kinds[kind]:,} {LABELS[kind]}' for kind in LABELS if kinds[kind])
+        + f') and '
+        f'{sum(m["maps"] for m in same):,} maps.',
+        '',
+    ]
     idle = {m['config']: m['idle'] for m in same if m.get('idle')}
-    lines += [f'{sum(map(len, idle.values())):,} of the blocks have no part in any of these maps: ' +
-              '; '.join(', '.join(f'`{name}`' for name in compact_names(names)) + f' in `{config}`'
-                        for config, names in idle.items()) + '.' if idle else
-              'Every block has a part in some map: a gradient of the maps reaches it.', '']
-    reasons = Counter((shortfall(entry), entry.get('reason') or '; '.join(entry.get('problems', ())))
-                      for _, _, entry in rows if shortfall(entry))
+    lines += [
+        f'{sum(map(len, idle.values())):,} of the blocks have no part in any of these maps: '
+        + '; '.join(
+            ', '.join(f'`{name}`' for name in compact_names(names)) + f' in `{config}`'
+            for config, names in idle.items()
+        )
+        + '.'
+        if idle
+        else 'Every block has a part in some map: a gradient of the maps reaches it.',
+        '',
+    ]
+    reasons = Counter(
+        (shortfall(entry), entry.get('reason') or '; '.join(entry.get('problems', ())))
+        for _, _, entry in rows
+        if shortfall(entry)
+    )
     if reasons:
         lines += ['| not compared as a whole, or not identical | why | configs |', '|---|---|---|']
-        lines += [f'| {what} | {_cell(why) or "a setting that other configs inherit"} | {n} |'
-                  for (what, why), n in sorted(reasons.items(), key=lambda item: (item[0][0], -item[1]))]
+        lines += [
+            f'| {what} | {_cell(why) or "a setting that other configs inherit"} | {n} |'
+            for (what, why), n in sorted(reasons.items(), key=lambda item: (item[0][0], -item[1]))
+        ]
         lines.append('')
     versions = ', '.join(f'{name} {version}' for name, version in here['versions'].items())
-    lines += [f'Block: `{here["block"]}`. Made by `{here["command"]}` in {outcome["seconds"] / 60:.0f} '
-              f'minutes on {here["processor"]}, {here["threads"]} of {here["cores"]} cores; {versions}.', '']
+    lines += [
+        f'Block: `{here["block"]}`. Made by `{here["command"]}` in {outcome["seconds"] / 60:.0f} '
+        f'minutes on {here["processor"]}, {here["threads"]} of {here["cores"]} cores; {versions}.',
+        '',
+    ]
     return lines
 
 
-LABELS = dict(residual='residual ends', stage='stages', lateral='laterals', topdown='top-down sums',
-              output='neck outputs')
+LABELS = dict(
+    residual='residual ends',
+    stage='stages',
+    lateral='laterals',
+    topdown='top-down sums',
+    output='neck outputs',
+)
 
 
 def table(outcome):
@@ -260,8 +313,13 @@ def table(outcome):
         same = [m for m in models.values() if m['outcome'] == IDENTICAL]
         others = Counter(shortfall(entry) for _, entry in rows if shortfall(entry))
         cells = [_span([m['sites'].get(kind, 0) for m in same]) for kind in LABELS]
-        lines.append(f'| {family} | {len(rows)} | {len(models)} | {len(same)} | ' + ' | '.join(cells) +
-                     ' | ' + ', '.join(f'{n} {what}' for what, n in sorted(others.items())) + ' |')
+        lines.append(
+            f'| {family} | {len(rows)} | {len(models)} | {len(same)} | '
+            + ' | '.join(cells)
+            + ' | '
+            + ', '.join(f'{n} {what}' for what, n in sorted(others.items()))
+            + ' |'
+        )
     return lines
 
 
@@ -286,8 +344,9 @@ def write_page(outcome, page):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('patterns', nargs='*', default=['*'], help='globs over config paths, such as yolox/*')
     parser.add_argument('-o', '--out', default=OUTCOME, help='JSON file, or - for the screen')
     parser.add_argument('--timeout', type=float, default=300, help='seconds a model may take')
@@ -298,9 +357,10 @@ def main():
         write_page(json.loads(OUTCOME.read_text(encoding='utf-8')), PAGE)
         return
     from mmattn.analysis.zoo import zoo_configs
+
     names = [name for name in zoo_configs() if any(fnmatch.fnmatch(name, p) for p in args.patterns)]
     if not names:
-        sys.exit(f'none of mmdet\'s configs matches {" ".join(args.patterns)}')
+        sys.exit(f"none of mmdet's configs matches {' '.join(args.patterns)}")
     partial = OUTCOME.with_suffix('.partial.jsonl')
     partial.parent.mkdir(exist_ok=True)
     if args.fresh:

@@ -1,4 +1,5 @@
 """Where and with what a benchmark ran."""
+
 import os
 import platform
 import shlex
@@ -13,6 +14,7 @@ def describe():
     import torch
 
     import mmattn
+
     versions = {'python': platform.python_version(), 'mmattn': mmattn.__version__}
     for package in PACKAGES:
         try:
@@ -20,9 +22,13 @@ def describe():
         except ImportError:  # the other of the two families
             pass
     return dict(
-        processor=_processor(), cores=os.cpu_count(), threads=torch.get_num_threads(),
+        processor=_processor(),
+        cores=os.cpu_count(),
+        threads=torch.get_num_threads(),
         gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        versions=versions, command=_command())
+        versions=versions,
+        command=_command(),
+    )
 
 
 def _processor():

@@ -2,6 +2,7 @@
 
 In PyTorch's eager mode by looking at each operation's inputs and outputs, ours by the passes that are made.
 """
+
 from contextlib import contextmanager
 from unittest import mock
 
@@ -23,8 +24,11 @@ class _Eager(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         out = func(*args, **(kwargs or {}))
-        if not func.is_view and func not in (torch.ops.aten.detach.default, torch.ops.aten.new_empty_strided.default,
-                                             torch.ops.aten.empty_like.default):
+        if not func.is_view and func not in (
+            torch.ops.aten.detach.default,
+            torch.ops.aten.new_empty_strided.default,
+            torch.ops.aten.empty_like.default,
+        ):
             # A tensor that is expanded from a small one is read from the cache.
             read = {id(t) for t in _tensors(args) if t.numel() == self.numel and self._has_memory(t)}
             written = {id(t) for t in _tensors(out) if t.numel() == self.numel}
@@ -70,6 +74,7 @@ class _Count:
 @contextmanager
 def _passes():
     from mmattn.ops import fused, passes
+
     count = _Count()
 
     def run(name, *args):

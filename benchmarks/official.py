@@ -3,6 +3,7 @@
 Written from the formulas, call by call as those repositories make them: adaptive or windowed pooling,
 ``expand_as``, ``max(1)[0]``. They are what "official" means in the tables, in PyTorch's eager mode.
 """
+
 import torch
 import torch.nn.functional as F
 

@@ -1,4 +1,5 @@
 """The same blocks by other packages, where they are installed: their speed beside ours."""
+
 import importlib
 import importlib.util
 import sys
@@ -8,15 +9,18 @@ from unittest import mock
 
 def timm(block, channels):
     """timm's ``SEModule``, ``EcaModule`` or ``CbamModule``; ``None`` without timm."""
-    file, name = dict(SE=('squeeze_excite', 'SEModule'), ECA=('eca', 'EcaModule'),
-                      CBAM=('cbam', 'CbamModule')).get(block, (None, None))
+    file, name = dict(
+        SE=('squeeze_excite', 'SEModule'), ECA=('eca', 'EcaModule'), CBAM=('cbam', 'CbamModule')
+    ).get(block, (None, None))
     spec = importlib.util.find_spec('timm')
     if file is None or spec is None:
         return None
     # The layers alone: timm itself imports torchvision, of which there is no build for every PyTorch.
     root = spec.submodule_search_locations[0]
-    stubs = {each: types.ModuleType(each) for each in
-             ('timm', 'timm.layers', 'torchvision', 'torchvision.ops', 'torchvision.ops.misc')}
+    stubs = {
+        each: types.ModuleType(each)
+        for each in ('timm', 'timm.layers', 'torchvision', 'torchvision.ops', 'torchvision.ops.misc')
+    }
     stubs['timm'].__path__, stubs['timm.layers'].__path__ = [root], [f'{root}/layers']
     stubs['torchvision.ops.misc'].FrozenBatchNorm2d = object
     with mock.patch.dict(sys.modules, stubs):
@@ -28,6 +32,7 @@ def mmyolo(block, channels):
     if block != 'CBAM' or importlib.util.find_spec('mmyolo') is None:
         return None
     from mmyolo.models.plugins import CBAM
+
     return CBAM(channels)
 
 

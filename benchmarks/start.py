@@ -13,6 +13,7 @@ equal length follow, for each seed:
 Each is evaluated before its first step and after its last. Finished runs are kept in the work
 directory, so that a stopped benchmark goes on where it was; every run is a process of its own.
 """
+
 import argparse
 import hashlib
 import json
@@ -64,6 +65,7 @@ def parse_args():
 def make_config(args, arm, seed):
     """The config of one run."""
     from mmattn.engine import load_config
+
     cfg = load_config(CONFIG, args.data_root, SMALL)
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
         for step in loader.dataset.pipeline:
@@ -77,15 +79,19 @@ def make_config(args, arm, seed):
     cfg.train_cfg.update(max_epochs=epochs, val_interval=epochs)
     cfg.param_scheduler = [
         dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=50),
-        dict(type='CosineAnnealingLR', T_max=epochs, by_epoch=True, convert_to_iter_based=True)]
+        dict(type='CosineAnnealingLR', T_max=epochs, by_epoch=True, convert_to_iter_based=True),
+    ]
     cfg.randomness = dict(seed=seed)
     cfg.work_dir = str(run_dir(args, arm, seed))
     if not base:
         cfg.load_from = str(run_dir(args, BASE, 0) / f'epoch_{args.base_epochs}.pth')
     if arm in ('identity', 'paper', 'adapter'):
         start = 'paper' if arm == 'paper' else 'identity'
-        cfg.model.update(type='mmattn.WithAttention', detector=cfg.model.type, insert=[
-            dict(at=SITES, block=dict(type='mmattn.CBAM', start=start))])
+        cfg.model.update(
+            type='mmattn.WithAttention',
+            detector=cfg.model.type,
+            insert=[dict(at=SITES, block=dict(type='mmattn.CBAM', start=start))],
+        )
     if arm == 'adapter':
         cfg.model.freeze_detector = True
     return cfg
@@ -99,6 +105,7 @@ def evaluate(cfg):
     """Figures of the model that ``cfg`` builds and loads, and a hash of its predictions."""
     from mmdet.evaluation import DumpDetResults
     from mmengine.runner import Runner
+
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, 'predictions.pkl')
         runner = Runner.from_cfg(cfg)
@@ -116,6 +123,7 @@ def evaluate(cfg):
 def run(args, arm, seed):
     """Train one arm with one seed and write its figures."""
     from mmengine.runner import Runner
+
     cfg = make_config(args, arm, seed)
     figures = {}
     if arm != BASE:
@@ -148,11 +156,20 @@ def main():
         run(args, args.run[0], int(args.run[1]))
         return
     from machine import describe  # beside this file
+
     result = dict(
-        machine=describe(), data=Path(args.data_root).name, size=args.size, config=CONFIG, sites=SITES,
+        machine=describe(),
+        data=Path(args.data_root).name,
+        size=args.size,
+        config=CONFIG,
+        sites=SITES,
         base=figures_of(args, BASE, 0),
-        runs=[dict(arm=arm, seed=seed, **figures_of(args, arm, seed))
-              for seed in args.seeds for arm in args.arms])
+        runs=[
+            dict(arm=arm, seed=seed, **figures_of(args, arm, seed))
+            for seed in args.seeds
+            for arm in args.arms
+        ],
+    )
     out = Path(args.out or Path(args.work_dir) / 'start.json')
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(result, indent=1) + '\n')

@@ -1,7 +1,8 @@
 """Write the figures of ``start.py`` into docs/why_map_drops.md, between its markers.
 
-    python benchmarks/start_table.py
+python benchmarks/start_table.py
 """
+
 import json
 import re
 from pathlib import Path
@@ -14,13 +15,16 @@ MARKERS = '<!-- start.json -->\n', '<!-- end -->\n'
 # The 97.5 % quantile of Student's t, by degrees of freedom.
 T = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
 LABELS = dict(
-    plain='no attention', identity="CBAM, `start='identity'`", paper="CBAM, `start='paper'`",
-    adapter="CBAM, `start='identity'`, `freeze_detector=True`")
+    plain='no attention',
+    identity="CBAM, `start='identity'`",
+    paper="CBAM, `start='paper'`",
+    adapter="CBAM, `start='identity'`, `freeze_detector=True`",
+)
 
 
 def interval(values):
     """Mean and half the width of its 95 % interval."""
-    return mean(values), T[len(values) - 1] * stdev(values) / len(values)**0.5
+    return mean(values), T[len(values) - 1] * stdev(values) / len(values) ** 0.5
 
 
 def table(result):
@@ -30,30 +34,41 @@ def table(result):
     seeds = sorted({run['seed'] for run in result['runs']})
     lines = [
         '| | trained parameters | AP before the first step | AP after, by seed | mean | difference from no '
-        'attention, paired, with 95 % interval |', '|---|---|---|---|---|---|']
+        'attention, paired, with 95 % interval |',
+        '|---|---|---|---|---|---|',
+    ]
     for arm in arms:
         own = [runs[arm, seed] for seed in seeds]
         after = [run['after']['bbox_mAP'] for run in own]
         before = sorted({run['before']['bbox_mAP'] for run in own})
         difference = '-'
         if arm != 'plain':
-            center, half = interval([
-                value - runs['plain', seed]['after']['bbox_mAP'] for value, seed in zip(after, seeds)])
+            center, half = interval(
+                [value - runs['plain', seed]['after']['bbox_mAP'] for value, seed in zip(after, seeds)]
+            )
             difference = f'{center:+.3f} ± {half:.3f}'
         lines.append(
             f'| {LABELS[arm]} | {own[0]["trained"]:,} | {", ".join(f"{each:.3f}" for each in before)} | '
-            f'{", ".join(f"{each:.3f}" for each in after)} | {mean(after):.3f} | {difference} |')
+            f'{", ".join(f"{each:.3f}" for each in after)} | {mean(after):.3f} | {difference} |'
+        )
     machine, base = result['machine'], result['base']
-    same = all(run['before']['predictions'] == base['after']['predictions'] for run in result['runs']
-               if run['arm'] in ('plain', 'identity', 'adapter'))
-    lines += ['', (
-        f'`{result["data"]}` at {result["size"]} pixels; `{result["config"]}`, made small; '
-        f'{base["iterations"]} iterations without attention from scratch (AP '
-        f'{base["after"]["bbox_mAP"]:.3f}), then {result["runs"][0]["iterations"]} of fine-tuning, seeds '
-        f'{", ".join(map(str, seeds))}. Predictions '
-        f"before the first step with `start='identity'`: {'bit for bit' if same else 'NOT'} those of the "
-        f'detector without attention. {machine["processor"]}, {machine["threads"]} thread, torch '
-        f'{machine["versions"]["torch"]}; `{machine["command"]}`.')]
+    same = all(
+        run['before']['predictions'] == base['after']['predictions']
+        for run in result['runs']
+        if run['arm'] in ('plain', 'identity', 'adapter')
+    )
+    lines += [
+        '',
+        (
+            f'`{result["data"]}` at {result["size"]} pixels; `{result["config"]}`, made small; '
+            f'{base["iterations"]} iterations without attention from scratch (AP '
+            f'{base["after"]["bbox_mAP"]:.3f}), then {result["runs"][0]["iterations"]} of fine-tuning, seeds '
+            f'{", ".join(map(str, seeds))}. Predictions '
+            f"before the first step with `start='identity'`: {'bit for bit' if same else 'NOT'} those of the "
+            f'detector without attention. {machine["processor"]}, {machine["threads"]} thread, torch '
+            f'{machine["versions"]["torch"]}; `{machine["command"]}`.'
+        ),
+    ]
     return '\n'.join(lines) + '\n'
 
 
@@ -64,8 +79,9 @@ def insert(page, text):
 
 
 def main():
-    PAGE.write_text(insert(PAGE.read_text(encoding='utf-8'), table(json.loads(RESULTS.read_text()))),
-                    encoding='utf-8')
+    PAGE.write_text(
+        insert(PAGE.read_text(encoding='utf-8'), table(json.loads(RESULTS.read_text()))), encoding='utf-8'
+    )
 
 
 if __name__ == '__main__':

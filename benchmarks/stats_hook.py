@@ -1,8 +1,9 @@
 """Measure what AttentionStatsHook adds to a training step, and write the figures into docs/looking.md.
 
-    python benchmarks/stats_hook.py           measure, write results/stats_hook.json and the page
-    python benchmarks/stats_hook.py --page    the page again, from the file
+python benchmarks/stats_hook.py           measure, write results/stats_hook.json and the page
+python benchmarks/stats_hook.py --page    the page again, from the file
 """
+
 import argparse
 import json
 import tempfile
@@ -31,19 +32,28 @@ def measure(block, repeats):
 
     from mmattn.analysis.timing import time_in_turn
     from mmattn.hooks import AttentionStatsHook
+
     register_all_modules()
     cfg = get_config('mmdet::retinanet/retinanet_r50_fpn_1x_coco.py').model
     cfg.backbone.init_cfg = None
-    cfg.update(type='mmattn.WithAttention', detector='RetinaNet', insert=[dict(
-        at='backbone.layer[1-4].*.residual', block=dict(type=f'mmattn.{block}', start='identity'))])
+    cfg.update(
+        type='mmattn.WithAttention',
+        detector='RetinaNet',
+        insert=[
+            dict(at='backbone.layer[1-4].*.residual', block=dict(type=f'mmattn.{block}', start='identity'))
+        ],
+    )
     model = MODELS.build(cfg).train()
     data = demo_mm_inputs(2, [(3, *SIZE)] * 2, [10, 10], num_classes=80)
-    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0., momentum=0.9)
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.0, momentum=0.9)
     with tempfile.TemporaryDirectory() as folder:
         runner = SimpleNamespace(
-            model=model, optim_wrapper=OptimWrapper(optimizer), iter=0,
-            visualizer=Visualizer(vis_backends=[dict(type='LocalVisBackend')], save_dir=folder))
-        always, never = AttentionStatsHook(interval=1), AttentionStatsHook(interval=10 ** 9)
+            model=model,
+            optim_wrapper=OptimWrapper(optimizer),
+            iter=0,
+            visualizer=Visualizer(vis_backends=[dict(type='LocalVisBackend')], save_dir=folder),
+        )
+        always, never = AttentionStatsHook(interval=1), AttentionStatsHook(interval=10**9)
         for hook in (always, never):
             hook.before_train(runner)
 
@@ -64,23 +74,34 @@ def measure(block, repeats):
     ratio = times['measured'].ratio(times['plain'])
     asleep = times['idle'].median / 1000 / times['plain'].median
     interval = AttentionStatsHook().interval
-    return dict(block=block, sites=len(always._sources), step=times['plain'].seconds,
-                measured=times['measured'].seconds, ratio=ratio, idle=asleep, interval=interval,
-                overhead=(ratio - 1 + asleep * (interval - 1)) / interval)
+    return dict(
+        block=block,
+        sites=len(always._sources),
+        step=times['plain'].seconds,
+        measured=times['measured'].seconds,
+        ratio=ratio,
+        idle=asleep,
+        interval=interval,
+        overhead=(ratio - 1 + asleep * (interval - 1)) / interval,
+    )
 
 
 def page(results):
     lines = ['| block | sites | a measured step | at the default interval |', '|---|---|---|---|']
-    lines += [f'| `{each["block"]}` | {each["sites"]} | x{each["ratio"]:.2f} | +{each["overhead"]:.2%} |'
-              for each in results['blocks']]
+    lines += [
+        f'| `{each["block"]}` | {each["sites"]} | x{each["ratio"]:.2f} | +{each["overhead"]:.2%} |'
+        for each in results['blocks']
+    ]
     machine = results['machine']
     text = PAGE.read_text(encoding='utf-8')
     head, _, rest = text.partition(BEGIN)
     tail = rest.partition(END)[2]
-    note = (f'RetinaNet R50, batch 2 at {SIZE[0]}x{SIZE[1]}, a block in every residual branch, medians of '
-            f'ratios of {len(results["blocks"][0]["step"])} steps in turn; '
-            f'{machine["processor"]}, {machine["threads"]} of {machine["cores"]} cores, torch '
-            f'{machine["versions"]["torch"]}')
+    note = (
+        f'RetinaNet R50, batch 2 at {SIZE[0]}x{SIZE[1]}, a block in every residual branch, medians of '
+        f'ratios of {len(results["blocks"][0]["step"])} steps in turn; '
+        f'{machine["processor"]}, {machine["threads"]} of {machine["cores"]} cores, torch '
+        f'{machine["versions"]["torch"]}'
+    )
     table = '\n'.join(lines)
     return f'{head}{BEGIN}\n{table}\n\n{note}.\n{END}{tail}'
 

@@ -1,4 +1,5 @@
 """Attention for MMDetection detectors."""
+
 from mmattn import _compat
 from mmattn.version import __version__
 
@@ -12,5 +13,6 @@ def __getattr__(name):
     # mmattn.ops and mmattn.blocks can be imported without mmdet.
     if name in ('attach', 'detach', 'sites'):
         from mmattn import insertion
+
         return getattr(insertion, name)
     raise AttributeError(f"module 'mmattn' has no attribute {name!r}")

@@ -4,6 +4,7 @@ The OpenMMLab packages come in two families that import under the same names: up
 mmcv, mmdet) and the maintained forks (onedl-*). So mmattn depends on neither by name, and looks
 here instead. Only metadata is read: nothing heavy is imported.
 """
+
 import warnings
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -44,7 +45,8 @@ def missing_message(module, why):
         'compiled, docs/install.md says how to do that fast\n'
         "  pip install 'mmattn[openmmlab]'   the upstream packages, where there is a build of mmcv "
         'for your PyTorch\n'
-        'In a checkout of mmattn, `make setup` does all of it.')
+        'In a checkout of mmattn, `make setup` does all of it.'
+    )
 
 
 def clash_message(module):
@@ -57,7 +59,8 @@ def clash_message(module):
     return (
         f"{listed} are both installed and overwrite each other's files: what `import {module}` "
         'gives is a mixture of the two. Remove both and install one again:\n'
-        f"  pip uninstall -y {' '.join(found)} && pip install {keep}=={found[keep]}")
+        f'  pip uninstall -y {" ".join(found)} && pip install {keep}=={found[keep]}'
+    )
 
 
 def require(module, why):

@@ -3,6 +3,7 @@
 MMEngine imports ``mmattn.registry`` by itself when it meets a type such as ``'mmattn.CBAM'``, and
 each registry imports its ``locations`` at the first look-up, so no config needs ``custom_imports``.
 """
+
 import difflib
 
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
@@ -23,9 +24,11 @@ class _Registry(Registry):
         if found is None and '.' not in key:
             names = sorted(self.module_dict)
             near = difflib.get_close_matches(key, names, n=1, cutoff=0.5)
-            raise KeyError(f"'mmattn.{key}' is not registered" +
-                           (f"; did you mean 'mmattn.{near[0]}'?" if near else '.') +
-                           f' This registry has: {", ".join(names)}')
+            raise KeyError(
+                f"'mmattn.{key}' is not registered"
+                + (f"; did you mean 'mmattn.{near[0]}'?" if near else '.')
+                + f' This registry has: {", ".join(names)}'
+            )
         return found
 
     def __contains__(self, key):

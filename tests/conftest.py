@@ -1,4 +1,5 @@
 """Shared by all tests: few threads, data from outside, OpenMMLab's global state put back."""
+
 import logging
 import os
 
@@ -33,6 +34,7 @@ def mmdet_scope():
     """mmdet as the default scope, as in a run of its tools; undone afterwards."""
     from mmdet.utils import register_all_modules
     from mmengine.registry import DefaultScope
+
     register_all_modules(init_default_scope=False)
     with DefaultScope.overwrite_default_scope('mmdet'):
         yield
@@ -42,6 +44,7 @@ def mmdet_scope():
 def log_level():
     """What a test does to the level of MMEngine's logger is undone: others wait for its warnings."""
     from mmengine.logging import MMLogger
+
     logger = MMLogger.get_current_instance()
     level = logger.level
     yield
@@ -52,6 +55,7 @@ def log_level():
 def warnings():
     """What is logged as a warning."""
     from mmengine.logging import MMLogger
+
     records = []
     handler = logging.Handler(logging.WARNING)
     handler.emit = lambda record: records.append(record.getMessage())

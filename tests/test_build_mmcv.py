@@ -1,4 +1,5 @@
 """The fast build of mmcv's ops: the stand-in for ninja, the kept wheels, the fall-back."""
+
 import os
 import shutil
 import subprocess
@@ -10,7 +11,8 @@ import pytest
 DEV = Path(__file__).resolve().parents[1] / 'tools' / 'dev'
 
 needs_compiler = pytest.mark.skipif(
-    not (shutil.which('c++') and shutil.which('ninja')), reason='needs c++ and ninja on PATH')
+    not (shutil.which('c++') and shutil.which('ninja')), reason='needs c++ and ninja on PATH'
+)
 
 
 @pytest.fixture
@@ -18,6 +20,7 @@ def build_mmcv(monkeypatch):
     monkeypatch.syspath_prepend(str(DEV))
     sys.modules.pop('build_mmcv', None)
     import build_mmcv
+
     return build_mmcv
 
 
@@ -28,8 +31,7 @@ def project(tmp_path):
     folder.mkdir()
     (folder / 'common.hpp').write_text('#pragma once\ninline int one() { return ONE; }\n')
     for name in 'ab':
-        (folder / f'{name}.cpp').write_text(
-            f'#include "common.hpp"\nint {name}() {{ return one(); }}\n')
+        (folder / f'{name}.cpp').write_text(f'#include "common.hpp"\nint {name}() {{ return one(); }}\n')
     (folder / 'build.ninja').write_text(
         'ninja_required_version = 1.3\n'
         'cxx = c++\n\n'
@@ -38,14 +40,21 @@ def project(tmp_path):
         'rule compile\n'
         '  command = $cxx $cflags -c $in -o $out $post_cflags\n\n'
         'build a.o: compile a.cpp\n'
-        'build b.o: compile b.cpp\n')
+        'build b.o: compile b.cpp\n'
+    )
     return folder
 
 
 def run_shim(project, header):
     env = dict(os.environ, MMATTN_REAL_NINJA=shutil.which('ninja'), MMATTN_PCH_HEADER=str(header))
-    return subprocess.run([sys.executable, str(DEV / 'ninja_pch.py'), '-v'], cwd=project, env=env,
-                          text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    return subprocess.run(
+        [sys.executable, str(DEV / 'ninja_pch.py'), '-v'],
+        cwd=project,
+        env=env,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
 
 
 @needs_compiler
@@ -71,6 +80,7 @@ def test_a_header_that_does_not_compile_costs_only_time(project):
 
 def test_a_kept_wheel_is_for_one_torch_python_and_platform(build_mmcv, monkeypatch, tmp_path):
     import torch
+
     monkeypatch.setenv('MMATTN_WHEEL_CACHE', str(tmp_path))
     folder = build_mmcv.wheel_folder('2.3.6')
     assert folder.parent == tmp_path
@@ -98,15 +108,13 @@ def test_a_kept_wheel_whose_ops_do_not_run_is_built_again(build_mmcv, monkeypatc
     monkeypatch.setattr(build_mmcv, 'ops_work', lambda: False)
     monkeypatch.setattr(build_mmcv, 'wheel_folder', lambda version: tmp_path)
     monkeypatch.setattr(build_mmcv, 'install', lambda wheel: calls.append(f'install {wheel.name}'))
-    monkeypatch.setattr(build_mmcv, 'build',
-                        lambda version, plain: calls.append(f'build {version}'))
+    monkeypatch.setattr(build_mmcv, 'build', lambda version, plain: calls.append(f'build {version}'))
     build_mmcv.ensure('2.3.6')
     assert calls == ['install stale.whl', 'build 2.3.6']
     assert not (tmp_path / 'stale.whl').exists()
 
 
-def test_a_fast_build_that_fails_is_followed_by_a_plain_one(
-        build_mmcv, monkeypatch, tmp_path, capsys):
+def test_a_fast_build_that_fails_is_followed_by_a_plain_one(build_mmcv, monkeypatch, tmp_path, capsys):
     tried = []
 
     def compile_wheel(source, out, log, fast):

@@ -1,4 +1,5 @@
 """What ``import mmattn`` says about the packages it stands on."""
+
 import os
 import subprocess
 import sys
@@ -9,20 +10,21 @@ import pytest
 from mmattn import _compat
 
 ROOT = Path(__file__).resolve().parents[1]
-HIDE = '''
+HIDE = """
 import sys
 class Hide:
     def find_spec(self, name, path=None, target=None):
         if name.split('.')[0] in {hidden!r}:
             raise ModuleNotFoundError(f'No module named {{name!r}}', name=name)
 sys.meta_path.insert(0, Hide())
-'''
+"""
 
 
 def run_without(hidden, code):
     env = dict(os.environ, PYTHONPATH=str(ROOT))
-    return subprocess.run([sys.executable, '-c', HIDE.format(hidden=hidden) + code], env=env,
-                          capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, '-c', HIDE.format(hidden=hidden) + code], env=env, capture_output=True, text=True
+    )
 
 
 def fake_distribution(folder, name, version):
@@ -41,7 +43,7 @@ def test_without_mmengine_the_import_says_what_to_install():
 
 
 def test_blocks_work_without_mmcv_and_mmdet():
-    code = '''
+    code = """
 import torch, mmattn.ops, mmattn.blocks
 from mmattn.registry import MODELS
 block = MODELS.build(dict(type='SE', in_channels=32, start='identity'))
@@ -49,7 +51,7 @@ x = torch.rand(2, 32, 5, 7)
 assert torch.equal(block(x), x)
 assert not {'mmcv', 'mmdet'} & set(sys.modules)
 print('fine')
-'''
+"""
     done = run_without(['mmcv', 'mmdet'], code)
     assert done.stdout.strip() == 'fine', done.stderr
 
@@ -66,8 +68,10 @@ def test_both_families_installed_is_a_warning(tmp_path, monkeypatch):
     with pytest.warns(UserWarning) as caught:
         _compat.check()
     text = str(caught[0].message)
-    assert text.startswith("onedl-mmcv 2.3.6 and mmcv 2.1.0 are both installed and overwrite each "
-                           "other's files: what `import mmcv` gives is a mixture of the two.")
+    assert text.startswith(
+        'onedl-mmcv 2.3.6 and mmcv 2.1.0 are both installed and overwrite each '
+        "other's files: what `import mmcv` gives is a mixture of the two."
+    )
     assert 'pip uninstall -y onedl-mmcv mmcv && pip install onedl-mmcv==2.3.6' in text
 
 

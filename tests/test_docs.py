@@ -1,4 +1,5 @@
 """The examples in docstrings and pages run, and the pages' links lead somewhere."""
+
 import doctest
 import importlib
 import pkgutil
@@ -46,4 +47,5 @@ def test_page_links(page):
 def test_every_example_of_a_block_is_found():
     """testmod passes where there is nothing to run."""
     from mmattn.blocks import se
+
     assert doctest.testmod(se).attempted >= 3

@@ -1,4 +1,5 @@
 """The doctor: a line for everything, a remedy for every problem, an exit code."""
+
 import importlib.util
 import json
 import os
@@ -26,7 +27,8 @@ def healthy(doctor, monkeypatch):
     """The doctor on a machine where every probe succeeds, without running any."""
     answers = {
         'torch': {'devices': [], 'threads': 1, 'built_for_cuda': None},
-        'cv2': {}, 'ops': {'device': 'cpu'},
+        'cv2': {},
+        'ops': {'device': 'cpu'},
         'attention': {'by': 'compiled', 'missing': '', 'device': 'cpu'},
         'detector': {'plain': 0.2, 'attended': 0.3, 'device': 'cpu'},
     }
@@ -61,7 +63,9 @@ def test_all_well(doctor, healthy):
 def test_attention_that_is_slow(doctor, healthy, device, fix):
     healthy['attention'] = {'by': 'aten', 'missing': 'it is not there', 'device': device}
     row = rows(doctor)['fast attention']
-    assert (row['verdict'], row['found']) == ('warn', 'no, by aten: it is not there') and row['fix'].startswith(fix)
+    assert (row['verdict'], row['found']) == ('warn', 'no, by aten: it is not there') and row[
+        'fix'
+    ].startswith(fix)
     healthy['attention'] = {'error': 'ImportError: no'}
     assert rows(doctor)['fast attention']['verdict'] == 'FAIL'
 
@@ -70,8 +74,12 @@ def test_mmcv_missing(doctor, healthy, monkeypatch):
     monkeypatch.setattr(doctor, 'importable', lambda name: name != 'mmcv')
     monkeypatch.setattr(doctor, 'distributions', lambda name: {})
     found = rows(doctor)
-    assert found['mmcv'] == {'what': 'mmcv', 'found': 'not installed', 'verdict': 'FAIL',
-                             'fix': 'python tools/dev/build_mmcv.py'}
+    assert found['mmcv'] == {
+        'what': 'mmcv',
+        'found': 'not installed',
+        'verdict': 'FAIL',
+        'fix': 'python tools/dev/build_mmcv.py',
+    }
     assert found["mmcv's ops"]['verdict'] == found['a detector']['verdict'] == '-'
 
 
@@ -93,28 +101,26 @@ def test_a_detector_that_fails(doctor, healthy):
 
 def test_both_families(doctor, healthy, monkeypatch):
     both = {'onedl-mmcv': '2.3.6', 'mmcv': '2.1.0'}
-    monkeypatch.setattr(doctor, 'distributions',
-                        lambda name: both if name == 'mmcv' else {'x': '1'})
+    monkeypatch.setattr(doctor, 'distributions', lambda name: both if name == 'mmcv' else {'x': '1'})
     row = rows(doctor)['mmcv']
     assert row['verdict'] == 'FAIL'
-    assert row['found'] == ('onedl-mmcv 2.3.6, mmcv 2.1.0: both installed, they overwrite each '
-                            "other's files")
+    assert row['found'] == ("onedl-mmcv 2.3.6, mmcv 2.1.0: both installed, they overwrite each other's files")
     assert row['fix'] == ('pip uninstall -y onedl-mmcv mmcv && python tools/dev/build_mmcv.py')
 
 
 def test_two_upstream_packages(doctor, healthy, monkeypatch):
     both = {'mmengine': '0.10.7', 'mmengine-lite': '0.10.4'}
-    monkeypatch.setattr(doctor, 'distributions',
-                        lambda name: both if name == 'mmengine' else {})
+    monkeypatch.setattr(doctor, 'distributions', lambda name: both if name == 'mmengine' else {})
     assert rows(doctor)['mmengine']['fix'] == (
-        'pip uninstall -y mmengine mmengine-lite && pip install mmengine==0.10.7')
+        'pip uninstall -y mmengine mmengine-lite && pip install mmengine==0.10.7'
+    )
 
 
-@pytest.mark.parametrize('number, verdict', [
-    ('2.3.1+cpu', 'FAIL'), ('1.13.1', 'FAIL'), ('2.4.0', 'ok'), ('2.13.0+cpu', 'ok')])
+@pytest.mark.parametrize(
+    'number, verdict', [('2.3.1+cpu', 'FAIL'), ('1.13.1', 'FAIL'), ('2.4.0', 'ok'), ('2.13.0+cpu', 'ok')]
+)
 def test_the_oldest_pytorch(doctor, healthy, monkeypatch, number, verdict):
-    monkeypatch.setattr(doctor, 'distributions',
-                        lambda name: {'torch': number} if name == 'torch' else {})
+    monkeypatch.setattr(doctor, 'distributions', lambda name: {'torch': number} if name == 'torch' else {})
     row = rows(doctor)['torch']
     assert row['verdict'] == verdict
     if verdict == 'FAIL':
@@ -128,8 +134,9 @@ def test_the_oldest_pytorch_is_the_one_the_package_asks_for(doctor):
 
 
 def test_remedies_name_files_that_are_there_and_can_be_pasted(doctor, monkeypatch):
-    monkeypatch.setattr(doctor, 'requires', lambda name: [
-        'torch>=2.4', 'onedl-mmcv<2.4,>=2.3.6; extra == "onedl"'])
+    monkeypatch.setattr(
+        doctor, 'requires', lambda name: ['torch>=2.4', 'onedl-mmcv<2.4,>=2.3.6; extra == "onedl"']
+    )
     checkout, wheel = doctor.remedies(True), doctor.remedies(False)
     assert set(checkout) == set(wheel) >= set(doctor.PROVIDERS)
     for fix in checkout.values():
@@ -158,8 +165,7 @@ def test_a_probe_that_crashes_is_a_line(doctor, monkeypatch):
     monkeypatch.setitem(doctor.PROBES, 'ops', crash)
     assert doctor.probe('ops') == {'error': 'crashed with signal 11'}
     monkeypatch.setitem(doctor.PROBES, 'ops', 'import no_such_package')
-    assert doctor.probe('ops') == {
-        'error': "ModuleNotFoundError: No module named 'no_such_package'"}
+    assert doctor.probe('ops') == {'error': "ModuleNotFoundError: No module named 'no_such_package'"}
     monkeypatch.setitem(doctor.PROBES, 'ops', 'import os; os._exit(0)')
     assert doctor.probe('ops') == {'error': 'ended without a result; the last it said: no output'}
 
@@ -175,16 +181,20 @@ def test_this_environment():
 
 @pytest.mark.slow
 def test_this_environment_with_mmcv_hidden(tmp_path):
-    (tmp_path / 'sitecustomize.py').write_text('''
+    (tmp_path / 'sitecustomize.py').write_text("""
 import sys
 class Hide:
     def find_spec(self, name, path=None, target=None):
         if name.split('.')[0] == 'mmcv':
             raise ModuleNotFoundError("No module named 'mmcv'", name=name)
 sys.meta_path.insert(0, Hide())
-''')
-    done = subprocess.run([sys.executable, str(SCRIPT)], capture_output=True, text=True,
-                          env=dict(os.environ, PYTHONPATH=str(tmp_path)))
+""")
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT)],
+        capture_output=True,
+        text=True,
+        env=dict(os.environ, PYTHONPATH=str(tmp_path)),
+    )
     assert done.returncode == 1
     assert 'mmcv: python tools/dev/build_mmcv.py' in done.stdout
     assert done.stdout.rstrip().endswith('1 problem: something needed is missing.')

@@ -1,4 +1,5 @@
 """What is shipped, and that it works where it is installed."""
+
 import os
 import re
 import shlex
@@ -20,8 +21,9 @@ REQUIREMENTS = ROOT / 'requirements'
 
 
 def requirements(name):
-    lines = (line.partition('#')[0].strip() for line in
-             (REQUIREMENTS / f'{name}.txt').read_text().splitlines())
+    lines = (
+        line.partition('#')[0].strip() for line in (REQUIREMENTS / f'{name}.txt').read_text().splitlines()
+    )
     return {req.name: req for req in map(Requirement, filter(None, lines))}
 
 
@@ -52,8 +54,7 @@ def test_the_package_asks_for_neither_family_by_itself():
 
 def test_model_index_names_every_metafile_and_they_name_configs():
     imports = yaml.safe_load((ROOT / 'model-index.yml').read_text())['Import']
-    metafiles = sorted(path.relative_to(ROOT).as_posix()
-                       for path in ROOT.glob('configs/*/metafile.yml'))
+    metafiles = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob('configs/*/metafile.yml'))
     assert sorted(imports) == metafiles
     for metafile in metafiles:
         for model in yaml.safe_load((ROOT / metafile).read_text())['Models']:
@@ -70,8 +71,10 @@ def test_make_help_names_every_target():
 def test_make_with_an_environment_that_is_not_there():
     done = make('test', 'USE_ENV=/no/such/place')
     assert done.returncode == 2
-    assert ('USE_ENV=/no/such/place: there is no /no/such/place/bin/python. Give the folder of a '
-            'venv or conda environment, or leave USE_ENV out to have .venv made.') in done.stderr
+    assert (
+        'USE_ENV=/no/such/place: there is no /no/such/place/bin/python. Give the folder of a '
+        'venv or conda environment, or leave USE_ENV out to have .venv made.'
+    ) in done.stderr
 
 
 @pytest.fixture
@@ -79,14 +82,16 @@ def pretend(tmp_path):
     """Folder of an environment whose python only says what it was asked; it fails at pytest -x."""
     python = tmp_path / 'env' / 'bin' / 'python'
     python.parent.mkdir(parents=True)
-    python.write_text('#!/bin/sh\necho "ran $* with ${OMP_NUM_THREADS:-all} threads"\n'
-                      'case "$*" in *-x*) exit 3;; esac\n')
+    python.write_text(
+        '#!/bin/sh\necho "ran $* with ${OMP_NUM_THREADS:-all} threads"\ncase "$*" in *-x*) exit 3;; esac\n'
+    )
     python.chmod(0o755)
     return tmp_path / 'env'
 
 
-@pytest.mark.parametrize('cpus, given, test, demo', [
-    (2, None, '1', '1'), (64, None, '1', 'all'), (64, '3', '3', '3')])
+@pytest.mark.parametrize(
+    'cpus, given, test, demo', [(2, None, '1', '1'), (64, None, '1', 'all'), (64, '3', '3', '3')]
+)
 def test_threads_of_tests_demo_and_doctor(pretend, monkeypatch, cpus, given, test, demo):
     nproc = pretend / 'bin' / 'nproc'
     nproc.write_text(f'#!/bin/sh\necho {cpus}\n')
@@ -133,6 +138,7 @@ def setup(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / 'tools' / 'dev'))
     sys.modules.pop('setup_env', None)
     import setup_env
+
     calls = []
     monkeypatch.setattr(setup_env.venv, 'create', lambda folder, **how: calls.append(how))
     made = setup_env.Setup(tmp_path / 'env')
@@ -192,8 +198,9 @@ def test_ci_keeps_its_own_wheels_and_is_executable():
 
 def tracked_files():
     """Files of this tree that git would carry to another machine."""
-    done = subprocess.run(['git', 'ls-files', '-co', '--exclude-standard'], cwd=ROOT,
-                          capture_output=True, text=True)
+    done = subprocess.run(
+        ['git', 'ls-files', '-co', '--exclude-standard'], cwd=ROOT, capture_output=True, text=True
+    )
     if done.returncode:
         pytest.skip('not a git checkout')
     return [name for name in done.stdout.splitlines() if (ROOT / name).is_file()]
@@ -213,13 +220,23 @@ def installed(tmp_path_factory):
     with tarfile.open(next(folder.glob('*.tar.gz'))) as tar:
         tar.extractall(folder / 'sdist')
     pip = [sys.executable, '-m', 'pip', '--disable-pip-version-check', '--quiet']
-    subprocess.run([*pip, 'wheel', '--no-deps', '--no-build-isolation', '--no-index',
-                    '-w', str(folder), str(next((folder / 'sdist').iterdir()))], **run)
+    subprocess.run(
+        [
+            *pip,
+            'wheel',
+            '--no-deps',
+            '--no-build-isolation',
+            '--no-index',
+            '-w',
+            str(folder),
+            str(next((folder / 'sdist').iterdir())),
+        ],
+        **run,
+    )
     wheel = next(folder.glob('*.whl'))
     venv.create(folder / 'env')
     python = folder / 'env' / 'bin' / 'python'
-    subprocess.run([*pip, '--python', str(python), 'install', '--no-deps', '--no-index',
-                    str(wheel)], **run)
+    subprocess.run([*pip, '--python', str(python), 'install', '--no-deps', '--no-index', str(wheel)], **run)
     # The heavy packages are borrowed. A path in a .pth file does not run the .pth files that lie
     # there, so an editable mmattn is not borrowed with them.
     site = next((folder / 'env').glob('lib/python*/site-packages'))
@@ -229,8 +246,7 @@ def installed(tmp_path_factory):
 
 def run_installed(python, code, cwd):
     env = {key: value for key, value in os.environ.items() if key != 'PYTHONPATH'}
-    done = subprocess.run([str(python), '-c', code], cwd=cwd, env=env,
-                          capture_output=True, text=True)
+    done = subprocess.run([str(python), '-c', code], cwd=cwd, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 
@@ -251,7 +267,7 @@ def test_the_wheel_carries_everything(installed):
 @pytest.mark.slow
 def test_the_wheel_works_from_another_folder(installed, tmp_path):
     python = installed[0]
-    code = '''
+    code = """
 from pathlib import Path
 import mmattn
 from mmattn.registry import MODELS
@@ -260,7 +276,7 @@ print(mmattn.__file__)
 print(MODELS.get('SE').__module__)
 configs = Path(mmattn.__file__).parent / '.mim' / 'configs'
 print(Config.fromfile(configs / 'cbam' / 'faster-rcnn_r50-cbam_fpn_1x_coco.py').model.type)
-'''
+"""
     where, module, kind = run_installed(python, code, tmp_path)[-3:]
     assert Path(where).is_relative_to(python.parents[1])
     assert module.startswith('mmattn.blocks')
@@ -279,7 +295,7 @@ def test_the_wheel_says_which_extras_there_are(installed):
 
 @pytest.mark.slow
 def test_the_installed_tools_run(installed, tmp_path):
-    code = '''
+    code = """
 import subprocess, sys
 from pathlib import Path
 import mmattn
@@ -289,5 +305,5 @@ for name in ('train.py', 'test.py'):
                           capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     print('--work-dir' in done.stdout)
-'''
+"""
     assert run_installed(installed[0], code, tmp_path)[-2:] == ['True', 'True']

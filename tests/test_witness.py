@@ -1,4 +1,5 @@
 """What 7b9e8ab wrote and computed, read and computed again; see tests/witness/record.py."""
+
 import pytest
 import torch
 from mmengine.runner import load_checkpoint
@@ -92,8 +93,9 @@ def test_checkpoint_holds_the_insertion_and_loads(recorded_models):
 def test_adapter_turns_the_stock_detector_into_the_one_with_attention(recorded_models):
     expected = recorded_models['models']['retinanet_cbam']
     stock = record.build_detector('retinanet_cbam', None)
-    stock.load_state_dict({key: value for key, value in expected['state_dict'].items()
-                           if not key.startswith('attention.')})
+    stock.load_state_dict(
+        {key: value for key, value in expected['state_dict'].items() if not key.startswith('attention.')}
+    )
     adapter = read_adapter(record.ADAPTER)
     model = load_adapter(stock, record.ADAPTER)
     assert [entry['at'] for entry in adapter.spec['insert']] == [site.name for site in model.attention.claims]

@@ -1,5 +1,6 @@
 #!/usr/bin/env python
 """Adapters: attention's weights alone, for the detector that they were trained on."""
+
 import argparse
 import os
 import sys
@@ -25,8 +26,10 @@ def parse_args():
     save = commands.add_parser('save', help='take the attention out of a checkpoint')
     save.add_argument('checkpoint', help='of a detector with attention')
     save.add_argument('out', help='adapter to write, *.safetensors')
-    save.add_argument('--base', help='checkpoint that the training started from: make sure that the '
-                      'detector is still the same')
+    save.add_argument(
+        '--base',
+        help='checkpoint that the training started from: make sure that the detector is still the same',
+    )
 
     merge = commands.add_parser('merge', help='write the checkpoint of a detector with its attention')
     merge.add_argument('base', help='checkpoint that the adapter was trained on')

@@ -1,5 +1,6 @@
 #!/usr/bin/env python
 """List the attention blocks: paper, what they attend to, cost, where they can stand."""
+
 import argparse
 import json
 import re

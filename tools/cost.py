@@ -1,5 +1,6 @@
 #!/usr/bin/env python
 """Say what detectors cost, and their attention: parameters, arithmetic, memory, and with --time, time."""
+
 import argparse
 import json
 import os
@@ -30,28 +31,53 @@ from mmattn.engine.config_list import build_model
 
 def parse_args():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('configs', nargs='+', metavar='config',
-                        help='config file paths, or mmdet::FOLDER/FILE.py; ratios are to the first')
-    parser.add_argument('--baseline', choices=['first', 'plain'], default='first',
-                        help="what ratios are to: the first config, or 'plain', the first config without "
-                        'its attention (default: %(default)s)')
-    parser.add_argument('--shape', type=int, nargs='+', default=[800, 1344], metavar='N',
-                        help='height and width of the picture (default: %(default)s)')
+    parser.add_argument(
+        'configs',
+        nargs='+',
+        metavar='config',
+        help='config file paths, or mmdet::FOLDER/FILE.py; ratios are to the first',
+    )
+    parser.add_argument(
+        '--baseline',
+        choices=['first', 'plain'],
+        default='first',
+        help="what ratios are to: the first config, or 'plain', the first config without "
+        'its attention (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--shape',
+        type=int,
+        nargs='+',
+        default=[800, 1344],
+        metavar='N',
+        help='height and width of the picture (default: %(default)s)',
+    )
     parser.add_argument('--sites', action='store_true', help='also each site of each config')
-    parser.add_argument('--time', action='store_true',
-                        help='also measure inference and training steps, on random pictures, in turn')
+    parser.add_argument(
+        '--time',
+        action='store_true',
+        help='also measure inference and training steps, on random pictures, in turn',
+    )
     parser.add_argument('--repeats', type=int, default=10, help='timed runs of each (default: %(default)s)')
     parser.add_argument('--warmup', type=int, default=3, help='runs before (default: %(default)s)')
     parser.add_argument('--batch', type=int, default=1, help='pictures in a run (default: %(default)s)')
-    parser.add_argument('--dtype', choices=sorted(DTYPES), default='fp32',
-                        help='bf16 and fp16 with autocast (default: %(default)s)')
-    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu',
-                        help='where to measure (default: %(default)s)')
+    parser.add_argument(
+        '--dtype',
+        choices=sorted(DTYPES),
+        default='fp32',
+        help='bf16 and fp16 with autocast (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--device',
+        default='cuda' if torch.cuda.is_available() else 'cpu',
+        help='where to measure (default: %(default)s)',
+    )
     parser.add_argument('--json', action='store_true', help='for programs: all, with sites and stages')
     parser.add_argument('--csv', action='store_true', help='a line for each config')
     parser.add_argument('--plot', metavar='FILE', help='draw what attention costs in each stage')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction,
-                        help='override settings of all configs: key=value')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, help='override settings of all configs: key=value'
+    )
     args = parser.parse_args()
     if len(args.shape) > 2 or min(args.shape) < 1:
         parser.error('--shape takes one positive number or two: height and width')
@@ -77,8 +103,10 @@ def build_models(args):
         try:
             plain = detach(deepcopy(models[first]))
         except ValueError as error:
-            sys.exit(f'cost.py: --baseline plain takes inserted attention out of {first}, and {error}; give '
-                     'the config without attention as the first one instead')
+            sys.exit(
+                f'cost.py: --baseline plain takes inserted attention out of {first}, and {error}; give '
+                'the config without attention as the first one instead'
+            )
         models = {'without attention': plain, **models}
     return models
 
@@ -99,12 +127,22 @@ def main():
     for remark in remarks(reports):
         print(remark, file=sys.stderr)
     if args.json:
-        print(json.dumps([dict(
-            row, kinds=reports[row['model']].cost.ops.by_kind(),
-            sites={name: vars(each) for name, each in by_site(reports[row['model']]).items()},
-            stages={name: vars(each) for name, each in by_stage(reports[row['model']]).items()},
-            not_counted=dict(reports[row['model']].cost.ops.not_counted),
-            not_run=reports[row['model']].cost.not_run) for row in rows(reports)], indent=1))
+        print(
+            json.dumps(
+                [
+                    dict(
+                        row,
+                        kinds=reports[row['model']].cost.ops.by_kind(),
+                        sites={name: vars(each) for name, each in by_site(reports[row['model']]).items()},
+                        stages={name: vars(each) for name, each in by_stage(reports[row['model']]).items()},
+                        not_counted=dict(reports[row['model']].cost.ops.not_counted),
+                        not_run=reports[row['model']].cost.not_run,
+                    )
+                    for row in rows(reports)
+                ],
+                indent=1,
+            )
+        )
         return
     if args.csv:
         print(as_csv(reports), end='')
@@ -118,9 +156,12 @@ def main():
             if report.sites:
                 console.print(render_sites(report, name))
     if args.time:
-        console.print(f'{args.device}, {args.dtype}, batch {args.batch}, {torch.get_num_threads()} threads '
-                      f'of {os.cpu_count()} cores, torch {torch.__version__}, {args.repeats} runs each after '
-                      f'{args.warmup}, in turn', highlight=False)
+        console.print(
+            f'{args.device}, {args.dtype}, batch {args.batch}, {torch.get_num_threads()} threads '
+            f'of {os.cpu_count()} cores, torch {torch.__version__}, {args.repeats} runs each after '
+            f'{args.warmup}, in turn',
+            highlight=False,
+        )
 
 
 if __name__ == '__main__':

@@ -4,6 +4,7 @@
 
 Exit code 1 if the detector misses the demo's targets.
 """
+
 import argparse
 import os
 import sys
@@ -24,15 +25,22 @@ CONFIG = Path(__file__).parents[1] / 'configs/shapes/faster-rcnn_r18-cbam_fpn_sh
 def parse_args():
     parser = argparse.ArgumentParser(description='Train and show a small detector with attention')
     parser.add_argument('--config', default=CONFIG, help='a config on shapes (default: %(default)s)')
-    parser.add_argument('--data-root', default=os.environ.get(DATA_ROOT_VARIABLE) or 'data/shapes',
-                        help=f'where the shapes are, or are to be (default: {DATA_ROOT_VARIABLE}, '
-                        'else data/shapes)')
-    parser.add_argument('--work-dir', default='work_dirs/demo',
-                        help='where the result goes; an earlier one is moved aside '
-                        '(default: %(default)s)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction,
-                        help='changes to the config, such as train_cfg.max_iters=100 '
-                        'train_cfg.val_interval=100')
+    parser.add_argument(
+        '--data-root',
+        default=os.environ.get(DATA_ROOT_VARIABLE) or 'data/shapes',
+        help=f'where the shapes are, or are to be (default: {DATA_ROOT_VARIABLE}, else data/shapes)',
+    )
+    parser.add_argument(
+        '--work-dir',
+        default='work_dirs/demo',
+        help='where the result goes; an earlier one is moved aside (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        help='changes to the config, such as train_cfg.max_iters=100 train_cfg.val_interval=100',
+    )
     return parser.parse_args()
 
 

@@ -5,6 +5,7 @@
 
 Runs with nothing but Python: whatever is missing is a line of the table, not a traceback.
 """
+
 import argparse
 import json
 import os
@@ -41,8 +42,7 @@ def asked(name):
         lines = requires('mmattn') or []
     except PackageNotFoundError:
         lines = []
-    return next((f"'{line.partition(';')[0].strip()}'" for line in lines if line.startswith(name)),
-                name)
+    return next((f"'{line.partition(';')[0].strip()}'" for line in lines if line.startswith(name)), name)
 
 
 def remedies(checkout):
@@ -50,12 +50,14 @@ def remedies(checkout):
     if not checkout:
         mmengine, mmcv, mmdet = map(asked, ('onedl-mmengine', 'onedl-mmcv', 'onedl-mmdetection'))
         # In an isolated build there is no PyTorch, and mmcv comes without ops and without a word.
-        build = ('pip install setuptools wheel ninja packaging && '
-                 'pip install --no-build-isolation --no-cache-dir --no-binary onedl-mmcv')
+        build = (
+            'pip install setuptools wheel ninja packaging && '
+            'pip install --no-build-isolation --no-cache-dir --no-binary onedl-mmcv'
+        )
         return {
             'python': 'make an environment with Python 3.10 or later',
-            'torch': f"pip install {asked('torch')}   "
-                     "# PyTorch's install selector names the build for your GPU",
+            'torch': f'pip install {asked("torch")}   '
+            "# PyTorch's install selector names the build for your GPU",
             'mmengine': f'pip install {mmengine}',
             'mmcv': f'{build} {mmcv}   # compiles its ops',
             'ops': f'{build} --no-deps --force-reinstall {mmcv}   # compiles its ops',
@@ -66,8 +68,11 @@ def remedies(checkout):
             'detector': f'{build} {mmengine} {mmcv} {mmdet}   # the versions above do not fit together',
         }
     pip = 'pip install -c requirements/constraints.txt'
-    torch = next(line for line in (ROOT / 'requirements/torch.txt').read_text().splitlines()
-                 if line.startswith('torch'))
+    torch = next(
+        line
+        for line in (ROOT / 'requirements/torch.txt').read_text().splitlines()
+        if line.startswith('torch')
+    )
     return {
         'python': 'make setup PYTHON=python3.11',
         'torch': f"pip install '{torch}'   # PyTorch's install selector names the build for your GPU",
@@ -79,7 +84,7 @@ def remedies(checkout):
         'pycocotools': f'{pip} pycocotools',
         'mmattn': 'pip install --no-deps --no-build-isolation -e .',
         'detector': f'{pip} -r requirements/onedl.txt   '
-                    '# or make setup: the versions above do not fit together',
+        '# or make setup: the versions above do not fit together',
     }
 
 
@@ -87,16 +92,16 @@ FIX = remedies(CHECKOUT)
 
 # Each probe runs in an interpreter of its own: one that crashes or hangs is a line of the table.
 PROBES = {
-    'torch': '''
+    'torch': """
 import torch
 report['devices'] = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
 report['threads'] = torch.get_num_threads()
 report['built_for_cuda'] = torch.version.cuda
-''',
-    'cv2': '''
+""",
+    'cv2': """
 import cv2
-''',
-    'ops': '''
+""",
+    'ops': """
 import torch
 from mmcv.ops import nms, roi_align
 device = 'cuda' if torch.cuda.is_available() else 'cpu'
@@ -108,8 +113,8 @@ rois = torch.tensor([[0., 0., 0., 9., 9.]], device=device)
 roi_align(x, rois, (2, 2)).sum().backward()
 assert x.grad.abs().sum() > 0
 report['device'] = device
-''',
-    'attention': '''
+""",
+    'attention': """
 import torch
 from mmattn.blocks import CBAM
 from mmattn.ops.switch import implementation_for, missing_reason
@@ -119,8 +124,8 @@ CBAM(64).to(device)(x).sum().backward()
 report['by'] = implementation_for(x)
 report['device'] = device
 report['missing'] = missing_reason('triton' if device == 'cuda' else 'compiled')
-''',
-    'detector': '''
+""",
+    'detector': """
 import logging, time, torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
@@ -181,25 +186,34 @@ for name, config in (('plain', detector), ('attended', attended)):
     except Exception as error:
         report[name] = f'{type(error).__name__}: {error}'
 report['device'] = device
-''',
+""",
 }
 
 
 def probe(name):
     """Run one probe; returns its report, with the key 'error' when it failed."""
-    code = 'import json, warnings; warnings.simplefilter("ignore"); report = {}\n' + \
-        PROBES[name] + '\nprint("REPORT" + json.dumps(report))'
+    code = (
+        'import json, warnings; warnings.simplefilter("ignore"); report = {}\n'
+        + PROBES[name]
+        + '\nprint("REPORT" + json.dumps(report))'
+    )
     env = dict(os.environ)
     if (ROOT / 'mmattn').is_dir():  # a checkout, installed or not
         env['PYTHONPATH'] = os.pathsep.join(filter(None, [str(ROOT), env.get('PYTHONPATH')]))
     try:
-        done = subprocess.run([sys.executable, '-c', code], env=env, text=True, timeout=300,
-                              stdin=subprocess.DEVNULL, capture_output=True)
+        done = subprocess.run(
+            [sys.executable, '-c', code],
+            env=env,
+            text=True,
+            timeout=300,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+        )
     except subprocess.TimeoutExpired:
         return {'error': 'did not end within 5 minutes'}
     for line in done.stdout.splitlines():
         if line.startswith('REPORT'):
-            return json.loads(line[len('REPORT'):])
+            return json.loads(line[len('REPORT') :])
     if done.returncode < 0:
         return {'error': f'crashed with signal {-done.returncode}'}
     last = [line for line in done.stderr.splitlines() if line.strip()] or ['no output']
@@ -266,10 +280,13 @@ def check_packages(report):
             present.add(module)
             if module in FAMILIES and len(found) > 1:
                 keep = next(iter(found))
-                report.add(module, f"{text}: both installed, they overwrite each other's files",
-                           FAIL, f'pip uninstall -y {" ".join(found)} && '
-                           + (FIX[module] if keep.startswith('onedl')
-                              else f'pip install {keep}=={found[keep]}'))
+                report.add(
+                    module,
+                    f"{text}: both installed, they overwrite each other's files",
+                    FAIL,
+                    f'pip uninstall -y {" ".join(found)} && '
+                    + (FIX[module] if keep.startswith('onedl') else f'pip install {keep}=={found[keep]}'),
+                )
             elif 'torch' in found and too_old(found['torch']):
                 report.add(module, f'{text}: {OLDEST_TORCH} or later is needed', FAIL, FIX[module])
             else:
@@ -287,18 +304,27 @@ def check_machine(report, result):
     if result['devices']:
         report.add('device', ', '.join(result['devices']))
     elif result['built_for_cuda']:
-        report.add('device', f'CPU only (PyTorch is built for CUDA {result["built_for_cuda"]}, but '
-                   'finds no GPU)', WARN,
-                   'nvidia-smi   # if there is one: shows whether its driver works')
+        report.add(
+            'device',
+            f'CPU only (PyTorch is built for CUDA {result["built_for_cuda"]}, but finds no GPU)',
+            WARN,
+            'nvidia-smi   # if there is one: shows whether its driver works',
+        )
     else:
         report.add('device', 'CPU only')
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
-    load = os.getloadavg()[0] if hasattr(os, 'getloadavg') else 0.
-    text = (f'{result["threads"]} for PyTorch (OMP_NUM_THREADS='
-            f'{os.environ.get("OMP_NUM_THREADS", "not set")}), {cpus} processors, load {load:.1f}')
+    load = os.getloadavg()[0] if hasattr(os, 'getloadavg') else 0.0
+    text = (
+        f'{result["threads"]} for PyTorch (OMP_NUM_THREADS='
+        f'{os.environ.get("OMP_NUM_THREADS", "not set")}), {cpus} processors, load {load:.1f}'
+    )
     if result['threads'] > 1 and not result['devices'] and load > cpus / 2:
-        report.add('threads', text + ': threads that wait for each other on a busy machine are '
-                   'slower than one', WARN, 'export OMP_NUM_THREADS=1')
+        report.add(
+            'threads',
+            text + ': threads that wait for each other on a busy machine are slower than one',
+            WARN,
+            'export OMP_NUM_THREADS=1',
+        )
     else:
         report.add('threads', text)
 
@@ -309,8 +335,11 @@ def check_attention(report):
     if 'error' in result:
         report.add('fast attention', result['error'], FAIL, FIX['mmattn'])
     elif result['missing']:
-        fix = ('pip install triton   # the version that your PyTorch names' if result['device'] == 'cuda' else
-               'apt-get install gcc   # or another C compiler, named by the variable CC')
+        fix = (
+            'pip install triton   # the version that your PyTorch names'
+            if result['device'] == 'cuda'
+            else 'apt-get install gcc   # or another C compiler, named by the variable CC'
+        )
         report.add('fast attention', f'no, by {result["by"]}: {result["missing"]}', WARN, fix)
     else:
         report.add('fast attention', f'by {result["by"]}, run on {result["device"]}')
@@ -343,8 +372,9 @@ def examine():
         report.probe('OpenCV runs', 'cv2', lambda found: 'yes', FIX['cv2'])
     ops = False
     if torch and {'mmengine', 'mmcv'} <= present:
-        ops = report.probe("mmcv's ops", 'ops', lambda found: f'compiled, run on {found["device"]}',
-                           FIX['ops'])
+        ops = report.probe(
+            "mmcv's ops", 'ops', lambda found: f'compiled, run on {found["device"]}', FIX['ops']
+        )
     else:
         report.add("mmcv's ops", 'not tried: something above is missing', SKIP)
     if torch and {'mmengine', 'mmattn'} <= present:
@@ -375,7 +405,8 @@ def table(report):
 
 def main():
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('--json', action='store_true', help='print JSON instead of a table')
     args = parser.parse_args()
     report = examine()

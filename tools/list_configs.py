@@ -1,5 +1,6 @@
 #!/usr/bin/env python
 """Print the table of docs/configs.md: every config and what it costs in parameters."""
+
 import argparse
 import sys
 from contextlib import redirect_stdout

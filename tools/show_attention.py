@@ -1,5 +1,6 @@
 #!/usr/bin/env python
 """Show what the attention of a detector does on pictures: a sheet and arrays for each, and a page for all."""
+
 import argparse
 import os
 import sys
@@ -16,26 +17,44 @@ def parse_args():
     parser.add_argument('config', help='config file path')
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('pictures', nargs='?', metavar='IMAGE|FOLDER', help='a picture, or a folder of them')
-    parser.add_argument('--dataset', choices=['train', 'val', 'test'],
-                        help="pictures of the config's data set, in place of IMAGE|FOLDER")
-    parser.add_argument('--data-root', help='folder of the data set (else MMATTN_DATA_ROOT, else '
-                        "the config's)")
-    parser.add_argument('--compare', nargs=2, metavar=('CONFIG2', 'CHECKPOINT2'),
-                        help='another detector, beside the first')
-    parser.add_argument('--sites', nargs='+', default=[], metavar='GLOB',
-                        help="only these, such as 'backbone.layer4.**'")
-    parser.add_argument('--limit', type=int, default=8,
-                        help='at most so many pictures, evenly spread; 0: all (default: %(default)s)')
+    parser.add_argument(
+        '--dataset',
+        choices=['train', 'val', 'test'],
+        help="pictures of the config's data set, in place of IMAGE|FOLDER",
+    )
+    parser.add_argument(
+        '--data-root', help="folder of the data set (else MMATTN_DATA_ROOT, else the config's)"
+    )
+    parser.add_argument(
+        '--compare', nargs=2, metavar=('CONFIG2', 'CHECKPOINT2'), help='another detector, beside the first'
+    )
+    parser.add_argument(
+        '--sites', nargs='+', default=[], metavar='GLOB', help="only these, such as 'backbone.layer4.**'"
+    )
+    parser.add_argument(
+        '--limit',
+        type=int,
+        default=8,
+        help='at most so many pictures, evenly spread; 0: all (default: %(default)s)',
+    )
     parser.add_argument('--score-thr', type=float, default=0.3, help='of detections (default: %(default)s)')
-    parser.add_argument('--grad-cam', default='', metavar='LAYER', help='also Grad-CAM of the surest '
-                        'detections at this module, such as backbone.layer4 (needs captum)')
+    parser.add_argument(
+        '--grad-cam',
+        default='',
+        metavar='LAYER',
+        help='also Grad-CAM of the surest detections at this module, such as backbone.layer4 (needs captum)',
+    )
     parser.add_argument('--cams', type=int, default=3, help='of how many detections (default: %(default)s)')
     parser.add_argument('--out-dir', help='folder for the result (default: work_dirs/CONFIG/show_attention)')
     parser.add_argument('--overwrite', action='store_true', help='replace an earlier result there')
-    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu',
-                        help='where to run (default: %(default)s)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction,
-                        help='override settings of the configs: key=value')
+    parser.add_argument(
+        '--device',
+        default='cuda' if torch.cuda.is_available() else 'cpu',
+        help='where to run (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, help='override settings of the configs: key=value'
+    )
     args = parser.parse_args()
     if (args.pictures is None) == (args.dataset is None):
         parser.error('give IMAGE|FOLDER or --dataset, one of them')
@@ -60,13 +79,17 @@ def main():
     viewers = {}
     for name, each in zip(names, chosen):
         try:
-            viewers[name] = Viewer(*each, args.data_root, args.cfg_options, args.device, args.score_thr,
-                                   args.grad_cam, args.cams)
+            viewers[name] = Viewer(
+                *each, args.data_root, args.cfg_options, args.device, args.score_thr, args.grad_cam, args.cams
+            )
         except Exception as error:  # whatever a config may do wrong
             sys.exit(f'show_attention.py: {" and ".join(each)}: {type(error).__name__}: {_text(error)}')
     try:
-        pictures = (next(iter(viewers.values())).dataset_pictures(args.dataset) if args.dataset
-                    else pictures_at(args.pictures))
+        pictures = (
+            next(iter(viewers.values())).dataset_pictures(args.dataset)
+            if args.dataset
+            else pictures_at(args.pictures)
+        )
         files = show_attention(viewers, evenly(pictures, args.limit), out_dir, args.sites, args.overwrite)
     except (ValueError, KeyError, OSError, ImportError) as error:
         sys.exit(f'show_attention.py: {_text(error)}')

@@ -1,5 +1,6 @@
 #!/usr/bin/env python
 """Show where in a model a block can stand, and what it would cost there."""
+
 import argparse
 import json
 import sys
@@ -16,15 +17,26 @@ def parse_args():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file path, or mmdet::FOLDER/FILE.py')
     parser.add_argument('globs', nargs='*', help="only these, such as 'backbone.**.residual' or neck.output")
-    parser.add_argument('--shape', type=int, nargs='+', default=[800, 1344], metavar='N',
-                        help='height and width of the picture (default: %(default)s)')
-    parser.add_argument('--blocks', nargs='+', default=['SE', 'ECA', 'CBAM'],
-                        help='blocks whose cost is shown (default: %(default)s)')
+    parser.add_argument(
+        '--shape',
+        type=int,
+        nargs='+',
+        default=[800, 1344],
+        metavar='N',
+        help='height and width of the picture (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--blocks',
+        nargs='+',
+        default=['SE', 'ECA', 'CBAM'],
+        help='blocks whose cost is shown (default: %(default)s)',
+    )
     parser.add_argument('--all', action='store_true', help='also plain convolutions and other modules')
     parser.add_argument('--each', action='store_true', help='a row for each site')
     parser.add_argument('--json', action='store_true', help='for programs: a list of all sites')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction,
-                        help='override settings of the config: key=value')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, help='override settings of the config: key=value'
+    )
     args = parser.parse_intermixed_args()
     if len(args.shape) > 2 or min(args.shape) < 1:
         parser.error('--shape takes one positive number or two: height and width')

@@ -5,6 +5,5 @@ _base_ = '../retinanet/retinanet_r18_fpn_folder.py'
 model = dict(
     type='mmattn.WithAttention',
     detector='RetinaNet',
-    insert=[
-        dict(at='backbone.stage[1-3]', block=dict(type='mmattn.BAM', start='identity'))
-    ])
+    insert=[dict(at='backbone.stage[1-3]', block=dict(type='mmattn.BAM', start='identity'))],
+)

@@ -7,8 +7,16 @@ model = dict(
     type='mmattn.WithAttention',
     detector='FasterRCNN',
     insert=[
-        dict(at='backbone.layer[1-4].*.residual', block=dict(
-            type='mmattn.Compose', start='identity', blocks=[
-                dict(type='mmattn.ChannelAttention', pool_types=('avg', )),
-                dict(type='mmattn.SpatialAttention')]))
-    ])
+        dict(
+            at='backbone.layer[1-4].*.residual',
+            block=dict(
+                type='mmattn.Compose',
+                start='identity',
+                blocks=[
+                    dict(type='mmattn.ChannelAttention', pool_types=('avg',)),
+                    dict(type='mmattn.SpatialAttention'),
+                ],
+            ),
+        )
+    ],
+)

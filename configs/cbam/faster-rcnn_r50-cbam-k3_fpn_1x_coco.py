@@ -7,5 +7,9 @@ model = dict(
     type='mmattn.WithAttention',
     detector='FasterRCNN',
     insert=[
-        dict(at='backbone.layer[1-4].*.residual', block=dict(type='mmattn.CBAM', kernel_size=3, start='identity'))
-    ])
+        dict(
+            at='backbone.layer[1-4].*.residual',
+            block=dict(type='mmattn.CBAM', kernel_size=3, start='identity'),
+        )
+    ],
+)

@@ -7,8 +7,14 @@ model = dict(
     type='mmattn.WithAttention',
     detector='FasterRCNN',
     insert=[
-        dict(at='backbone.layer[1-4].*.residual', block=dict(
-            type='mmattn.Compose', how='parallel', start='identity', blocks=[
-                dict(type='mmattn.ChannelAttention'),
-                dict(type='mmattn.SpatialAttention')]))
-    ])
+        dict(
+            at='backbone.layer[1-4].*.residual',
+            block=dict(
+                type='mmattn.Compose',
+                how='parallel',
+                start='identity',
+                blocks=[dict(type='mmattn.ChannelAttention'), dict(type='mmattn.SpatialAttention')],
+            ),
+        )
+    ],
+)

@@ -7,8 +7,13 @@ model = dict(
     type='mmattn.WithAttention',
     detector='FasterRCNN',
     insert=[
-        dict(at='backbone.layer[1-4].*.residual', block=dict(
-            type='mmattn.Compose', start='identity', blocks=[
-                dict(type='mmattn.SpatialAttention'),
-                dict(type='mmattn.ChannelAttention')]))
-    ])
+        dict(
+            at='backbone.layer[1-4].*.residual',
+            block=dict(
+                type='mmattn.Compose',
+                start='identity',
+                blocks=[dict(type='mmattn.SpatialAttention'), dict(type='mmattn.ChannelAttention')],
+            ),
+        )
+    ],
+)

@@ -7,5 +7,8 @@ model = dict(
     type='mmattn.WithAttention',
     detector='FasterRCNN',
     insert=[
-        dict(at='backbone.layer[1-4].*.residual', block=dict(type='mmattn.SpatialAttention', start='identity'))
-    ])
+        dict(
+            at='backbone.layer[1-4].*.residual', block=dict(type='mmattn.SpatialAttention', start='identity')
+        )
+    ],
+)

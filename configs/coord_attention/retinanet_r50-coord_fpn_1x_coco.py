@@ -7,4 +7,5 @@ model = dict(
     detector='RetinaNet',
     insert=[
         dict(at='backbone.layer[1-4].*.residual', block=dict(type='mmattn.CoordAttention', start='identity'))
-    ])
+    ],
+)

@@ -2,5 +2,4 @@
 # 60.75 M parameters, 60.52 M of them trained.
 _base_ = './faster-rcnn_r50_fpn_1x_coco.py'
 
-model = dict(
-    backbone=dict(depth=101, init_cfg=dict(checkpoint='torchvision://resnet101')))
+model = dict(backbone=dict(depth=101, init_cfg=dict(checkpoint='torchvision://resnet101')))

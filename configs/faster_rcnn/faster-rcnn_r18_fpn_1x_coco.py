@@ -4,4 +4,5 @@ _base_ = './faster-rcnn_r50_fpn_1x_coco.py'
 
 model = dict(
     backbone=dict(depth=18, init_cfg=dict(checkpoint='torchvision://resnet18')),
-    neck=dict(in_channels=[64, 128, 256, 512]))
+    neck=dict(in_channels=[64, 128, 256, 512]),
+)

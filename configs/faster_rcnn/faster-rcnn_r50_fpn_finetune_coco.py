@@ -10,9 +10,9 @@ model = dict(backbone=dict(init_cfg=None))  # load_from brings all weights
 train_cfg = dict(max_epochs=4)
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=500),
-    dict(type='MultiStepLR', begin=0, end=4, by_epoch=True, milestones=[3], gamma=0.1)
+    dict(type='MultiStepLR', begin=0, end=4, by_epoch=True, milestones=[3], gamma=0.1),
 ]
 # Attention is new and starts from scratch, so it learns at the full rate.
 optim_wrapper = dict(
-    optimizer=dict(lr=0.002),
-    paramwise_cfg=dict(custom_keys=dict(attention=dict(lr_mult=10.))))
+    optimizer=dict(lr=0.002), paramwise_cfg=dict(custom_keys=dict(attention=dict(lr_mult=10.0)))
+)

@@ -5,6 +5,5 @@ _base_ = '../retinanet/retinanet_r18_fpn_folder.py'
 model = dict(
     type='mmattn.WithAttention',
     detector='RetinaNet',
-    insert=[
-        dict(at='backbone.layer3.0', block=dict(type='mmattn.NonLocal'))
-    ])
+    insert=[dict(at='backbone.layer3.0', block=dict(type='mmattn.NonLocal'))],
+)

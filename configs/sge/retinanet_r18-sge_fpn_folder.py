@@ -5,6 +5,5 @@ _base_ = '../retinanet/retinanet_r18_fpn_folder.py'
 model = dict(
     type='mmattn.WithAttention',
     detector='RetinaNet',
-    insert=[
-        dict(at='backbone.layer[1-4].*.residual', block=dict(type='mmattn.SGE', start='identity'))
-    ])
+    insert=[dict(at='backbone.layer[1-4].*.residual', block=dict(type='mmattn.SGE', start='identity'))],
+)

@@ -7,8 +7,5 @@ _base_ = './faster-rcnn_r18_fpn_shapes.py'
 model = dict(
     type='mmattn.WithAttention',
     detector='FasterRCNN',
-    insert=[
-        dict(
-            at='backbone.layer[1-4].*.residual',
-            block=dict(type='mmattn.CBAM', start='identity'))
-    ])
+    insert=[dict(at='backbone.layer[1-4].*.residual', block=dict(type='mmattn.CBAM', start='identity'))],
+)

@@ -10,4 +10,6 @@ model = dict(
         base_width=4,
         dcn=dict(type='mmattn.SKConv', fallback_on_stride=False, start='identity'),
         stage_with_dcn=(True, True, True, True),
-        init_cfg=dict(type='Pretrained', checkpoint='open-mmlab://resnext50_32x4d')))
+        init_cfg=dict(type='Pretrained', checkpoint='open-mmlab://resnext50_32x4d'),
+    )
+)

@@ -7,5 +7,8 @@ model = dict(
     type='mmattn.WithAttention',
     detector='Mask2FormerVideo',
     insert=[
-        dict(at='backbone.layer[3-4].*.residual', block=dict(type='mmattn.TemporalAttention', start='identity'))
-    ])
+        dict(
+            at='backbone.layer[3-4].*.residual', block=dict(type='mmattn.TemporalAttention', start='identity')
+        )
+    ],
+)

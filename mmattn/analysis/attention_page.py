@@ -1,4 +1,5 @@
 """Attention on pictures as one HTML file that needs no other and no network."""
+
 from __future__ import annotations
 
 import base64
@@ -28,7 +29,7 @@ from mmattn.analysis.attention_sheet import (
 )
 from mmattn.analysis.look import Look, SiteLook
 
-_STYLE = '''
+_STYLE = """
 body{font-family:sans-serif;margin:1.5em;color:#222;max-width:1700px}
 h2{margin:1.5em 0 .2em} h3{margin:.6em 0 .3em;overflow-wrap:anywhere}
 .models{display:flex;gap:2em;flex-wrap:wrap} .model{flex:1 1 45em;min-width:20em}
@@ -39,8 +40,8 @@ img{max-width:100%;height:auto;display:block} figcaption{font-size:small;color:#
 .maps{display:flex;flex-wrap:wrap;gap:.5em} .maps figure{width:9.5em} .maps img{width:100%}
 .control{position:sticky;top:0;background:#fff;padding:.5em 0;border-bottom:1px solid #ccc}
 .control input{width:min(40em,60vw);vertical-align:middle} .site{display:none} .site.shown{display:block}
-'''
-_SCRIPT = '''
+"""
+_SCRIPT = """
 for (const section of document.querySelectorAll('section')) {
   const slider = section.querySelector('input'), label = section.querySelector('output');
   if (!slider) continue;
@@ -53,11 +54,12 @@ for (const section of document.querySelectorAll('section')) {
   slider.addEventListener('input', show);
   show();
 }
-'''
+"""
 
 
-def write_attention_page(looks: Iterable[dict[str, Look]], path: str | Path, title: str,
-                         text: str = '') -> None:
+def write_attention_page(
+    looks: Iterable[dict[str, Look]], path: str | Path, title: str, text: str = ''
+) -> None:
     """Write one page of several pictures, each with a slider over the sites.
 
     Args:
@@ -68,10 +70,14 @@ def write_attention_page(looks: Iterable[dict[str, Look]], path: str | Path, tit
         text: Below it.
     """
     stops = ','.join(to_hex(COLOUR_MAP(i / 10)) for i in range(11))
-    parts = ['<!doctype html><html lang="en"><meta charset="utf-8">',
-             '<meta name="viewport" content="width=device-width, initial-scale=1">',
-             f'<title>{html.escape(title)}</title>', f'<style>{_STYLE.replace("COLOURS", stops)}</style>',
-             f'<h1>{html.escape(title)}</h1>', f'<p>{html.escape(text)}</p>']
+    parts = [
+        '<!doctype html><html lang="en"><meta charset="utf-8">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        f'<title>{html.escape(title)}</title>',
+        f'<style>{_STYLE.replace("COLOURS", stops)}</style>',
+        f'<h1>{html.escape(title)}</h1>',
+        f'<p>{html.escape(text)}</p>',
+    ]
     links, sections = [], []
     for i, each in enumerate(looks):
         links.append(f'<a href="#picture{i}">{html.escape(_name(each))}</a>')
@@ -91,8 +97,10 @@ def _section(number: int, looks: dict[str, Look]) -> list[str]:
     parts = [f'<section id="picture{number}"><h2>{html.escape(_name(looks))}</h2>']
     if names:
         listed = html.escape(json.dumps(names), quote=True)
-        parts.append(f'<div class="control"><label>site <input type="range" min="0" max="{len(names) - 1}" '
-                     f'value="0" step="1" data-names="{listed}"></label> <output></output></div>')
+        parts.append(
+            f'<div class="control"><label>site <input type="range" min="0" max="{len(names) - 1}" '
+            f'value="0" step="1" data-names="{listed}"></label> <output></output></div>'
+        )
     parts.append('<div class="models">')
     for model, look in looks.items():
         parts.append('<div class="model">')
@@ -100,13 +108,21 @@ def _section(number: int, looks: dict[str, Look]) -> list[str]:
             parts.append(f'<h3>{html.escape(model)}</h3>')
         seen = with_detections(look)
         by_name = {site.name: site for site in look.sites}
-        parts.append('<div class="pair">' + _figure(
-            seen, f'{len(look.found)} detections', f'{look.name} with detections') + '<div>')
-        parts += [f'<div class="site" data-number="{i}">{_overlay(look, by_name.get(name))}</div>'
-                  for i, name in enumerate(names)]
+        parts.append(
+            '<div class="pair">'
+            + _figure(seen, f'{len(look.found)} detections', f'{look.name} with detections')
+            + '<div>'
+        )
+        parts += [
+            f'<div class="site" data-number="{i}">{_overlay(look, by_name.get(name))}</div>'
+            for i, name in enumerate(names)
+        ]
         parts.append('</div></div>')
-        parts += [f'<div class="site" data-number="{i}">{_maps(by_name[name], look.picture)}</div>'
-                  for i, name in enumerate(names) if name in by_name]
+        parts += [
+            f'<div class="site" data-number="{i}">{_maps(by_name[name], look.picture)}</div>'
+            for i, name in enumerate(names)
+            if name in by_name
+        ]
         parts += _figures(look)
         parts.append('</div>')
     return [*parts, '</div></section>']
@@ -119,10 +135,16 @@ def _overlay(look: Look, site: SiteLook | None) -> str:
     if site.overlay is None:
         return f'{about}<p>{_why_no_overlay(site)}</p>'
     low, high = span(site.overlay, site.ends)
-    bar = ('<div class="bar"></div><div class="ends">'
-           f'<span>{low:.3f}</span><span>gate</span><span>{high:.3f}</span></div>')
-    return about + _figure(overlaid(look, site), f'gate of positions: {range_text(site)}',
-                           f'gates of {site.name} over the picture', bar)
+    bar = (
+        '<div class="bar"></div><div class="ends">'
+        f'<span>{low:.3f}</span><span>gate</span><span>{high:.3f}</span></div>'
+    )
+    return about + _figure(
+        overlaid(look, site),
+        f'gate of positions: {range_text(site)}',
+        f'gates of {site.name} over the picture',
+        bar,
+    )
 
 
 def _why_no_overlay(site: SiteLook) -> str:
@@ -137,7 +159,8 @@ def _maps(site: SiteLook, picture: np.ndarray) -> str:
         if chosen:
             maps = ''.join(
                 _figure(_grey(values, picture), f'channel {channel}: {gate:.3f}', f'channel {channel}')
-                for channel, gate, values in chosen)
+                for channel, gate, values in chosen
+            )
             parts.append(f'<h3>{what} channels</h3><div class="maps">{maps}</div>')
     return ''.join(parts)
 
@@ -146,15 +169,24 @@ def _figures(look: Look) -> list[str]:
     parts = []
     if any(site.channels for site in look.sites):
         rows = sum(len(site.channels) for site in look.sites)
-        parts.append(_drawn(draw_channels, look, 9, 1.2 + .2 * rows, 'channel gates of every site'))
+        parts.append(_drawn(draw_channels, look, 9, 1.2 + 0.2 * rows, 'channel gates of every site'))
         parts.append(_drawn(draw_histogram, look, 9, 3, 'histogram of channel gates'))
     if look.contrast.size:
-        parts.append(_drawn(draw_contrast, look, 9, 1.2 + .24 * len(look.contrast),
-                            'gates within detections less outside'))
+        parts.append(
+            _drawn(
+                draw_contrast,
+                look,
+                9,
+                1.2 + 0.24 * len(look.contrast),
+                'gates within detections less outside',
+            )
+        )
     if look.cams:
         parts.append(f'<h3>Grad-CAM at {html.escape(look.cam_layer)}</h3><div class="pair">')
-        parts += [_figure(with_cam(look, i), cam_text(look, i), f'Grad-CAM of detection {i}')
-                  for i in range(len(look.cams))]
+        parts += [
+            _figure(with_cam(look, i), cam_text(look, i), f'Grad-CAM of detection {i}')
+            for i in range(len(look.cams))
+        ]
         parts.append('</div>')
     return parts
 
@@ -180,6 +212,7 @@ def _figure(pixels: np.ndarray, caption: str, alt: str, more: str = '', kind: st
     data = io.BytesIO()
     Image.fromarray(pixels).save(data, kind, **(dict(quality=88) if kind == 'JPEG' else {}))
     source = f'data:image/{kind.lower()};base64,{base64.b64encode(data.getvalue()).decode()}'
-    return (f'<figure><img src="{source}" alt="{html.escape(alt)}" width="{pixels.shape[1]}" '
-            f'height="{pixels.shape[0]}">{more}<figcaption>{html.escape(caption)}</figcaption></figure>')
-
+    return (
+        f'<figure><img src="{source}" alt="{html.escape(alt)}" width="{pixels.shape[1]}" '
+        f'height="{pixels.shape[0]}">{more}<figcaption>{html.escape(caption)}</figcaption></figure>'
+    )

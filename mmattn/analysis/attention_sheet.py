@@ -1,4 +1,5 @@
 """Attention on one picture as one figure, or two detectors side by side."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -26,13 +27,16 @@ _DETECTIONS = 8
 def with_detections(look: Look) -> np.ndarray:
     """The picture with boxes, classes and scores."""
     picture = Image.fromarray(look.picture)
-    boxes = [dict(bbox=(x1, y1, x2 - x1, y2 - y1), category_id=int(label), score=float(score))
-             for (x1, y1, x2, y2), label, score in zip(look.found.bboxes.tolist(), look.found.labels,
-                                                       look.found.scores)]
+    boxes = [
+        dict(bbox=(x1, y1, x2 - x1, y2 - y1), category_id=int(label), score=float(score))
+        for (x1, y1, x2, y2), label, score in zip(
+            look.found.bboxes.tolist(), look.found.labels, look.found.scores
+        )
+    ]
     labels = {box['category_id'] for box in boxes}
     names = {label: look.classes[label] if label < len(look.classes) else str(label) for label in labels}
     colours = {label: COLOURS[label % len(COLOURS)] for label in labels}
-    draw_boxes(picture, boxes, names, colours, 1., ImageFont.load_default(FONT_SIZE))
+    draw_boxes(picture, boxes, names, colours, 1.0, ImageFont.load_default(FONT_SIZE))
     return np.asarray(picture)
 
 
@@ -44,7 +48,7 @@ def overlaid(look: Look, site: SiteLook) -> np.ndarray:
 def with_cam(look: Look, number: int) -> np.ndarray:
     """The picture, in grey, under the colours of a detection's Grad-CAM, from 0 to its maximum."""
     cam = look.cams[number]
-    picture = Image.fromarray(_blend(look, cam, 0., max(float(cam.max()), 1e-12)))
+    picture = Image.fromarray(_blend(look, cam, 0.0, max(float(cam.max()), 1e-12)))
     ImageDraw.Draw(picture).rectangle(look.found.bboxes[number].tolist(), outline='white', width=2)
     return np.asarray(picture)
 
@@ -97,7 +101,7 @@ def contact_sheet(looks: dict[str, Look], title: str = '') -> Figure:
     parts = {name: _parts(each, aspect) for name, each in looks.items()}
     heights = {name: sum(height for height, _ in each) for name, each in parts.items()}
     highest = max(heights.values())
-    figure = Figure(figsize=(15 * len(looks), highest + .5), layout='constrained')
+    figure = Figure(figsize=(15 * len(looks), highest + 0.5), layout='constrained')
     FigureCanvasAgg(figure)
     columns = figure.subfigures(1, len(looks), squeeze=False)[0]
     for column, (name, each) in zip(columns, looks.items()):
@@ -120,15 +124,15 @@ def _parts(look: Look, aspect: float) -> list[tuple[float, Callable]]:
     None is very low: on one of 0.01 inch matplotlib's solver of layouts has been seen to abort the process.
     """
     width = 15 / _COLUMNS
-    parts = [(max(7.5 * aspect, 3.2 + .2 * sum(len(site.channels) for site in look.sites)), _draw_top)]
+    parts = [(max(7.5 * aspect, 3.2 + 0.2 * sum(len(site.channels) for site in look.sites)), _draw_top)]
     if look.overlaid:
-        parts.append((-(-len(look.overlaid) // _COLUMNS) * (width * aspect * .78 + .5), _draw_overlays))
+        parts.append((-(-len(look.overlaid) // _COLUMNS) * (width * aspect * 0.78 + 0.5), _draw_overlays))
     if _last_of_stages(look):
-        parts.append((len(_last_of_stages(look)) * (15 / 8 * aspect + .5), _draw_channel_maps))
+        parts.append((len(_last_of_stages(look)) * (15 / 8 * aspect + 0.5), _draw_channel_maps))
     if look.contrast.size:
-        parts.append((1.3 + .24 * len(look.overlaid), _draw_contrast))
+        parts.append((1.3 + 0.24 * len(look.overlaid), _draw_contrast))
     if look.cams:
-        parts.append((-(-len(look.cams) // _COLUMNS) * (width * aspect + .5), _draw_cams))
+        parts.append((-(-len(look.cams) // _COLUMNS) * (width * aspect + 0.5), _draw_cams))
     return parts
 
 
@@ -146,20 +150,31 @@ def _draw_top(part, look: Look) -> None:
         axes = right.subplots()
         axes.set_axis_off()
         text = 'no gate of channels' if look.sites else 'no gate'
-        axes.text(.5, .5, f'{text} among what was asked for ran on this picture', ha='center', va='center')
+        axes.text(0.5, 0.5, f'{text} among what was asked for ran on this picture', ha='center', va='center')
 
 
 def draw_channels(axes, look: Look) -> None:
     """A heat map: a row for each site, from its first channel to its last."""
-    rows = {(site.name if view == 'channel' else f'{site.name} {view}'): values
-            for site in look.sites for view, values in site.channels.items()}
+    rows = {
+        (site.name if view == 'channel' else f'{site.name} {view}'): values
+        for site in look.sites
+        for view, values in site.channels.items()
+    }
     width = max(len(values) for values in rows.values())
     image = np.stack([values[np.arange(width) * len(values) // width] for values in rows.values()])
     low, high = span(image, _widest(look))
-    drawn = axes.imshow(image, COLOUR_MAP, aspect='auto', interpolation='nearest', vmin=low, vmax=high,
-                        extent=(0, 1, len(rows), 0))
-    axes.set_yticks(np.arange(len(rows)) + .5,
-                    [f'{name} ({len(values)})' for name, values in rows.items()], fontsize=7)
+    drawn = axes.imshow(
+        image,
+        COLOUR_MAP,
+        aspect='auto',
+        interpolation='nearest',
+        vmin=low,
+        vmax=high,
+        extent=(0, 1, len(rows), 0),
+    )
+    axes.set_yticks(
+        np.arange(len(rows)) + 0.5, [f'{name} ({len(values)})' for name, values in rows.items()], fontsize=7
+    )
     axes.set_xticks([0, 1], ['first channel', 'last'])
     axes.set_title('channel gates')
     axes.figure.colorbar(drawn, ax=axes, label='gate')
@@ -173,9 +188,15 @@ def draw_histogram(axes, look: Look) -> None:
     stages = {stage: np.concatenate(values) for stage, values in stages.items() if values}
     bins = np.linspace(*_widest(look), 61)
     for i, (stage, values) in enumerate(stages.items()):
-        axes.hist(np.clip(values, bins[0], bins[-1]), bins, histtype='step', linewidth=1.4,
-                  color=COLOURS[i % len(COLOURS)], label=f'{stage} ({len(values)})',
-                  weights=np.full(len(values), 100 / len(values)))
+        axes.hist(
+            np.clip(values, bins[0], bins[-1]),
+            bins,
+            histtype='step',
+            linewidth=1.4,
+            color=COLOURS[i % len(COLOURS)],
+            label=f'{stage} ({len(values)})',
+            weights=np.full(len(values), 100 / len(values)),
+        )
     axes.set(xlabel='channel gate, over its whole range', ylabel='% of channels', xlim=(bins[0], bins[-1]))
     axes.legend(fontsize=7)
 
@@ -194,7 +215,7 @@ def _draw_overlays(part, look: Look) -> None:
         axes.imshow(overlaid(look, site))
         axes.set_title(f'{site.name}\n{range_text(site)}', fontsize=8, parse_math=False)
         scale = matplotlib.cm.ScalarMappable(Normalize(*span(site.overlay, site.ends)), COLOUR_MAP)
-        part.colorbar(scale, ax=axes, shrink=.9, format='%.3f').ax.tick_params(labelsize=7)
+        part.colorbar(scale, ax=axes, shrink=0.9, format='%.3f').ax.tick_params(labelsize=7)
 
 
 def _draw_channel_maps(part, look: Look) -> None:
@@ -234,17 +255,26 @@ def draw_contrast(axes, look: Look) -> None:
     """A heat map: sites by detections, the mean gate within the box less that outside."""
     values = look.contrast[:, :_DETECTIONS]
     widest = max(high - low for low, high in (site.ends for site in look.overlaid))
-    bound = max(float(np.nanmax(np.abs(values))) if np.isfinite(values).any() else 0., FLAT * widest / 2)
+    bound = max(float(np.nanmax(np.abs(values))) if np.isfinite(values).any() else 0.0, FLAT * widest / 2)
     drawn = axes.imshow(values, 'RdBu_r', aspect='auto', vmin=-bound, vmax=bound)
     shown = range(values.shape[1])
     axes.set_xticks(shown, [detection_text(look, i) for i in shown], fontsize=8, parse_math=False)
     axes.set_yticks(range(values.shape[0]), [site.name for site in look.overlaid], fontsize=7)
     for i, row in enumerate(values):
         for j, value in enumerate(row):
-            dark = abs(value) > .6 * bound
-            axes.text(j, i, f'{value:+.3f}', ha='center', va='center', fontsize=7,
-                      color='white' if dark else 'black')
+            dark = abs(value) > 0.6 * bound
+            axes.text(
+                j,
+                i,
+                f'{value:+.3f}',
+                ha='center',
+                va='center',
+                fontsize=7,
+                color='white' if dark else 'black',
+            )
     more = len(look.found) - values.shape[1]
-    axes.set_title('gates of positions: mean within a detection less mean outside'
-                   + (f' ({more} more in the arrays)' if more > 0 else ''))
+    axes.set_title(
+        'gates of positions: mean within a detection less mean outside'
+        + (f' ({more} more in the arrays)' if more > 0 else '')
+    )
     axes.figure.colorbar(drawn, ax=axes)

@@ -1,4 +1,5 @@
 """What a block costs on one map, counted without computing anything."""
+
 from __future__ import annotations
 
 import inspect
@@ -20,6 +21,7 @@ class BlockCost:
         ops: Operations of all :data:`~mmattn.analysis.op_count.KINDS`: multiply-adds of convolutions and
             linear layers, and what poolings, norms, activations and gating add to them.
     """
+
     parameters: int
     ops: int
 
@@ -46,6 +48,8 @@ def block_cost(block: type[nn.Module], channels: int, size: tuple[int, int], **o
         with CountOps(module) as counting:
             module(x)
     if counting.count.not_counted:
-        raise ValueError(f'{block.__name__} runs {", ".join(map(str, counting.count.not_counted))}, which '
-                         'mmattn.analysis.op_count does not know how to count')
+        raise ValueError(
+            f'{block.__name__} runs {", ".join(map(str, counting.count.not_counted))}, which '
+            'mmattn.analysis.op_count does not know how to count'
+        )
     return BlockCost(sum(p.numel() for p in module.parameters()), counting.count.total())

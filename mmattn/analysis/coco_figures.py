@@ -1,4 +1,5 @@
 """COCO's twelve figures from an annotation file and a detection file."""
+
 import contextlib
 import io
 from pathlib import Path
@@ -32,20 +33,19 @@ def coco_figures(ann_file, detections, area_limits=None, iou_type='bbox'):
         if area_limits is not None:
             small, large = area_limits
             everything = evaluation.params.areaRng[0]
-            evaluation.params.areaRng = [everything, [0, small], [small, large],
-                                         [large, everything[1]]]
+            evaluation.params.areaRng = [everything, [0, small], [small, large], [large, everything[1]]]
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
-    return {name: None if value < 0 else float(value)
-            for name, value in zip(NAMES, evaluation.stats)}
+    return {name: None if value < 0 else float(value) for name, value in zip(NAMES, evaluation.stats)}
 
 
 def _nothing(truth):
     # loadRes fails on an empty list
     empty = COCO()
-    empty.dataset = dict(images=truth.dataset['images'], annotations=[],
-                         categories=truth.dataset['categories'])
+    empty.dataset = dict(
+        images=truth.dataset['images'], annotations=[], categories=truth.dataset['categories']
+    )
     empty.createIndex()
     return empty
 

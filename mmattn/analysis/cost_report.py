@@ -1,4 +1,5 @@
 """The cost of several configs as a table: what ``tools/cost.py`` prints."""
+
 from __future__ import annotations
 
 import csv
@@ -31,6 +32,7 @@ class Report:
         step: Of training, likewise.
         step_memory: Most bytes that a training step takes beyond what was taken before it.
     """
+
     cost: ModelCost
     sites: dict[str, str]
     inference: Timing | None = None
@@ -41,6 +43,7 @@ class Report:
 @dataclass
 class Blocks:
     """Attention of one stage or site: its parameters, operations and bytes kept for the backward pass."""
+
     number: int = 0
     parameters: int = 0
     ops: int = 0
@@ -59,15 +62,23 @@ def cost_report(model: nn.Module, size: tuple[int, int]) -> Report:
     return Report(cost, {path: names[path] for path in cost.attention})
 
 
-def measure(models: Mapping[str, nn.Module], reports: Mapping[str, Report], size: tuple[int, int],
-            batch: int = 1, dtype: str = 'fp32', repeats: int = 10, warmup: int = 3,
-            device: str = 'cpu') -> None:
+def measure(
+    models: Mapping[str, nn.Module],
+    reports: Mapping[str, Report],
+    size: tuple[int, int],
+    batch: int = 1,
+    dtype: str = 'fp32',
+    repeats: int = 10,
+    warmup: int = 3,
+    device: str = 'cpu',
+) -> None:
     """Time inference and training steps of all ``models`` in turn, and note it in ``reports``."""
     for name in models:
         models[name].to(device)
     options = dict(repeats=repeats, warmup=warmup, pictures=batch, device=device)
-    predictions = time_in_turn({name: inference(model, size, batch, dtype) for name, model in models.items()},
-                               **options)
+    predictions = time_in_turn(
+        {name: inference(model, size, batch, dtype) for name, model in models.items()}, **options
+    )
     steps = {name: training_step(model, size, batch, dtype) for name, model in models.items()}
     timed = time_in_turn(steps, **options)
     for name, report in reports.items():
@@ -111,20 +122,33 @@ def rows(reports: Mapping[str, Report]) -> list[dict]:
     for name, report in reports.items():
         cost = report.cost
         row = dict(
-            model=name, height=cost.size[0], width=cost.size[1], parameters=cost.parameters,
-            trained=cost.trainable, attention_parameters=cost.attention_parameters,
-            multiply_adds=cost.ops.total(MULTIPLY_ADDS), operations=cost.ops.total(),
-            attention_operations=cost.attention_ops(), saved_bytes=cost.saved_bytes(),
-            saved_ratio=_ratio(cost.saved_bytes(), base.cost.saved_bytes()))
+            model=name,
+            height=cost.size[0],
+            width=cost.size[1],
+            parameters=cost.parameters,
+            trained=cost.trainable,
+            attention_parameters=cost.attention_parameters,
+            multiply_adds=cost.ops.total(MULTIPLY_ADDS),
+            operations=cost.ops.total(),
+            attention_operations=cost.attention_ops(),
+            saved_bytes=cost.saved_bytes(),
+            saved_ratio=_ratio(cost.saved_bytes(), base.cost.saved_bytes()),
+        )
         for kind in ('inference', 'step'):
             timing = getattr(report, kind)
             if timing is not None:
-                row |= {f'{kind}_median_s': timing.median, f'{kind}_p10_s': timing.p10,
-                        f'{kind}_p90_s': timing.p90, f'{kind}_ratio': timing.ratio(getattr(base, kind)),
-                        f'{kind}_pictures_per_s': timing.pictures_per_second}
+                row |= {
+                    f'{kind}_median_s': timing.median,
+                    f'{kind}_p10_s': timing.p10,
+                    f'{kind}_p90_s': timing.p90,
+                    f'{kind}_ratio': timing.ratio(getattr(base, kind)),
+                    f'{kind}_pictures_per_s': timing.pictures_per_second,
+                }
         if report.step_memory is not None:
-            row |= dict(step_peak_bytes=report.step_memory,
-                        step_peak_ratio=_ratio(report.step_memory, base.step_memory))
+            row |= dict(
+                step_peak_bytes=report.step_memory,
+                step_peak_ratio=_ratio(report.step_memory, base.step_memory),
+            )
         found.append(row)
     return found
 
@@ -141,24 +165,42 @@ def as_csv(reports: Mapping[str, Report]) -> str:
 def render(reports: Mapping[str, Report]) -> Table:
     """A table for the screen."""
     base, *_ = table = rows(reports)
-    shown = Table(title=f'{base["height"]}x{base["width"]}; ratios to the first', title_justify='left',
-                  header_style='bold')
+    shown = Table(
+        title=f'{base["height"]}x{base["width"]}; ratios to the first',
+        title_justify='left',
+        header_style='bold',
+    )
     shown.add_column('', overflow='fold')
-    columns = ['parameters', 'trained', 'attention', 'G multiply-adds', 'G operations', 'of attention',
-               'MiB kept']
+    columns = [
+        'parameters',
+        'trained',
+        'attention',
+        'G multiply-adds',
+        'G operations',
+        'of attention',
+        'MiB kept',
+    ]
     timed = [kind for kind in ('inference', 'step') if f'{kind}_ratio' in base]
     columns += [f'ms {kind} (p10-p90)' for kind in timed] + ['MiB step'] * ('step_peak_bytes' in base)
     for column in columns:
         shown.add_column(column, justify='right')
     for row in table:
         first = row is base
-        cells = [row['model'], f'{row["parameters"] / 1e6:.2f} M', f'{row["trained"] / 1e6:.2f} M',
-                 f'{row["attention_parameters"]:,}', f'{row["multiply_adds"] / 1e9:.2f}',
-                 f'{row["operations"] / 1e9:.2f}', f'{row["attention_operations"] / 1e9:.3f}',
-                 f'{row["saved_bytes"] / 2**20:.0f}' + _times(row['saved_ratio'], first)]
+        cells = [
+            row['model'],
+            f'{row["parameters"] / 1e6:.2f} M',
+            f'{row["trained"] / 1e6:.2f} M',
+            f'{row["attention_parameters"]:,}',
+            f'{row["multiply_adds"] / 1e9:.2f}',
+            f'{row["operations"] / 1e9:.2f}',
+            f'{row["attention_operations"] / 1e9:.3f}',
+            f'{row["saved_bytes"] / 2**20:.0f}' + _times(row['saved_ratio'], first),
+        ]
         for kind in timed:
-            cells.append(f'{row[f"{kind}_median_s"] * 1e3:.1f} ({row[f"{kind}_p10_s"] * 1e3:.1f}-'
-                         f'{row[f"{kind}_p90_s"] * 1e3:.1f})' + _times(row[f'{kind}_ratio'], first))
+            cells.append(
+                f'{row[f"{kind}_median_s"] * 1e3:.1f} ({row[f"{kind}_p10_s"] * 1e3:.1f}-'
+                f'{row[f"{kind}_p90_s"] * 1e3:.1f})' + _times(row[f'{kind}_ratio'], first)
+            )
         if 'step_peak_bytes' in row:
             cells.append(f'{row["step_peak_bytes"] / 2**20:.0f}' + _times(row['step_peak_ratio'], first))
         shown.add_row(*cells)
@@ -172,8 +214,9 @@ def render_sites(report: Report, title: str) -> Table:
     for column in ('parameters', 'M operations', 'MiB kept'):
         shown.add_column(column, justify='right')
     for site, blocks in by_site(report).items():
-        shown.add_row(site, f'{blocks.parameters:,}', f'{blocks.ops / 1e6:.2f}',
-                      f'{blocks.saved / 2**20:.1f}')
+        shown.add_row(
+            site, f'{blocks.parameters:,}', f'{blocks.ops / 1e6:.2f}', f'{blocks.saved / 2**20:.1f}'
+        )
     return shown
 
 
@@ -182,11 +225,14 @@ def remarks(reports: Mapping[str, Report]) -> list[str]:
     found = []
     for name, report in reports.items():
         cost = report.cost
-        found += [f'{name}: {part or "the model"} is not counted: {why}'
-                  for part, why in cost.not_run.items()]
+        found += [
+            f'{name}: {part or "the model"} is not counted: {why}' for part, why in cost.not_run.items()
+        ]
         if cost.ops.not_counted:
-            found.append(f'{name}: nobody knows how to count ' + ', '.join(
-                f'{op} ({times} times)' for op, times in sorted(cost.ops.not_counted.items())))
+            found.append(
+                f'{name}: nobody knows how to count '
+                + ', '.join(f'{op} ({times} times)' for op, times in sorted(cost.ops.not_counted.items()))
+            )
     return found
 
 
@@ -197,8 +243,9 @@ def plot(reports: Mapping[str, Report], kinds: Sequence[str] = ('ops', 'saved', 
     found = {name: by_stage(report) for name, report in reports.items() if report.sites}
     if not found:
         raise ValueError('no model has attention: there is nothing to plot')
-    stages = list(dict.fromkeys(stage for each in found.values() for stage, blocks in each.items()
-                                if blocks.number))
+    stages = list(
+        dict.fromkeys(stage for each in found.values() for stage, blocks in each.items() if blocks.number)
+    )
     figure = Figure(figsize=(4.5 * len(kinds), 3.6), layout='constrained')
     width = 0.8 / len(found)
     for axes, kind in zip(figure.subplots(1, len(kinds), squeeze=False)[0], kinds):

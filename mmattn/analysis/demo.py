@@ -1,4 +1,5 @@
 """The demo: generate shapes, train a small detector with attention, evaluate it, show the result."""
+
 import os
 import time
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ class DemoResult:
         seconds (dict): How long ``data``, ``training`` (with evaluation) and ``report`` took.
         moved (Path, optional): Where an earlier result went.
     """
+
     figures: dict
     files: dict
     seconds: dict
@@ -35,9 +37,12 @@ class DemoResult:
 
     def misses(self):
         """Targets that were missed, as sentences."""
-        return [f'{name} is {self.figures[name] or 0:.3f}, {wanted - (self.figures[name] or 0):.3f} '
-                f'below the target of {wanted:.2f}'
-                for name, wanted in TARGETS.items() if (self.figures[name] or 0) < wanted]
+        return [
+            f'{name} is {self.figures[name] or 0:.3f}, {wanted - (self.figures[name] or 0):.3f} '
+            f'below the target of {wanted:.2f}'
+            for name, wanted in TARGETS.items()
+            if (self.figures[name] or 0) < wanted
+        ]
 
     def __str__(self):
         width = max(map(len, self.files))
@@ -45,13 +50,11 @@ class DemoResult:
         lines += [f'{name.ljust(width)}  {path}' for name, path in self.files.items()]
         if self.moved:
             lines.append(f'the earlier result was moved to {self.moved}')
-        lines.append('took ' + ', '.join(f'{name} {spent:.0f} s'
-                                         for name, spent in self.seconds.items()))
+        lines.append('took ' + ', '.join(f'{name} {spent:.0f} s' for name, spent in self.seconds.items()))
         return '\n'.join(lines)
 
 
-def run_demo(config, data_root='data/shapes', work_dir='work_dirs/demo', cfg_options=None,
-             settings=None):
+def run_demo(config, data_root='data/shapes', work_dir='work_dirs/demo', cfg_options=None, settings=None):
     """Generate the data set if it is absent, train, evaluate, and write the report.
 
     Args:
@@ -132,8 +135,7 @@ def write_report(cfg, runner):
     write_figures(figures, files['figures'])
     pairs = draw_pairs(ann_file, Path(data.data_root) / data.data_prefix.img, detections)
     write_sheet(pairs, files['pictures'])
-    write_page(pairs, files['page'], f'{title}: ground truth beside detections',
-               figures_table(figures))
+    write_page(pairs, files['page'], f'{title}: ground truth beside detections', figures_table(figures))
     return figures, files
 
 
@@ -142,5 +144,8 @@ def _announce(cfg):
         where = f'on {torch.cuda.get_device_name()}'
     else:
         where = f'on the CPU with {torch.get_num_threads()} threads'
-    print(f'training {Path(cfg.filename).stem} {where}, {cfg.train_cfg.max_iters} iterations of '
-          f'{cfg.train_dataloader.batch_size} pictures', flush=True)
+    print(
+        f'training {Path(cfg.filename).stem} {where}, {cfg.train_cfg.max_iters} iterations of '
+        f'{cfg.train_dataloader.batch_size} pictures',
+        flush=True,
+    )

@@ -1,4 +1,5 @@
 """Numbers that say what gates do, all on their own device."""
+
 from __future__ import annotations
 
 import torch
@@ -10,7 +11,7 @@ NEAR = 0.01
 BINS = 16
 
 
-def gate_stats(gate: Tensor, floor: float = 0., ceiling: float = 1.) -> Tensor:
+def gate_stats(gate: Tensor, floor: float = 0.0, ceiling: float = 1.0) -> Tensor:
     """Numbers of one gate, in the order of :data:`NAMES`.
 
     - ``mean`` and ``std`` of all its values, the latter of the population.
@@ -45,9 +46,9 @@ def gate_stats(gate: Tensor, floor: float = 0., ceiling: float = 1.) -> Tensor:
     counts = torch.bincount(parts.flatten(), minlength=BINS)
     share = counts / counts.sum()
     entropy = -(share * share.clamp_min(1e-12).log2()).sum()
-    return torch.stack([
-        gate.mean(), gate.std(correction=0), (low | high).float().mean(),
-        _stuck(low), _stuck(high), entropy])
+    return torch.stack(
+        [gate.mean(), gate.std(correction=0), (low | high).float().mean(), _stuck(low), _stuck(high), entropy]
+    )
 
 
 def _stuck(flags: Tensor) -> Tensor:

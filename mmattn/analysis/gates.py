@@ -1,4 +1,5 @@
 """The gates of a model while it runs, without a trace left on it."""
+
 from __future__ import annotations
 
 from collections import Counter
@@ -27,6 +28,7 @@ class Source:
         host: The module from whose input its gates are computed: the block, or the
             :class:`~mmattn.blocks.Compose` in which it stands beside others.
     """
+
     name: str
     block: AttentionBlock
     host: nn.Module
@@ -43,6 +45,7 @@ class Gates:
         gates: What its :meth:`~mmattn.blocks.base.AttentionBlock.gates` returned.
         value: What ``reduce`` made of them.
     """
+
     source: Source
     call: int
     x: Tensor | None
@@ -81,10 +84,14 @@ def sources_at(models: Sequence[nn.Module], globs: Sequence[str] = ()) -> list[l
     for glob in globs:
         if not any(glob_match(glob, name) for name in names):
             near = ', '.join(nearest_names(glob, names))
-            raise ValueError(f"'{glob}' matches no site that has a gate; "
-                             + (f'nearest: {near}' if names else 'there is none in this model'))
-    return [[source for source in each if not globs or any(glob_match(g, source.name) for g in globs)]
-            for each in sources]
+            raise ValueError(
+                f"'{glob}' matches no site that has a gate; "
+                + (f'nearest: {near}' if names else 'there is none in this model')
+            )
+    return [
+        [source for source in each if not globs or any(glob_match(g, source.name) for g in globs)]
+        for each in sources
+    ]
 
 
 def _sources(name: str, block: nn.Module) -> Iterator[Source]:
@@ -107,15 +114,21 @@ def _outermost(model: nn.Module, without: set[nn.Module]) -> Iterator[tuple[str,
         return
     found: list[str] = []
     for path, module in model.named_modules():
-        if isinstance(module, AttentionBlock) and module not in without and not any(
-                path.startswith(f'{each}.') for each in found):
+        if (
+            isinstance(module, AttentionBlock)
+            and module not in without
+            and not any(path.startswith(f'{each}.') for each in found)
+        ):
             found.append(path)
             yield path, module
 
 
 @contextmanager
-def record_gates(model: nn.Module, reduce: Callable[[Source, Tensor, dict[str, Tensor]], Any] | None = None,
-                 sources: list[Source] | None = None) -> Iterator[list[Gates]]:
+def record_gates(
+    model: nn.Module,
+    reduce: Callable[[Source, Tensor, dict[str, Tensor]], Any] | None = None,
+    sources: list[Source] | None = None,
+) -> Iterator[list[Gates]]:
     """A context in which every forward pass of ``model`` is recorded.
 
     The gates are computed once more from the input of each block, as its ``gates`` says, without
@@ -154,9 +167,11 @@ def record_gates(model: nn.Module, reduce: Callable[[Source, Tensor, dict[str, T
             with torch.no_grad(), _own_buffers(source.block):
                 gates = source.block.gates(source.block.held(x))  # bit for bit those of its forward
                 value = reduce and reduce(source, x, gates)
-            found.append(Gates(source, calls[source], None if reduce else x, None if reduce else gates,
-                               value))
+            found.append(
+                Gates(source, calls[source], None if reduce else x, None if reduce else gates, value)
+            )
             calls[source] += 1
+
         return record
 
     handles = []
@@ -181,8 +196,16 @@ def _own_buffers(block: nn.Module):
 
     Copying the values back would not do: autograd has saved the tensors and sees that they were written to.
     """
-    before = [(module, name, buffer) for module in block.modules()
-              for name, buffer in module._buffers.items() if buffer is not None] if block.training else []
+    before = (
+        [
+            (module, name, buffer)
+            for module in block.modules()
+            for name, buffer in module._buffers.items()
+            if buffer is not None
+        ]
+        if block.training
+        else []
+    )
     try:
         for module, name, buffer in before:
             module._buffers[name] = buffer.clone()
@@ -217,7 +240,7 @@ def channel_views(gates: dict[str, Tensor], channels: int) -> dict[str, Tensor]:
 def view_ends(block: AttentionBlock, gates: dict[str, Tensor], kinds: tuple[str, ...]) -> tuple[float, float]:
     """The range of a view: of the product of all gates of these ``kinds``."""
     number = max(sum(kind in kinds for kind in gates), 1)
-    return block.floor ** number, block.ceiling ** number
+    return block.floor**number, block.ceiling**number
 
 
 def _product(gates: dict[str, Tensor], kinds: tuple[str, ...], channels: int) -> Tensor | None:

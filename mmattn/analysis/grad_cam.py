@@ -1,4 +1,5 @@
 """Grad-CAM of a detection, by Captum."""
+
 from __future__ import annotations
 
 import copy
@@ -49,12 +50,15 @@ def grad_cam(model: nn.Module, data: dict, layer: str, detections: Sequence[int]
     try:
         from captum.attr import LayerGradCam
     except ModuleNotFoundError as error:
-        raise ImportError('Grad-CAM is computed by Captum, which is not installed: '
-                          'pip install captum') from error
+        raise ImportError(
+            'Grad-CAM is computed by Captum, which is not installed: pip install captum'
+        ) from error
     modules = dict(model.named_modules())
     if layer not in modules:
-        raise ValueError(f"Grad-CAM: {type(model).__name__} has no module '{layer}'; nearest: "
-                         + ', '.join(nearest_names(layer, modules)))
+        raise ValueError(
+            f"Grad-CAM: {type(model).__name__} has no module '{layer}'; nearest: "
+            + ', '.join(nearest_names(layer, modules))
+        )
     _require_one_call(model, data, modules[layer], layer)
     batch = model.data_preprocessor(copy.deepcopy(data), False)
 
@@ -74,11 +78,13 @@ def grad_cam(model: nn.Module, data: dict, layer: str, detections: Sequence[int]
                 try:
                     cam = LayerGradCam(scores, modules[layer]).attribute(picture, i, relu_attributions=True)
                 except (RuntimeError, AssertionError) as error:
-                    raise ValueError(f"Grad-CAM of detection {i} at '{layer}' of {type(model).__name__} "
-                                     f'failed: {error}') from error
+                    raise ValueError(
+                        f"Grad-CAM of detection {i} at '{layer}' of {type(model).__name__} failed: {error}"
+                    ) from error
             if not cam.isfinite().all():
-                raise ValueError(f"Grad-CAM of detection {i} at '{layer}' is not finite: nor is the model, "
-                                 'perhaps')
+                raise ValueError(
+                    f"Grad-CAM of detection {i} at '{layer}' is not finite: nor is the model, perhaps"
+                )
             found.append(cam[0, 0].detach())
         return found
     finally:
@@ -95,8 +101,10 @@ def _require_one_call(model: nn.Module, data: dict, module: nn.Module, layer: st
     finally:
         handle.remove()
     if len(outputs) != 1:
-        raise ValueError(f"Grad-CAM: '{layer}' is called {len(outputs)} times for a picture; choose a module "
-                         'that is called once, such as the last stage of the backbone')
+        raise ValueError(
+            f"Grad-CAM: '{layer}' is called {len(outputs)} times for a picture; choose a module "
+            'that is called once, such as the last stage of the backbone'
+        )
     if not isinstance(outputs[0], Tensor) or outputs[0].dim() != 4 or len(outputs[0]) != 1:
         found = tuple(outputs[0].shape) if isinstance(outputs[0], Tensor) else type(outputs[0]).__name__
         raise ValueError(f"Grad-CAM: '{layer}' returns {found}, not one map (1, C, H, W)")

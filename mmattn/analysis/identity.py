@@ -1,4 +1,5 @@
 """Does a model with attention that starts as the identity answer exactly as it did without?"""
+
 from __future__ import annotations
 
 from collections import Counter
@@ -14,8 +15,12 @@ from mmattn.insertion.attended import Attention
 KINDS = ('residual', 'stage', 'lateral', 'topdown', 'output')
 """The kinds of sites that stand for a place of the architecture, not merely for some convolution."""
 
-_BITS = {torch.float64: torch.int64, torch.float32: torch.int32, torch.float16: torch.int16,
-         torch.bfloat16: torch.int16}
+_BITS = {
+    torch.float64: torch.int64,
+    torch.float32: torch.int32,
+    torch.float16: torch.int16,
+    torch.bfloat16: torch.int16,
+}
 
 
 @dataclass
@@ -28,6 +33,7 @@ class IdentityReport:
         idle: Names of sites whose block has no part in any map: no parameter of it gets a gradient.
         problems: What is not as promised, as sentences; empty where all is well.
     """
+
     sites: dict[str, int] = field(default_factory=dict)
     maps: int = 0
     idle: list[str] = field(default_factory=list)
@@ -51,8 +57,9 @@ def feature_maps(model: nn.Module, image: Tensor) -> list[Tensor]:
     """
     maps = []
     for module in model.modules():
-        if (isinstance(getattr(module, 'backbone', None), nn.Module)
-                and not isinstance(module, Attention)):  # which has a block for the site 'backbone'
+        if isinstance(getattr(module, 'backbone', None), nn.Module) and not isinstance(
+            module, Attention
+        ):  # which has a block for the site 'backbone'
             maps += _tensors(_features(module, image))
     return maps
 
@@ -60,13 +67,17 @@ def feature_maps(model: nn.Module, image: Tensor) -> list[Tensor]:
 def head_outputs(model: nn.Module, image: Tensor) -> list[Tensor]:
     """What the heads make of the maps, RoI heads included: of ``forward(..., mode='tensor')``."""
     from mmdet.structures import DetDataSample
+
     size = tuple(image.shape[2:])
-    meta = dict(img_shape=size, ori_shape=size, batch_input_shape=size, pad_shape=size, scale_factor=(1., 1.))
+    meta = dict(
+        img_shape=size, ori_shape=size, batch_input_shape=size, pad_shape=size, scale_factor=(1.0, 1.0)
+    )
     return _tensors(model(image, [DetDataSample(metainfo=meta) for _ in image], mode='tensor'))
 
 
-def check_identity(model: nn.Module, image: Tensor, block: Mapping,
-                   kinds: Iterable[str] = KINDS) -> IdentityReport:
+def check_identity(
+    model: nn.Module, image: Tensor, block: Mapping, kinds: Iterable[str] = KINDS
+) -> IdentityReport:
     """Attach ``block`` at every site of these kinds, compare with the model before, and detach.
 
     Args:
@@ -92,8 +103,10 @@ def check_identity(model: nn.Module, image: Tensor, block: Mapping,
         return report
     outputs = feature_maps
     if any('_head.' in f'.{site.path}.' for site in chosen):
+
         def outputs(model, image):
             return feature_maps(model, image) + head_outputs(model, image)
+
     cls, anatomy = type(model), _anatomy(model)
     state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     with torch.no_grad():
@@ -112,8 +125,7 @@ def check_identity(model: nn.Module, image: Tensor, block: Mapping,
     attended = model.state_dict()
     extra = [name for name in attended if name not in state and not name.startswith('attention.')]
     if extra:
-        report.problems.append(f"attaching added {len(extra)} keys outside 'attention', the first "
-                               f'{extra[0]}')
+        report.problems.append(f"attaching added {len(extra)} keys outside 'attention', the first {extra[0]}")
     if not any(name.startswith('attention.') for name in attended):
         report.problems.append("attaching added no key under 'attention'")
     report.problems += _unequal_states(state, attended, 'with attention')
@@ -123,8 +135,9 @@ def check_identity(model: nn.Module, image: Tensor, block: Mapping,
     if type(model) is not cls:
         report.problems.append(f'detach left a {type(model).__name__} of a {cls.__name__}')
     after = _anatomy(model)
-    report.problems += [f"detach left traces on '{path}'" for path in anatomy
-                        if after.get(path) != anatomy[path]][:3]
+    report.problems += [
+        f"detach left traces on '{path}'" for path in anatomy if after.get(path) != anatomy[path]
+    ][:3]
     if after.keys() != anatomy.keys():
         report.problems.append(f'detach left other modules: {sorted(after.keys() ^ anatomy.keys())[:3]}')
     if list(model.state_dict()) != list(state):
@@ -147,14 +160,14 @@ def randomise(model: nn.Module, seed: int = 0) -> nn.Module:
         if not tensor.is_floating_point() or not (name in learned or 'running_' in name):
             continue
         if tensor.dim() > 1:
-            bound = (3 / max(tensor[0].numel(), 1))**0.5  # a layer keeps the variance
+            bound = (3 / max(tensor[0].numel(), 1)) ** 0.5  # a layer keeps the variance
             low, high = -bound, bound
         else:
-            low, high = (0.5, 1.) if name.endswith(('weight', 'running_var')) else (-0.3, 0.3)
+            low, high = (0.5, 1.0) if name.endswith(('weight', 'running_var')) else (-0.3, 0.3)
         tensor.data.uniform_(low, high, generator=generator)
     for module in model.modules():
         if hasattr(module, 'weight_gamma'):  # mmcv's ConvAWS2d multiplies standardised weights by it
-            module.weight_gamma.fill_(module.weight[0].numel()**-0.5)
+            module.weight_gamma.fill_(module.weight[0].numel() ** -0.5)
     return model
 
 
@@ -176,8 +189,15 @@ def _tensors(value) -> list[Tensor]:
 
 def _anatomy(model: nn.Module) -> dict:
     """Of every module: its class, the names of its attributes, its hooks."""
-    return {path: (type(module), sorted(vars(module)), dict(module._forward_hooks),
-                   dict(module._forward_pre_hooks)) for path, module in model.named_modules()}
+    return {
+        path: (
+            type(module),
+            sorted(vars(module)),
+            dict(module._forward_hooks),
+            dict(module._forward_pre_hooks),
+        )
+        for path, module in model.named_modules()
+    }
 
 
 def _degenerate(maps: list[Tensor]) -> list[str]:
@@ -212,14 +232,20 @@ def _unequal_maps(stock: list[Tensor], maps: list[Tensor], when: str) -> list[st
     if not unequal:
         return []
     first = unequal[0]
-    how = (f'by up to {(stock[first] - maps[first]).abs().max():.3g}'
-           if stock[first].shape == maps[first].shape else
-           f'in shape: {tuple(maps[first].shape)}, not {tuple(stock[first].shape)}')
+    how = (
+        f'by up to {(stock[first] - maps[first]).abs().max():.3g}'
+        if stock[first].shape == maps[first].shape
+        else f'in shape: {tuple(maps[first].shape)}, not {tuple(stock[first].shape)}'
+    )
     return [f'{when} {len(unequal)} of {len(maps)} maps differ, map {first} {how}']
 
 
 def _unequal_states(state: Mapping[str, Tensor], other: Mapping[str, Tensor], when: str) -> list[str]:
-    unequal = [name for name, value in state.items()
-               if name not in other or not _same_bits(other[name], value)]
-    return [f'{when} {len(unequal)} tensors of the model are gone or changed, the first '
-            f'{unequal[0]}'] if unequal else []
+    unequal = [
+        name for name, value in state.items() if name not in other or not _same_bits(other[name], value)
+    ]
+    return (
+        [f'{when} {len(unequal)} tensors of the model are gone or changed, the first {unequal[0]}']
+        if unequal
+        else []
+    )

@@ -1,4 +1,5 @@
 """Losses and AP over a training, drawn from MMEngine's log."""
+
 import json
 from pathlib import Path
 
@@ -20,8 +21,9 @@ def read_scalars(path):
         try:
             record = json.loads(line)
         except ValueError as error:
-            raise ValueError(f"line {number} of '{path}' is not JSON: {error}; a log of MMEngine "
-                             'has one object a line') from None
+            raise ValueError(
+                f"line {number} of '{path}' is not JSON: {error}; a log of MMEngine has one object a line"
+            ) from None
         step = record.pop('step', None)
         if step is None:
             continue
@@ -41,8 +43,11 @@ def draw_learning_curve(scalars, path, title=None):
     """
     curves = read_scalars(scalars)
     losses = {name: curve for name, curve in curves.items() if 'loss' in name}
-    precisions = {name.split('/')[-1].replace('bbox_mAP', 'AP').replace('_', ''): curve
-                  for name, curve in curves.items() if 'mAP' in name}
+    precisions = {
+        name.split('/')[-1].replace('bbox_mAP', 'AP').replace('_', ''): curve
+        for name, curve in curves.items()
+        if 'mAP' in name
+    }
     if not losses:
         raise ValueError(f"'{scalars}' has no loss; it has: {', '.join(sorted(curves)) or 'nothing'}")
     # no pyplot: it would start a window system where there is one
@@ -54,8 +59,7 @@ def draw_learning_curve(scalars, path, title=None):
     left.set(xlabel='iteration', ylabel='loss', ylim=(0, None), title='Training losses')
     left.legend(fontsize=8)
     for name, curve in precisions.items():
-        right.plot(*zip(*curve), label=name, marker='o', markersize=4,
-                   linewidth=2.2 if name == 'AP' else 1.2)
+        right.plot(*zip(*curve), label=name, marker='o', markersize=4, linewidth=2.2 if name == 'AP' else 1.2)
     right.set(xlabel='iteration', ylabel='AP', ylim=(0, 1), title='Validation')
     if precisions:
         right.legend(fontsize=8, loc='lower right')

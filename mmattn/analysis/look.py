@@ -1,4 +1,5 @@
 """What a detector finds in a picture, and what its attention does there."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
@@ -45,6 +46,7 @@ class SiteLook:
         opened: The channels with the largest gate: ``(channel, gate, map (H, W))``.
         closed: Those with the smallest.
     """
+
     name: str
     kind: str
     ends: tuple[float, float]
@@ -75,6 +77,7 @@ class Look:
         cam_layer: Where the maps of :attr:`cams` come from.
         cams: Grad-CAM of the surest detections, at the scale of :attr:`picture`.
     """
+
     name: str
     picture: np.ndarray
     found: InstanceData
@@ -90,8 +93,17 @@ class Look:
         return [site for site in self.sites if site.overlay is not None]
 
 
-def look(model: nn.Module, picture: np.ndarray, data: dict, name: str, classes: Sequence[str] = (),
-         score: float = 0.3, sources: list[Source] | None = None, cam_layer: str = '', cams: int = 3) -> Look:
+def look(
+    model: nn.Module,
+    picture: np.ndarray,
+    data: dict,
+    name: str,
+    classes: Sequence[str] = (),
+    score: float = 0.3,
+    sources: list[Source] | None = None,
+    cam_layer: str = '',
+    cams: int = 3,
+) -> Look:
     """Run a detector on one picture and see what its attention does.
 
     Args:
@@ -123,10 +135,23 @@ def look(model: nn.Module, picture: np.ndarray, data: dict, name: str, classes: 
             maps[:] = [(channel, gate, frame.without_padding(values)) for channel, gate, values in maps]
     found = _found(sample, score, shown.shape[1] / picture.shape[1], shown.shape[0] / picture.shape[0])
     maps = grad_cam(model, data, cam_layer, found.places[:cams].tolist()) if cam_layer and len(found) else []
-    contrast = np.array([[inside_outside(site.overlay, box) for box in found.bboxes.numpy()]
-                         for site in sites if site.overlay is not None])
-    return Look(name, shown, found, tuple(classes), sites, contrast, cam_layer,
-                [frame.overlay(_array(each)) for each in maps])
+    contrast = np.array(
+        [
+            [inside_outside(site.overlay, box) for box in found.bboxes.numpy()]
+            for site in sites
+            if site.overlay is not None
+        ]
+    )
+    return Look(
+        name,
+        shown,
+        found,
+        tuple(classes),
+        sites,
+        contrast,
+        cam_layer,
+        [frame.overlay(_array(each)) for each in maps],
+    )
 
 
 def inside_outside(values: np.ndarray, box: Iterable[float]) -> float:
@@ -144,12 +169,14 @@ def _site(source: Source, x: Tensor, gates: dict[str, Tensor]) -> SiteLook:
     channels = x.shape[1] if 'branch' not in gates else gates['branch'].shape[2]
     spatial, views = spatial_view(gates, channels), channel_views(gates, channels)
     site = SiteLook(
-        name=source.name, kind=type(source.block).__name__,
+        name=source.name,
+        kind=type(source.block).__name__,
         ends=view_ends(source.block, gates, OF_POSITIONS),
         channel_ends=view_ends(source.block, gates, OF_CHANNELS),
         gates={kind: _array(gate) for kind, gate in gates.items() if kind != 'element'},
         channels={view: _array(gate.mean(0)) for view, gate in views.items()},
-        shape=tuple(x.shape[1:]) if len(x) == 1 else (x.shape[1], 0, 0))
+        shape=tuple(x.shape[1:]) if len(x) == 1 else (x.shape[1], 0, 0),
+    )
     if 'element' in gates:
         site.gates['element_mean_over_channels'] = _array(spatial)
         site.gates['element_mean_over_positions'] = _array(views['channel'])
@@ -189,21 +216,25 @@ class _Frame:
         h, w = shape[1:]
         if not h or not w:
             return False
-        low, high = (max(self.padded[0] / (h + 1), self.padded[1] / (w + 1)),
-                     min(self.padded[0] / max(h - 1, .5), self.padded[1] / max(w - 1, .5)))
+        low, high = (
+            max(self.padded[0] / (h + 1), self.padded[1] / (w + 1)),
+            min(self.padded[0] / max(h - 1, 0.5), self.padded[1] / max(w - 1, 0.5)),
+        )
         return low <= high
 
     def without_padding(self, values: np.ndarray) -> np.ndarray:
         if not self.is_of_picture((1, *values.shape)):
             return values
-        h, w = (-(-side * content // padded) for side, content, padded in zip(
-            values.shape, self.content, self.padded))
+        h, w = (
+            -(-side * content // padded)
+            for side, content, padded in zip(values.shape, self.content, self.padded)
+        )
         return values[:h, :w]
 
     def overlay(self, values: np.ndarray) -> np.ndarray:
         tensor = torch.from_numpy(values)[None, None]
         full = interpolate(tensor, self.padded, mode='bilinear', align_corners=False)
-        content = full[..., :self.content[0], :self.content[1]]
+        content = full[..., : self.content[0], : self.content[1]]
         return interpolate(content, self.size, mode='bilinear', align_corners=False)[0, 0].numpy()
 
 
@@ -214,6 +245,10 @@ def _found(sample, score: float, x_scale: float, y_scale: float) -> InstanceData
     instances = sample.pred_instances.cpu()
     keep = instances.scores >= score
     scales = torch.tensor([x_scale, y_scale, x_scale, y_scale])
-    kept = InstanceData(bboxes=instances.bboxes[keep].float() * scales, scores=instances.scores[keep],
-                        labels=instances.labels[keep], places=keep.nonzero()[:, 0])
+    kept = InstanceData(
+        bboxes=instances.bboxes[keep].float() * scales,
+        scores=instances.scores[keep],
+        labels=instances.labels[keep],
+        places=keep.nonzero()[:, 0],
+    )
     return kept[kept.scores.argsort(descending=True)] if len(kept) else kept

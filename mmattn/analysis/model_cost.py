@@ -1,4 +1,5 @@
 """What a detector costs, and its attention: parameters, arithmetic, memory for the backward pass."""
+
 from __future__ import annotations
 
 from collections import Counter
@@ -35,6 +36,7 @@ class ModelCost:
             the path of the module that keeps them first.
         not_run: Parts of the model that have no count, with the reason.
     """
+
     size: tuple[int, int]
     parameters: int
     trainable: int
@@ -67,10 +69,12 @@ def model_cost(model: nn.Module, size: tuple[int, int] = (800, 1280), memory: bo
         size: Height and width of the picture.
         memory: Also run it as in training, for what that keeps.
     """
-    cost = ModelCost(tuple(size), sum(p.numel() for p in model.parameters()),
-                     sum(p.numel() for p in model.parameters() if p.requires_grad),
-                     {path: sum(p.numel() for p in block.parameters())
-                      for path, block in attention_of(model)})
+    cost = ModelCost(
+        tuple(size),
+        sum(p.numel() for p in model.parameters()),
+        sum(p.numel() for p in model.parameters() if p.requires_grad),
+        {path: sum(p.numel() for p in block.parameters()) for path, block in attention_of(model)},
+    )
     like = next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(()))
     # What the faster ways keep is the same for all of them.
     faster = implementation_for(torch.zeros(1, 1, 1, 1, device=like.device)) != 'plain'
@@ -91,8 +95,10 @@ def attention_of(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     found: list[str] = []
     for path, module in model.named_modules():
         ours = isinstance(module, AttentionBlock) or (
-            getattr(inserted, 'holds_attention', False) and path.count('.') == 1
-            and path.startswith('attention.'))
+            getattr(inserted, 'holds_attention', False)
+            and path.count('.') == 1
+            and path.startswith('attention.')
+        )
         if ours and not any(path.startswith(f'{each}.') for each in found):
             found.append(path)
             yield path, module
@@ -100,8 +106,11 @@ def attention_of(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 def _counted(model, size, like) -> tuple[OpCount, dict[str, str]]:
     with CountOps(model) as counting:
-        not_run = {part: f'{type(error).__name__}: ' + str(error).strip().partition('\n')[0]
-                   for part, error in _parts(model, size, like) if error is not None}
+        not_run = {
+            part: f'{type(error).__name__}: ' + str(error).strip().partition('\n')[0]
+            for part, error in _parts(model, size, like)
+            if error is not None
+        }
     return counting.count, not_run
 
 
@@ -127,8 +136,15 @@ def _parts(model: nn.Module, size, like) -> Iterator[tuple[str, Exception | None
 
 def _sample(size) -> DetDataSample:
     shape = tuple(size)
-    return DetDataSample(metainfo=dict(img_shape=shape, pad_shape=shape, ori_shape=shape,
-                                       batch_input_shape=shape, scale_factor=(1., 1.)))
+    return DetDataSample(
+        metainfo=dict(
+            img_shape=shape,
+            pad_shape=shape,
+            ori_shape=shape,
+            batch_input_shape=shape,
+            scale_factor=(1.0, 1.0),
+        )
+    )
 
 
 def _roi_calls(roi_head: nn.Module, like: Tensor) -> Iterator[tuple[nn.Module, Tensor]]:
@@ -140,8 +156,9 @@ def _roi_calls(roi_head: nn.Module, like: Tensor) -> Iterator[tuple[nn.Module, T
         extractors = _listed(extractors) if extractors is not None else _listed(roi_head.bbox_roi_extractor)
         for head, extractor in zip(heads, extractors):
             output_size = extractor.roi_layers[0].output_size
-            maps = torch.empty(regions, extractor.out_channels, *output_size, device=like.device,
-                               dtype=like.dtype)
+            maps = torch.empty(
+                regions, extractor.out_channels, *output_size, device=like.device, dtype=like.dtype
+            )
             yield head, roi_head.shared_head(maps) if roi_head.with_shared_head else maps
 
 

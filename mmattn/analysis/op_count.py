@@ -1,4 +1,5 @@
 """Arithmetic, counted by the operations that PyTorch runs."""
+
 from __future__ import annotations
 
 from collections import Counter
@@ -14,8 +15,17 @@ from torch.utils.flop_counter import flop_registry
 
 aten = torch.ops.aten
 
-KINDS = ('convolution', 'linear', 'bias', 'norm', 'activation', 'pooling', 'softmax', 'resizing',
-         'elementwise')
+KINDS = (
+    'convolution',
+    'linear',
+    'bias',
+    'norm',
+    'activation',
+    'pooling',
+    'softmax',
+    'resizing',
+    'elementwise',
+)
 """What is counted: multiply-adds of convolutions and of products of matrices; an addition for each output
 that has a bias; two operations for each element that a norm reads, one for each that a pooling or another
 reduction reads, three for each of a softmax; one for each element that an activation, a resizing or other
@@ -23,28 +33,121 @@ arithmetic writes."""
 
 _CONVOLUTIONS = {aten.convolution, aten._convolution, aten.cudnn_convolution, aten.mkldnn_convolution}
 _BIAS_AT = {**dict.fromkeys(_CONVOLUTIONS, 2), aten.addmm: 0, aten.baddbmm: 0}
-_NORMS = {aten.native_batch_norm, aten._native_batch_norm_legit, aten._native_batch_norm_legit_no_training,
-          aten._batch_norm_with_update, aten._batch_norm_no_update, aten.cudnn_batch_norm,
-          aten.batch_norm_elemt, aten.native_group_norm, aten.native_layer_norm}
-_POOLINGS = {aten.mean, aten.sum, aten.amax, aten.amin, aten.max, aten.min, aten.var, aten.var_mean, aten.std,
-             aten.prod, aten.linalg_vector_norm, aten.norm, aten.argmax, aten.argmin, aten.aminmax,
-             aten.max_pool2d_with_indices, aten.avg_pool2d, aten._adaptive_avg_pool2d,
-             aten.adaptive_max_pool2d}
-_ACTIVATIONS = {aten.relu, aten.relu_, aten.leaky_relu, aten.leaky_relu_, aten.prelu, aten._prelu_kernel,
-                aten.sigmoid, aten.sigmoid_, aten.hardsigmoid, aten.hardsigmoid_, aten.hardswish,
-                aten.hardswish_, aten.hardtanh, aten.hardtanh_, aten.silu, aten.silu_, aten.gelu, aten.tanh,
-                aten.tanh_, aten.elu, aten.mish, aten.softplus, aten.log_sigmoid_forward}
+_NORMS = {
+    aten.native_batch_norm,
+    aten._native_batch_norm_legit,
+    aten._native_batch_norm_legit_no_training,
+    aten._batch_norm_with_update,
+    aten._batch_norm_no_update,
+    aten.cudnn_batch_norm,
+    aten.batch_norm_elemt,
+    aten.native_group_norm,
+    aten.native_layer_norm,
+}
+_POOLINGS = {
+    aten.mean,
+    aten.sum,
+    aten.amax,
+    aten.amin,
+    aten.max,
+    aten.min,
+    aten.var,
+    aten.var_mean,
+    aten.std,
+    aten.prod,
+    aten.linalg_vector_norm,
+    aten.norm,
+    aten.argmax,
+    aten.argmin,
+    aten.aminmax,
+    aten.max_pool2d_with_indices,
+    aten.avg_pool2d,
+    aten._adaptive_avg_pool2d,
+    aten.adaptive_max_pool2d,
+}
+_ACTIVATIONS = {
+    aten.relu,
+    aten.relu_,
+    aten.leaky_relu,
+    aten.leaky_relu_,
+    aten.prelu,
+    aten._prelu_kernel,
+    aten.sigmoid,
+    aten.sigmoid_,
+    aten.hardsigmoid,
+    aten.hardsigmoid_,
+    aten.hardswish,
+    aten.hardswish_,
+    aten.hardtanh,
+    aten.hardtanh_,
+    aten.silu,
+    aten.silu_,
+    aten.gelu,
+    aten.tanh,
+    aten.tanh_,
+    aten.elu,
+    aten.mish,
+    aten.softplus,
+    aten.log_sigmoid_forward,
+}
 _SOFTMAXES = {aten._softmax, aten._log_softmax}
-_RESIZINGS = {aten.upsample_nearest2d, aten._upsample_nearest_exact2d, aten.upsample_bilinear2d,
-              aten._upsample_bilinear2d_aa, aten.upsample_bicubic2d, aten.grid_sampler_2d}
+_RESIZINGS = {
+    aten.upsample_nearest2d,
+    aten._upsample_nearest_exact2d,
+    aten.upsample_bilinear2d,
+    aten._upsample_bilinear2d_aa,
+    aten.upsample_bicubic2d,
+    aten.grid_sampler_2d,
+}
 # No arithmetic: they make, name or move numbers.
-_FREE = {getattr(aten, name) for name in (
-    'arange', 'bernoulli_', 'cat', 'clone', 'constant_pad_nd', 'copy_', 'detach_', 'empty', 'empty_like',
-    'empty_strided', 'eye', 'fill_', 'flip', 'full', 'full_like', 'gather', 'index', 'index_put_',
-    'index_select', 'lift_fresh', 'linspace', 'new_empty', 'new_full', 'new_ones', 'new_zeros', 'ones',
-    'ones_like', 'pixel_shuffle', 'reflection_pad2d', 'repeat', 'replication_pad2d', 'roll', 'scalar_tensor',
-    'scatter_', 'slice_scatter', 'stack', 'tril', 'triu', 'zero_', 'zeros', 'zeros_like', '_to_copy',
-    '_unsafe_view')}
+_FREE = {
+    getattr(aten, name)
+    for name in (
+        'arange',
+        'bernoulli_',
+        'cat',
+        'clone',
+        'constant_pad_nd',
+        'copy_',
+        'detach_',
+        'empty',
+        'empty_like',
+        'empty_strided',
+        'eye',
+        'fill_',
+        'flip',
+        'full',
+        'full_like',
+        'gather',
+        'index',
+        'index_put_',
+        'index_select',
+        'lift_fresh',
+        'linspace',
+        'new_empty',
+        'new_full',
+        'new_ones',
+        'new_zeros',
+        'ones',
+        'ones_like',
+        'pixel_shuffle',
+        'reflection_pad2d',
+        'repeat',
+        'replication_pad2d',
+        'roll',
+        'scalar_tensor',
+        'scatter_',
+        'slice_scatter',
+        'stack',
+        'tril',
+        'triu',
+        'zero_',
+        'zeros',
+        'zeros_like',
+        '_to_copy',
+        '_unsafe_view',
+    )
+}
 
 
 @dataclass
@@ -56,14 +159,19 @@ class OpCount:
             itself, outside the modules below it.
         not_counted: How often each operation ran whose arithmetic nobody knows how to count.
     """
+
     by_module: dict[str, Counter] = field(default_factory=dict)
     not_counted: Counter = field(default_factory=Counter)
 
     def total(self, kinds: Iterable[str] = KINDS, below: str = '') -> int:
         """Operations of ``kinds`` in the module ``below`` and all that is in it."""
         kinds = tuple(kinds)
-        return sum(counter[kind] for path, counter in self.by_module.items() for kind in kinds
-                   if not below or f'{path}.'.startswith(f'{below}.'))
+        return sum(
+            counter[kind]
+            for path, counter in self.by_module.items()
+            for kind in kinds
+            if not below or f'{path}.'.startswith(f'{below}.')
+        )
 
     def by_kind(self, below: str = '') -> dict[str, int]:
         return {kind: self.total([kind], below) for kind in KINDS}
@@ -89,8 +197,10 @@ class CountOps(TorchDispatchMode):
     def __enter__(self):
         # Before every other hook and after it: what a hook on a module computes, such as an attention
         # block, is a module of its own.
-        self._hooks = [register_module_forward_pre_hook(self._enter_module),
-                       register_module_forward_hook(self._leave_module, always_call=True)]
+        self._hooks = [
+            register_module_forward_pre_hook(self._enter_module),
+            register_module_forward_hook(self._leave_module, always_call=True),
+        ]
         return super().__enter__()
 
     def __exit__(self, *error):

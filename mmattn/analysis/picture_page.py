@@ -1,4 +1,5 @@
 """A page of pictures: ground truth beside detections."""
+
 import base64
 import html
 import io
@@ -7,8 +8,18 @@ from pathlib import Path
 from mmengine.fileio import load
 from PIL import Image, ImageDraw, ImageFont
 
-COLOURS = ('#e6194b', '#1e6edc', '#f58b12', '#2a9d3c', '#8e3cc8', '#00a0aa', '#d4af00', '#f032e6',
-            '#7a4a10', '#5c6b73')
+COLOURS = (
+    '#e6194b',
+    '#1e6edc',
+    '#f58b12',
+    '#2a9d3c',
+    '#8e3cc8',
+    '#00a0aa',
+    '#d4af00',
+    '#f032e6',
+    '#7a4a10',
+    '#5c6b73',
+)
 _GAP = 8
 _CAPTION = 18
 FONT_SIZE = 12
@@ -37,8 +48,10 @@ def draw_pairs(ann_file, image_root, detections, limit=12, score=0.4, width=320)
     pairs = []
     for index in range(count):
         image = images[index * len(images) // count]
-        sides = [[box for box in boxes if box['image_id'] == image['id']]
-                 for boxes in (truth['annotations'], found)]
+        sides = [
+            [box for box in boxes if box['image_id'] == image['id']]
+            for boxes in (truth['annotations'], found)
+        ]
         with Image.open(Path(image_root) / image['file_name']) as picture:
             picture = picture.convert('RGB')
         pairs.append((image['file_name'], _pair(picture, sides, names, colours, width)))
@@ -92,8 +105,13 @@ def draw_boxes(picture, boxes, names, colours, scale, font):
         text_width = draw.textlength(text, font) + 4
         left = min(max(x, 0), picture.width - text_width)
         top = min(max(y - 15, 0), picture.height - 15)
-        while any(abs(top - there) < 15 and left < right and other < left + text_width
-                  for there, other, right in taken) and top + 30 <= picture.height:
+        while (
+            any(
+                abs(top - there) < 15 and left < right and other < left + text_width
+                for there, other, right in taken
+            )
+            and top + 30 <= picture.height
+        ):
             top += 15
         taken.append((top, left, left + text_width))
         draw.rectangle((left, top, left + text_width, top + 14), fill=colour)
@@ -117,15 +135,19 @@ def write_sheet(pairs, path, columns=2):
 def write_page(pairs, path, title, text=''):
     """Write the pairs as one HTML file that needs no other."""
     parts = [
-        '<!doctype html><meta charset="utf-8">', f'<title>{html.escape(title)}</title>',
+        '<!doctype html><meta charset="utf-8">',
+        f'<title>{html.escape(title)}</title>',
         '<style>body{font-family:sans-serif;margin:2em} figure{display:inline-block;margin:0 1.5em '
         '1.5em 0} figcaption{color:#555;font-size:small} pre{font-size:medium}</style>',
-        f'<h1>{html.escape(title)}</h1>', f'<pre>{html.escape(text)}</pre>' if text else ''
+        f'<h1>{html.escape(title)}</h1>',
+        f'<pre>{html.escape(text)}</pre>' if text else '',
     ]
     for name, image in pairs:
         data = io.BytesIO()
         image.save(data, 'PNG')
         source = base64.b64encode(data.getvalue()).decode()
-        parts.append(f'<figure><img src="data:image/png;base64,{source}" alt="ground truth and '
-                     f'detections"><figcaption>{html.escape(name)}</figcaption></figure>')
+        parts.append(
+            f'<figure><img src="data:image/png;base64,{source}" alt="ground truth and '
+            f'detections"><figcaption>{html.escape(name)}</figcaption></figure>'
+        )
     Path(path).write_text('\n'.join(parts) + '\n', encoding='utf-8')

@@ -1,4 +1,5 @@
 """Which pictures are looked at, and what their files are called."""
+
 from __future__ import annotations
 
 import os

@@ -1,4 +1,5 @@
 """From a config, a checkpoint and pictures to sheets, a page and arrays: ``tools/show_attention.py``."""
+
 from __future__ import annotations
 
 import os
@@ -45,9 +46,17 @@ class Viewer:
         cams: Of how many detections.
     """
 
-    def __init__(self, config: str, checkpoint: str, data_root: str | None = None,
-                 cfg_options: dict | None = None, device: str = 'cpu', score: float = 0.3,
-                 cam_layer: str = '', cams: int = 3):
+    def __init__(
+        self,
+        config: str,
+        checkpoint: str,
+        data_root: str | None = None,
+        cfg_options: dict | None = None,
+        device: str = 'cpu',
+        score: float = 0.3,
+        cam_layer: str = '',
+        cams: int = 3,
+    ):
         if '://' not in checkpoint and not os.path.isfile(checkpoint):
             raise FileNotFoundError(f"no checkpoint file '{checkpoint}'; looked in {os.getcwd()}")
         try:
@@ -77,8 +86,17 @@ class Viewer:
         with DefaultScope.overwrite_default_scope('mmdet'):
             packed = self._pipeline(dict(img_path=path, img_id=0))
         data = dict(inputs=[packed['inputs']], data_samples=[packed['data_samples']])
-        return look(self.model, picture, data, name, self.model.dataset_meta['classes'], self.score,
-                    self.sources, self.cam_layer, self.cams)
+        return look(
+            self.model,
+            picture,
+            data,
+            name,
+            self.model.dataset_meta['classes'],
+            self.score,
+            self.sources,
+            self.cam_layer,
+            self.cams,
+        )
 
     def dataset_pictures(self, part: str) -> list[str]:
         """Paths of the pictures that the config evaluates on (``'val'``, ``'test'``) or trains with."""
@@ -92,8 +110,14 @@ class Viewer:
         return [dataset.get_data_info(i)['img_path'] for i in range(len(dataset))]
 
 
-def show_attention(viewers: dict[str, Viewer], pictures: list[str], out_dir: str, globs: Sequence[str] = (),
-                   overwrite: bool = False, dpi: int = 80) -> list[str]:
+def show_attention(
+    viewers: dict[str, Viewer],
+    pictures: list[str],
+    out_dir: str,
+    globs: Sequence[str] = (),
+    overwrite: bool = False,
+    dpi: int = 80,
+) -> list[str]:
     """Write a sheet and arrays for each picture, and a page for all.
 
     Args:
@@ -113,8 +137,10 @@ def show_attention(viewers: dict[str, Viewer], pictures: list[str], out_dir: str
             shown, some files are no pictures.
     """
     if not any(viewer.sources for viewer in viewers.values()):
-        raise ValueError(f'no attention with gates in {" or ".join(viewers)}: what adds to a map, as '
-                         'GlobalContext or NonLocal, or a module from elsewhere has none to show')
+        raise ValueError(
+            f'no attention with gates in {" or ".join(viewers)}: what adds to a map, as '
+            'GlobalContext or NonLocal, or a module from elsewhere has none to show'
+        )
     chosen = sources_at([viewer.model for viewer in viewers.values()], globs)
     for viewer, sources in zip(viewers.values(), chosen):
         viewer.sources = sources
@@ -126,8 +152,10 @@ def show_attention(viewers: dict[str, Viewer], pictures: list[str], out_dir: str
         raise FileExistsError(f'{there[0]} exists already: give another --out-dir, or --overwrite')
     own = {os.path.realpath(path) for path in pictures}.intersection(os.path.realpath(file) for file in files)
     if own:
-        raise FileExistsError(f'{sorted(own)[0]} is one of the pictures, and would be overwritten by its '
-                              'sheet: give another --out-dir')
+        raise FileExistsError(
+            f'{sorted(own)[0]} is one of the pictures, and would be overwritten by its '
+            'sheet: give another --out-dir'
+        )
     out.mkdir(parents=True, exist_ok=True)
     unreadable = []
 
@@ -147,12 +175,17 @@ def show_attention(viewers: dict[str, Viewer], pictures: list[str], out_dir: str
         print()
 
     write_attention_page(
-        looks(), out / PAGE, ' against '.join(viewers),
+        looks(),
+        out / PAGE,
+        ' against '.join(viewers),
         f'Colours of an overlay span the least to the greatest gate of its site on this picture, but at '
-        f'least {FLAT:.0%} of the range that its gates have: read the figures beside them.')
+        f'least {FLAT:.0%} of the range that its gates have: read the figures beside them.',
+    )
     if unreadable:
-        raise ValueError(f'{"; ".join(map(str, unreadable))}. The other {len(pictures) - len(unreadable)} of '
-                         f'{len(pictures)} are in {out}')
+        raise ValueError(
+            f'{"; ".join(map(str, unreadable))}. The other {len(pictures) - len(unreadable)} of '
+            f'{len(pictures)} are in {out}'
+        )
     return [str(file) for file in files]
 
 
@@ -178,4 +211,3 @@ def arrays(looks: dict[str, Look]) -> dict[str, np.ndarray]:
 def model_name(config: str) -> str:
     """What a detector is called: its config, without folder and ending."""
     return os.path.splitext(os.path.basename(config))[0]
-

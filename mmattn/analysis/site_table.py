@@ -1,4 +1,5 @@
 """The places of a model as a table: what ``tools/sites.py`` prints."""
+
 from __future__ import annotations
 
 import inspect
@@ -27,6 +28,7 @@ class Row:
         costs: For each block, what it costs there; ``None`` where the size of the map is not known.
         holds: The blocks that stand there now.
     """
+
     at: str
     sites: int
     site: Site
@@ -37,13 +39,24 @@ class Row:
         """For programs: plain types."""
         site = self.site
         return dict(
-            at=self.at, module=site.path, kind=site.kind, channels=site.channels, stride=site.stride,
-            size=site.size, aliases=site.aliases, holds=self.holds,
-            costs={name: cost and asdict(cost) for name, cost in self.costs.items()})
+            at=self.at,
+            module=site.path,
+            kind=site.kind,
+            channels=site.channels,
+            stride=site.stride,
+            size=site.size,
+            aliases=site.aliases,
+            holds=self.holds,
+            costs={name: cost and asdict(cost) for name, cost in self.costs.items()},
+        )
 
 
-def site_rows(model: nn.Module, globs: Sequence[str] = (), size: tuple[int, int] = (800, 1344),
-              blocks: Sequence[str] = ('SE', 'ECA', 'CBAM')) -> list[Row]:
+def site_rows(
+    model: nn.Module,
+    globs: Sequence[str] = (),
+    size: tuple[int, int] = (800, 1344),
+    blocks: Sequence[str] = ('SE', 'ECA', 'CBAM'),
+) -> list[Row]:
     """A row for each site of ``model``.
 
     Args:
@@ -61,16 +74,23 @@ def site_rows(model: nn.Module, globs: Sequence[str] = (), size: tuple[int, int]
         if not any(glob_match(glob, name) for name in places.names):
             refused = next((name for name in places.refused if glob_match(glob, name)), None)
             near = nearest_names(glob, places.names)
-            raise ValueError(f'no place for a block matches {glob!r}' + (
-                f"; '{refused}' does, but {places.refused[refused]}" if refused else '') + (
-                f'; nearest: {", ".join(near)}' if near else ''))
+            raise ValueError(
+                f'no place for a block matches {glob!r}'
+                + (f"; '{refused}' does, but {places.refused[refused]}" if refused else '')
+                + (f'; nearest: {", ".join(near)}' if near else '')
+            )
     classes = {name: MODELS.get(name) for name in blocks}
     for name, cls in classes.items():
-        lacking = [p.name for p in inspect.signature(cls).parameters.values()
-                   if p.default is p.empty and p.name != 'in_channels']
+        lacking = [
+            p.name
+            for p in inspect.signature(cls).parameters.values()
+            if p.default is p.empty and p.name != 'in_channels'
+        ]
         if lacking:
-            raise ValueError(f'what {name} costs depends on {", ".join(map(repr, lacking))}; shown is what '
-                             'blocks cost that need their channels alone')
+            raise ValueError(
+                f'what {name} costs depends on {", ".join(map(repr, lacking))}; shown is what '
+                'blocks cost that need their channels alone'
+            )
     cached: dict[tuple, dict[str, BlockCost | None]] = {}
     holds: dict[str, tuple[str, ...]] = {}
     if hasattr(model, 'attention'):
@@ -82,8 +102,10 @@ def site_rows(model: nn.Module, globs: Sequence[str] = (), size: tuple[int, int]
             continue
         key = site.channels, site.size
         if key not in cached:
-            cached[key] = {name: site.size and block_cost(cls, site.channels, site.size, **one_frame(cls))
-                           for name, cls in classes.items()}
+            cached[key] = {
+                name: site.size and block_cost(cls, site.channels, site.size, **one_frame(cls))
+                for name, cls in classes.items()
+            }
         rows.append(Row(_spelling(site, places.names), 1, site, cached[key], holds.get(site.name, ())))
     return rows
 
@@ -107,14 +129,19 @@ def grouped(rows: list[Row]) -> list[Row]:
             groups[-1].append(row)
         else:
             groups.append([row])
-    return [group[0] if len(group) == 1 else
-            replace(group[0], at=_glob([row.at for row in group], names), sites=len(group))
-            for group in groups]
+    return [
+        group[0]
+        if len(group) == 1
+        else replace(group[0], at=_glob([row.at for row in group], names), sites=len(group))
+        for group in groups
+    ]
 
 
 def _alike(one: Row, other: Row) -> bool:
-    return all(getattr(one.site, name) == getattr(other.site, name)
-               for name in ('kind', 'channels', 'size')) and one.holds == other.holds
+    return (
+        all(getattr(one.site, name) == getattr(other.site, name) for name in ('kind', 'channels', 'size'))
+        and one.holds == other.holds
+    )
 
 
 def _glob(group: list[str], names: list[str]) -> str | None:
@@ -127,7 +154,7 @@ def _glob(group: list[str], names: list[str]) -> str | None:
         return None
     numbers = [int(each[differ[0]]) for each in split]
     wanted = f'[{numbers[0]}-{numbers[-1]}]' if numbers[-1] < 10 else '*'
-    glob = '.'.join([*split[0][:differ[0]], wanted, *split[0][differ[0] + 1:]])
+    glob = '.'.join([*split[0][: differ[0]], wanted, *split[0][differ[0] + 1 :]])
     exact = [name for name in names if glob_match(glob, name)] == group
     # While a group of two-digit numbers grows, '*' matches those that are still to come.
     return glob if exact or (wanted == '*' and numbers == list(range(numbers[0], numbers[-1] + 1))) else None
@@ -146,7 +173,13 @@ def render(rows: list[Row], title: str) -> Table:
         site = row.site
         map_size = f'{site.size[0]}x{site.size[1]}' if site.size else '-'
         table.add_row(
-            escape(row.at), site.kind, *([', '.join(row.holds)] if holding else []), str(row.sites),
-            str(site.channels), str(site.stride or '-'), map_size,
-            *(f'{cost.parameters:,} / {cost.ops / 1e6:.1f}' if cost else '-' for cost in row.costs.values()))
+            escape(row.at),
+            site.kind,
+            *([', '.join(row.holds)] if holding else []),
+            str(row.sites),
+            str(site.channels),
+            str(site.stride or '-'),
+            map_size,
+            *(f'{cost.parameters:,} / {cost.ops / 1e6:.1f}' if cost else '-' for cost in row.costs.values()),
+        )
     return table

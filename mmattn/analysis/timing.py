@@ -1,4 +1,5 @@
 """How long a detector takes, and what memory, beside another in the same run."""
+
 from __future__ import annotations
 
 import time
@@ -24,6 +25,7 @@ class Timing:
         seconds: At least two.
         pictures: How many each run handles.
     """
+
     seconds: tuple[float, ...]
     pictures: int
 
@@ -51,8 +53,13 @@ class Timing:
         return quantiles(self.seconds, n=10, method='inclusive')
 
 
-def time_in_turn(functions: Mapping[str, Callable[[], object]], repeats: int = 10, warmup: int = 3,
-                 pictures: int = 1, device: str | torch.device = 'cpu') -> dict[str, Timing]:
+def time_in_turn(
+    functions: Mapping[str, Callable[[], object]],
+    repeats: int = 10,
+    warmup: int = 3,
+    pictures: int = 1,
+    device: str | torch.device = 'cpu',
+) -> dict[str, Timing]:
     """Time several functions, one run of each after the other, so that all meet the same machine.
 
     Every second round goes backwards, so that none always follows the same one.
@@ -78,8 +85,9 @@ def time_in_turn(functions: Mapping[str, Callable[[], object]], repeats: int = 1
     return {name: Timing(tuple(each), pictures) for name, each in seconds.items()}
 
 
-def inference(model: nn.Module, size: tuple[int, int], batch: int = 1,
-              dtype: str = 'fp32') -> Callable[[], object]:
+def inference(
+    model: nn.Module, size: tuple[int, int], batch: int = 1, dtype: str = 'fp32'
+) -> Callable[[], object]:
     """A function that predicts on random pictures, decoding and suppression of boxes included."""
     data = _pictures(model, size, batch, False)
 
@@ -91,15 +99,16 @@ def inference(model: nn.Module, size: tuple[int, int], batch: int = 1,
     return run
 
 
-def training_step(model: nn.Module, size: tuple[int, int], batch: int = 2,
-                  dtype: str = 'fp32') -> Callable[[], object]:
+def training_step(
+    model: nn.Module, size: tuple[int, int], batch: int = 2, dtype: str = 'fp32'
+) -> Callable[[], object]:
     """A function that makes a training step on random pictures with ten random objects each.
 
     Losses, backward pass and an SGD step, with a learning rate of zero, which leaves the weights as they
     are.
     """
     data = _pictures(model, size, batch, True)
-    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0., momentum=0.9)
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.0, momentum=0.9)
 
     def run():
         model.train()
@@ -133,8 +142,13 @@ def peak_memory(function: Callable[[], object], device: str | torch.device = 'cp
 
 def _pictures(model: nn.Module, size, batch: int, training: bool) -> dict:
     device = next(model.parameters()).device
-    packed = demo_mm_inputs(batch, [(3, *size)] * batch, [10] * batch, num_classes=_classes(model),
-                            with_mask=getattr(getattr(model, 'roi_head', None), 'with_mask', False))
+    packed = demo_mm_inputs(
+        batch,
+        [(3, *size)] * batch,
+        [10] * batch,
+        num_classes=_classes(model),
+        with_mask=getattr(getattr(model, 'roi_head', None), 'with_mask', False),
+    )
     model.data_preprocessor.to(device)
     data = model.data_preprocessor(packed, training)
     return dict(inputs=data['inputs'], data_samples=data['data_samples'])

@@ -1,4 +1,5 @@
 """The configs that mmdet ships: find them, tell them apart, build their models without a download."""
+
 from __future__ import annotations
 
 import json
@@ -14,8 +15,19 @@ from mmattn.engine.config_list import list_configs
 
 # What of a model's config changes neither the modules that attention can stand behind nor what
 # reaches them: where weights come from, how inputs are normalised, training and testing, classes.
-_BESIDE = {'init_cfg', 'pretrained', 'teacher_ckpt', 'checkpoint', 'data_preprocessor', 'train_cfg',
-           'test_cfg', 'semi_train_cfg', 'semi_test_cfg', 'num_classes', '_scope_'}
+_BESIDE = {
+    'init_cfg',
+    'pretrained',
+    'teacher_ckpt',
+    'checkpoint',
+    'data_preprocessor',
+    'train_cfg',
+    'test_cfg',
+    'semi_train_cfg',
+    'semi_test_cfg',
+    'num_classes',
+    '_scope_',
+}
 
 # Packages that some of the configs need besides mmdet's own requirements.
 _PACKAGES = ('mmpretrain', 'transformers', 'detectron2', 'timm', 'lap', 'motmetrics', 'fairscale', 'nltk')
@@ -47,9 +59,11 @@ def zoo_folder() -> Path:
     for folder in folders:
         if (folder / '_base_').is_dir():
             return folder
-    raise FileNotFoundError('mmdet is installed without its configs; looked in '
-                            f'{", ".join(map(str, folders))}. Install it with `mim install mmdet`, or '
-                            'from source')
+    raise FileNotFoundError(
+        'mmdet is installed without its configs; looked in '
+        f'{", ".join(map(str, folders))}. Install it with `mim install mmdet`, or '
+        'from source'
+    )
 
 
 def zoo_configs() -> list[str]:
@@ -110,8 +124,10 @@ def why_not(error: BaseException) -> str:
 
 def _without_weights(value):
     if isinstance(value, dict):
-        return {key: None if key in ('init_cfg', 'pretrained', 'teacher_ckpt') else _without_weights(v)
-                for key, v in value.items()}
+        return {
+            key: None if key in ('init_cfg', 'pretrained', 'teacher_ckpt') else _without_weights(v)
+            for key, v in value.items()
+        }
     if isinstance(value, (list, tuple)):
         return type(value)(map(_without_weights, value))
     return value
@@ -119,8 +135,11 @@ def _without_weights(value):
 
 def _structure(value):
     if isinstance(value, dict):
-        return {key: _structure(v) for key, v in value.items()
-                if key not in _BESIDE and not key.startswith('loss')}
+        return {
+            key: _structure(v)
+            for key, v in value.items()
+            if key not in _BESIDE and not key.startswith('loss')
+        }
     if isinstance(value, (list, tuple)):
         return [_structure(v) for v in value]
     return value

@@ -1,4 +1,5 @@
 """Attention blocks: one paper, one file. The registry is the list."""
+
 from mmattn.blocks.bam import BAM
 from mmattn.blocks.base import AttentionBlock
 from mmattn.blocks.cbam import CBAM
@@ -21,6 +22,26 @@ from mmattn.blocks.spatial_attention import SpatialAttention
 from mmattn.blocks.temporal_attention import TemporalAttention
 from mmattn.blocks.triplet_attention import TripletAttention
 
-__all__ = ['BAM', 'CBAM', 'ECA', 'EMA', 'ESE', 'GCT', 'SCSE', 'SE', 'SGE', 'SKConv', 'AttentionBlock',
-           'ChannelAttention', 'Compose', 'CoordAttention', 'External', 'GlobalContext', 'NonLocal', 'SimAM',
-           'SpatialAttention', 'TemporalAttention', 'TripletAttention']
+__all__ = [
+    'BAM',
+    'CBAM',
+    'ECA',
+    'EMA',
+    'ESE',
+    'GCT',
+    'SCSE',
+    'SE',
+    'SGE',
+    'SKConv',
+    'AttentionBlock',
+    'ChannelAttention',
+    'Compose',
+    'CoordAttention',
+    'External',
+    'GlobalContext',
+    'NonLocal',
+    'SimAM',
+    'SpatialAttention',
+    'TemporalAttention',
+    'TripletAttention',
+]

@@ -1,4 +1,5 @@
 """Bottleneck Attention Module."""
+
 from __future__ import annotations
 
 from collections import OrderedDict
@@ -92,11 +93,19 @@ class BAM(AttentionBlock):
         >>> BAM(64, form='paper').gates(x)['element'].shape
         torch.Size([2, 64, 7, 5])
     """
-    _abbr_ = 'bam'
-    ceiling = 2.
 
-    def __init__(self, in_channels: int, reduction: int = 16, dilation: int = 4, form: str = 'code',
-                 start: str = 'paper', init_cfg=None):
+    _abbr_ = 'bam'
+    ceiling = 2.0
+
+    def __init__(
+        self,
+        in_channels: int,
+        reduction: int = 16,
+        dilation: int = 4,
+        form: str = 'code',
+        start: str = 'paper',
+        init_cfg=None,
+    ):
         super().__init__(in_channels, start, init_cfg)
         check_positive_int(self, 'reduction', reduction)
         check_positive_int(self, 'dilation', dilation)
@@ -109,7 +118,7 @@ class BAM(AttentionBlock):
 
     @property
     def floor(self) -> float:
-        return 1. if self.start == 'paper' else 0.
+        return 1.0 if self.start == 'paper' else 0.0
 
     def gates(self, x: Tensor) -> dict[str, Tensor]:
         with ops.full_precision(x):

@@ -1,4 +1,5 @@
 """The contract that every block keeps."""
+
 from __future__ import annotations
 
 import difflib
@@ -24,14 +25,16 @@ _FROZEN_AT_START = (
     'mmattn.WithAttention, whose attention trains in frozen stages (unless freeze_with_host=True); or leave '
     'those stages out, as stages=(False, True, True, True) does; or set frozen_stages=0, which freezes the '
     "stem only; or write start='identity', which leaves the features as they are; or load a checkpoint that "
-    'was trained with this attention.')
+    'was trained with this attention.'
+)
 
 
 def check_choice(block: nn.Module, name: str, value, choices: tuple) -> None:
     """Raise ``ValueError`` unless ``value`` is one of ``choices``."""
     if value not in choices:
-        raise ValueError(f'{type(block).__name__}: {name}={value!r}; '
-                         f'possible: {", ".join(map(repr, choices))}')
+        raise ValueError(
+            f'{type(block).__name__}: {name}={value!r}; possible: {", ".join(map(repr, choices))}'
+        )
 
 
 def check_positive_int(block: nn.Module, name: str, value, odd: bool = False) -> None:
@@ -47,10 +50,12 @@ def check_options(cls: type, options: Iterable[str]) -> None:
     for name in options:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
-            raise TypeError(f'{cls.__name__} has no option {name!r}' +
-                            (f'; did you mean {near[0]!r}?' if near else '.') +
-                            (' Channels are found at the site.' if name == 'in_channels' else '') +
-                            f' Its options: {", ".join(known)}')
+            raise TypeError(
+                f'{cls.__name__} has no option {name!r}'
+                + (f'; did you mean {near[0]!r}?' if near else '.')
+                + (' Channels are found at the site.' if name == 'in_channels' else '')
+                + f' Its options: {", ".join(known)}'
+            )
 
 
 def channel_groups(block: AttentionBlock, name: str, groups: int | None, default: int) -> int:
@@ -61,8 +66,10 @@ def channel_groups(block: AttentionBlock, name: str, groups: int | None, default
     check_positive_int(block, name, groups)
     if channels % groups:
         divisors = ', '.join(str(d) for d in range(1, channels + 1) if channels % d == 0)
-        raise ValueError(f'{type(block).__name__}: {name}={groups!r}; it must divide '
-                         f'in_channels={channels}, as {divisors} do')
+        raise ValueError(
+            f'{type(block).__name__}: {name}={groups!r}; it must divide '
+            f'in_channels={channels}, as {divisors} do'
+        )
     return groups
 
 
@@ -86,13 +93,14 @@ class AttentionBlock(BaseModule):
         - Input: ``(N, C, H, W)``, any ``N >= 0`` and ``H, W >= 1``, any floating dtype.
         - Output: same shape, dtype and memory format.
     """
+
     _abbr_: str
     role = 'gate'
     """``'gate'``: the output is the input multiplied by :meth:`gates`; ``'additive'``: something is added
     to it, or it is changed in some other way; ``'convolution'``: the block stands in place of one."""
     paper_is_identity = False
     """Whether the published initial values too leave the map as it is."""
-    floor = 0.
+    floor = 0.0
     """The lower end of the gate's range."""
     by_ops = False
     """Whether :meth:`gates` asks of its map only what ``mmattn.ops`` has, and shape, dtype and device: then the
@@ -109,8 +117,10 @@ class AttentionBlock(BaseModule):
         check_positive_int(self, 'in_channels', in_channels)
         check_choice(self, 'start', start, STARTS)
         if init_cfg is not None:
-            raise ValueError(f'{type(self).__name__}: init_cfg={init_cfg!r}; a block initialises '
-                             "itself: say start='paper' or start='identity' instead")
+            raise ValueError(
+                f'{type(self).__name__}: init_cfg={init_cfg!r}; a block initialises '
+                "itself: say start='paper' or start='identity' instead"
+            )
         self.in_channels = in_channels
         self.start = start
         self._at_start: list[Tensor] | None = None
@@ -118,7 +128,7 @@ class AttentionBlock(BaseModule):
     @property
     def ceiling(self) -> float:
         """The upper end of the gate's range: 1 as published, 2 when the block starts as identity."""
-        return 2. if self.start == 'identity' else 1.
+        return 2.0 if self.start == 'identity' else 1.0
 
     def gates(self, x: Tensor) -> dict[str, Tensor]:
         """The gates for ``x`` in the order of their application.
@@ -196,8 +206,10 @@ class AttentionBlock(BaseModule):
         if self._at_start is None or not parameters or any(p.requires_grad for p in parameters):
             return False
         # Neither meta nor fake tensors have values, nor has anything under a FakeTensorMode.
-        return all(type(p) is Tensor and not p.is_meta and p.flatten()[:8].equal(start.to(p.device, p.dtype))
-                   for p, start in zip((p.detach() for p in parameters), self._at_start))
+        return all(
+            type(p) is Tensor and not p.is_meta and p.flatten()[:8].equal(start.to(p.device, p.dtype))
+            for p, start in zip((p.detach() for p in parameters), self._at_start)
+        )
 
     def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs):
         if any(key.startswith(prefix) for key in state_dict):

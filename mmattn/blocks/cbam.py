@@ -1,4 +1,5 @@
 """Convolutional Block Attention Module."""
+
 from __future__ import annotations
 
 from torch import Tensor, nn
@@ -49,11 +50,13 @@ class CBAM(AttentionBlock):
         >>> {name: tuple(gate.shape) for name, gate in CBAM(64).gates(x).items()}
         {'channel': (2, 64, 1, 1), 'spatial': (2, 1, 7, 5)}
     """
+
     _abbr_ = 'cbam'
     by_ops = True
 
-    def __init__(self, in_channels: int, reduction: int = 16, kernel_size: int = 7,
-                 start: str = 'paper', init_cfg=None):
+    def __init__(
+        self, in_channels: int, reduction: int = 16, kernel_size: int = 7, start: str = 'paper', init_cfg=None
+    ):
         super().__init__(in_channels, start, init_cfg)
         check_positive_int(self, 'reduction', reduction)
         check_choice(self, 'kernel_size', kernel_size, (3, 7))
@@ -67,7 +70,8 @@ class CBAM(AttentionBlock):
 
     def held(self, x: Tensor) -> ops.Map:
         joined = _is_only_computed(self.ChannelGate, ChannelAttention) and _is_only_computed(
-            self.SpatialGate, SpatialAttention)
+            self.SpatialGate, SpatialAttention
+        )
         return super().held(x) if joined else x
 
     def forward(self, x: Tensor) -> Tensor:

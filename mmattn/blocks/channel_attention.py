@@ -1,4 +1,5 @@
 """The channel half of CBAM."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -46,19 +47,28 @@ class ChannelAttention(AttentionBlock):
         >>> ChannelAttention(64, pool_types=('avg', )).gates(x)['channel'].shape
         torch.Size([2, 64, 1, 1])
     """
+
     _abbr_ = 'channel_attention'
     by_ops = True
 
-    def __init__(self, in_channels: int, reduction: int = 16, pool_types: Sequence[str] = ('avg', 'max'),
-                 start: str = 'paper', init_cfg=None):
+    def __init__(
+        self,
+        in_channels: int,
+        reduction: int = 16,
+        pool_types: Sequence[str] = ('avg', 'max'),
+        start: str = 'paper',
+        init_cfg=None,
+    ):
         super().__init__(in_channels, start, init_cfg)
         check_positive_int(self, 'reduction', reduction)
         self.pool_types = tuple(pool_types)
-        check_choice(self, 'pool_types', self.pool_types,
-                     (('avg', 'max'), ('max', 'avg'), ('avg', ), ('max', )))
+        check_choice(
+            self, 'pool_types', self.pool_types, (('avg', 'max'), ('max', 'avg'), ('avg',), ('max',))
+        )
         hidden = max(in_channels // reduction, 1)
-        self.mlp = nn.Sequential(nn.Flatten(), nn.Linear(in_channels, hidden), nn.ReLU(),
-                                 nn.Linear(hidden, in_channels))
+        self.mlp = nn.Sequential(
+            nn.Flatten(), nn.Linear(in_channels, hidden), nn.ReLU(), nn.Linear(hidden, in_channels)
+        )
         self.reset_start()
 
     def gates(self, x: ops.Map) -> dict[str, Tensor]:
@@ -68,7 +78,7 @@ class ChannelAttention(AttentionBlock):
                 z = self.mlp(_POOLS[self.pool_types[0]](x).to(dtype))
             else:  # both go through the perceptron at once
                 z = self.mlp(torch.cat(ops.spatial_avg_max(x)).to(dtype))
-                z = z[:x.shape[0]] + z[x.shape[0]:]
+                z = z[: x.shape[0]] + z[x.shape[0] :]
             return {'channel': ops.sigmoid_gate(z[..., None, None], self.ceiling)}
 
     def reset_parameters(self) -> None:

@@ -1,4 +1,5 @@
 """Several blocks as one."""
+
 from __future__ import annotations
 
 import inspect
@@ -45,30 +46,46 @@ class Compose(AttentionBlock):
         >>> Compose(64, halves, how='parallel', start='identity')(x).equal(x)
         True
     """
+
     _abbr_ = 'compose'
 
-    def __init__(self, in_channels: int, blocks: Sequence[Mapping], how: str = 'chain', start: str = 'paper',
-                 init_cfg=None):
+    def __init__(
+        self,
+        in_channels: int,
+        blocks: Sequence[Mapping],
+        how: str = 'chain',
+        start: str = 'paper',
+        init_cfg=None,
+    ):
         super().__init__(in_channels, start, init_cfg)
         check_choice(self, 'how', how, ('chain', 'parallel'))
-        if not isinstance(blocks, (list, tuple)) or not blocks or not all(
-                isinstance(block, Mapping) and 'type' in block for block in blocks):
-            raise ValueError("Compose: 'blocks' is a list of configs with a type, such as [dict(type='mmattn."
-                             "ChannelAttention'), dict(type='mmattn.SpatialAttention')]; got "
-                             f'{blocks!r}')
+        if (
+            not isinstance(blocks, (list, tuple))
+            or not blocks
+            or not all(isinstance(block, Mapping) and 'type' in block for block in blocks)
+        ):
+            raise ValueError(
+                "Compose: 'blocks' is a list of configs with a type, such as [dict(type='mmattn."
+                "ChannelAttention'), dict(type='mmattn.SpatialAttention')]; got "
+                f'{blocks!r}'
+            )
         self.how = how
         self.blocks = nn.ModuleList(self._build(block) for block in blocks)
         additive = next((block for block in self.blocks if block.role != 'gate'), None)
         if how == 'parallel' and additive is not None:
-            raise ValueError("Compose: how='parallel' multiplies gates, and "
-                             f"{type(additive).__name__} has none: possible is how='chain'")
+            raise ValueError(
+                "Compose: how='parallel' multiplies gates, and "
+                f"{type(additive).__name__} has none: possible is how='chain'"
+            )
         self.reset_start()
 
     def _build(self, config: Mapping) -> AttentionBlock:
         kind = MODELS.get(config['type']) if isinstance(config['type'], str) else config['type']
         if not inspect.isclass(kind) or not issubclass(kind, AttentionBlock):
-            raise ValueError(f'Compose: {config["type"]!r} is no attention block; put a module from elsewhere'
-                             f" into dict(type='mmattn.External', module=dict(type={config['type']!r}))")
+            raise ValueError(
+                f'Compose: {config["type"]!r} is no attention block; put a module from elsewhere'
+                f" into dict(type='mmattn.External', module=dict(type={config['type']!r}))"
+            )
         if kind.role == 'convolution':
             raise ValueError(f'Compose: {kind.__name__} stands in place of a convolution, not behind one')
         options = {key: value for key, value in config.items() if key not in ('type', '_scope_')}
@@ -100,7 +117,7 @@ class Compose(AttentionBlock):
             gates = block.gates(x)
             for kind, gate in gates.items():
                 if kind in found and found[kind].shape[1] != gate.shape[1]:  # groups of other sizes
-                    found['element'] = found.get('element', 1.) * _by_element(found.pop(kind), x)
+                    found['element'] = found.get('element', 1.0) * _by_element(found.pop(kind), x)
                     kind, gate = 'element', _by_element(gate, x)
                 found[kind] = found[kind] * gate if kind in found else gate
             if self.how == 'chain':

@@ -1,4 +1,5 @@
 """Coordinate Attention."""
+
 from __future__ import annotations
 
 import torch
@@ -42,6 +43,7 @@ class CoordAttention(AttentionBlock):
         >>> {name: tuple(gate.shape) for name, gate in CoordAttention(64).gates(x).items()}
         {'width': (2, 64, 1, 5), 'height': (2, 64, 7, 1)}
     """
+
     _abbr_ = 'coord_attention'
 
     def __init__(self, in_channels: int, reduction: int = 32, start: str = 'paper', init_cfg=None):

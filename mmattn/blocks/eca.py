@@ -1,4 +1,5 @@
 """Efficient Channel Attention."""
+
 from __future__ import annotations
 
 import math
@@ -52,11 +53,19 @@ class ECA(AttentionBlock):
         >>> ECA(256).conv.weight.shape
         torch.Size([1, 1, 5])
     """
+
     _abbr_ = 'eca'
     by_ops = True
 
-    def __init__(self, in_channels: int, kernel_size: int | None = None, gamma: float = 2,
-                 b: float = 1, start: str = 'paper', init_cfg=None):
+    def __init__(
+        self,
+        in_channels: int,
+        kernel_size: int | None = None,
+        gamma: float = 2,
+        b: float = 1,
+        start: str = 'paper',
+        init_cfg=None,
+    ):
         super().__init__(in_channels, start, init_cfg)
         if kernel_size is None:
             if not gamma > 0:

@@ -1,4 +1,5 @@
 """Efficient Multi-scale Attention."""
+
 from __future__ import annotations
 
 import torch
@@ -41,6 +42,7 @@ class EMA(AttentionBlock):
         >>> EMA(64, factor=8).gates(x)['group'].shape
         torch.Size([2, 8, 7, 5])
     """
+
     _abbr_ = 'ema'
 
     def __init__(self, in_channels: int, factor: int | None = None, start: str = 'paper', init_cfg=None):
@@ -65,8 +67,10 @@ class EMA(AttentionBlock):
             one = torch.group_norm(one, gn.num_groups, gn.weight, gn.bias, gn.eps)
             two = self.conv3x3(x)
             # Each branch's channels, weighed by the other branch's means: (N * factor, 1, H, W).
-            z = sum((ops.spatial_avg(weighing).softmax(1) * weighed).sum(1, keepdim=True)
-                    for weighing, weighed in ((one, two), (two, one)))
+            z = sum(
+                (ops.spatial_avg(weighing).softmax(1) * weighed).sum(1, keepdim=True)
+                for weighing, weighed in ((one, two), (two, one))
+            )
             return {'group': ops.sigmoid_gate(z.unflatten(0, (n, self.factor)).squeeze(2), self.ceiling)}
 
     def reset_parameters(self) -> None:

@@ -1,4 +1,5 @@
 """Effective Squeeze-and-Excitation."""
+
 from __future__ import annotations
 
 import torch.nn.functional as F
@@ -39,6 +40,7 @@ class ESE(AttentionBlock):
         >>> ESE(64).gates(x)['channel'].shape
         torch.Size([2, 64, 1, 1])
     """
+
     _abbr_ = 'ese'
     by_ops = True
 

@@ -1,4 +1,5 @@
 """A module from elsewhere as a block."""
+
 from __future__ import annotations
 
 import importlib
@@ -20,8 +21,12 @@ from mmattn.blocks.base import AttentionBlock
 from mmattn.registry import MODELS
 
 # What only data can tell: then nothing is known before the first forward pass.
-_NOT_TO_BE_KNOWN = (DataDependentOutputException, DynamicOutputShapeException, UnsupportedFakeTensorException,
-                    UnsupportedOperatorException)
+_NOT_TO_BE_KNOWN = (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    UnsupportedFakeTensorException,
+    UnsupportedOperatorException,
+)
 
 
 @MODELS.register_module()
@@ -58,18 +63,29 @@ class External(AttentionBlock):
         >>> block(x).equal(x), block.mix.shape
         (True, torch.Size([1, 64, 1, 1]))
     """
+
     _abbr_ = 'external'
     role = 'additive'
 
-    def __init__(self, in_channels: int, module: Mapping, channels: str | None = 'in_channels',
-                 start: str = 'paper', init_cfg=None):
+    def __init__(
+        self,
+        in_channels: int,
+        module: Mapping,
+        channels: str | None = 'in_channels',
+        start: str = 'paper',
+        init_cfg=None,
+    ):
         super().__init__(in_channels, start, init_cfg)
         if not isinstance(module, Mapping) or not isinstance(module.get('type'), (str, type)):
-            raise ValueError("External: 'module' is a config with a type, such as dict(type='timm.layers."
-                             f"SEModule', rd_ratio=1/16); got {module!r}")
+            raise ValueError(
+                "External: 'module' is a config with a type, such as dict(type='timm.layers."
+                f"SEModule', rd_ratio=1/16); got {module!r}"
+            )
         if channels is not None and not isinstance(channels, str):
-            raise ValueError(f"External: channels={channels!r}; it is the name of the module's argument for "
-                             'in_channels, or None')
+            raise ValueError(
+                f"External: channels={channels!r}; it is the name of the module's argument for "
+                'in_channels, or None'
+            )
         self._class = module_class(module['type'])
         self._options = self._checked(module, channels)
         self.module = self._class(**self._options)
@@ -85,35 +101,47 @@ class External(AttentionBlock):
         known = inspect.signature(self._class).parameters
         takes_any = any(p.kind is p.VAR_KEYWORD for p in known.values())
         listed = ', '.join(known)
-        options = {key: self._scaled(value) for key, value in config.items()
-                   if key not in ('type', '_scope_')}
+        options = {
+            key: self._scaled(value) for key, value in config.items() if key not in ('type', '_scope_')
+        }
         for option in options:
             if option not in known and not takes_any:
                 raise TypeError(f'External: {name} has no option {option!r}. Its options: {listed}')
         if channels is not None:
             if channels not in known and not takes_any:
-                raise TypeError(f"External: {name} has no argument {channels!r} for the channels: name it in "
-                                f"'channels', or write channels=None if it has none. Its arguments: {listed}")
+                raise TypeError(
+                    f'External: {name} has no argument {channels!r} for the channels: name it in '
+                    f"'channels', or write channels=None if it has none. Its arguments: {listed}"
+                )
             if channels in options:
-                raise TypeError(f"External: {name}'s {channels!r} is found at the site; it must not be in "
-                                "'module'")
+                raise TypeError(
+                    f"External: {name}'s {channels!r} is found at the site; it must not be in 'module'"
+                )
             options[channels] = self.in_channels
         if 'start' in known:
             options.setdefault('start', self.start)
-        missing = [each for each, p in known.items() if p.default is p.empty and each not in options
-                   and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+        missing = [
+            each
+            for each, p in known.items()
+            if p.default is p.empty
+            and each not in options
+            and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+        ]
         if missing:
-            raise TypeError(f"External: {name} needs {', '.join(map(repr, missing))}: name the one for the "
-                            "channels in 'channels', and give the others in 'module'. Its arguments: "
-                            f'{listed}')
+            raise TypeError(
+                f'External: {name} needs {", ".join(map(repr, missing))}: name the one for the '
+                "channels in 'channels', and give the others in 'module'. Its arguments: "
+                f'{listed}'
+            )
         return options
 
     def _scaled(self, value):
         if isinstance(value, Mapping) and set(value) == {'of_channels'}:
             fraction = value['of_channels']
             if isinstance(fraction, bool) or not isinstance(fraction, (int, float)) or fraction <= 0:
-                raise ValueError(f'External: of_channels={fraction!r}; it is a fraction of in_channels, such '
-                                 'as 1/16')
+                raise ValueError(
+                    f'External: of_channels={fraction!r}; it is a fraction of in_channels, such as 1/16'
+                )
             return max(int(self.in_channels * fraction), 1)
         return value
 
@@ -155,8 +183,10 @@ def module_class(kind: str | type) -> type[nn.Module]:
             try:
                 found = getattr(importlib.import_module(package), name)
             except (ImportError, AttributeError, ValueError) as error:
-                raise ValueError(f'External: {kind!r} was found neither in a registry nor by import: '
-                                 f'{type(error).__name__}: {error}') from error
+                raise ValueError(
+                    f'External: {kind!r} was found neither in a registry nor by import: '
+                    f'{type(error).__name__}: {error}'
+                ) from error
     if not inspect.isclass(found) or not issubclass(found, nn.Module):
         raise ValueError(f'External: {kind!r} is {found!r}, which is no class of torch.nn.Module')
     return found

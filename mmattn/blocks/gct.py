@@ -1,4 +1,5 @@
 """Gated Channel Transformation."""
+
 from __future__ import annotations
 
 import torch
@@ -42,12 +43,20 @@ class GCT(AttentionBlock):
         >>> GCT(64).gates(x)['channel'].shape
         torch.Size([2, 64, 1, 1])
     """
+
     _abbr_ = 'gct'
     paper_is_identity = True
-    ceiling = 2.
+    ceiling = 2.0
 
-    def __init__(self, in_channels: int, epsilon: float = 1e-5, mode: str = 'l2', after_relu: bool = False,
-                 start: str = 'paper', init_cfg=None):
+    def __init__(
+        self,
+        in_channels: int,
+        epsilon: float = 1e-5,
+        mode: str = 'l2',
+        after_relu: bool = False,
+        start: str = 'paper',
+        init_cfg=None,
+    ):
         super().__init__(in_channels, start, init_cfg)
         check_choice(self, 'mode', mode, ('l2', 'l1'))
         self.epsilon = epsilon

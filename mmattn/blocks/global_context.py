@@ -1,4 +1,5 @@
 """Global context block."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -49,26 +50,50 @@ class GlobalContext(AttentionBlock):
         >>> GlobalContext(64)(x).equal(x)
         True
     """
+
     _abbr_ = 'global_context'
     role = 'additive'
 
-    def __init__(self, in_channels: int, ratio: float = 1 / 16, pooling_type: str = 'att',
-                 fusion_types: Sequence[str] = ('channel_add', ), start: str = 'paper', init_cfg=None):
+    def __init__(
+        self,
+        in_channels: int,
+        ratio: float = 1 / 16,
+        pooling_type: str = 'att',
+        fusion_types: Sequence[str] = ('channel_add',),
+        start: str = 'paper',
+        init_cfg=None,
+    ):
         super().__init__(in_channels, start, init_cfg)
         if isinstance(ratio, bool) or not isinstance(ratio, (int, float)) or not 0 < ratio <= 1:
-            raise ValueError(f'GlobalContext: ratio={ratio!r}; it is a fraction of the channels, above 0 and '
-                             'at most 1, such as 1/16')
+            raise ValueError(
+                f'GlobalContext: ratio={ratio!r}; it is a fraction of the channels, above 0 and '
+                'at most 1, such as 1/16'
+            )
         check_choice(self, 'pooling_type', pooling_type, ('att', 'avg'))
-        if not isinstance(fusion_types, (list, tuple)) or not fusion_types or any(
-                each not in FUSIONS for each in fusion_types):
-            raise ValueError(f"GlobalContext: fusion_types={fusion_types!r}; it is a list of 'channel_add', "
-                             "'channel_mul' or both")
+        if (
+            not isinstance(fusion_types, (list, tuple))
+            or not fusion_types
+            or any(each not in FUSIONS for each in fusion_types)
+        ):
+            raise ValueError(
+                f"GlobalContext: fusion_types={fusion_types!r}; it is a list of 'channel_add', "
+                "'channel_mul' or both"
+            )
         self.conv_mask = nn.Conv2d(in_channels, 1, 1) if pooling_type == 'att' else None
         hidden = max(int(in_channels * ratio), 1)
         for fusion in FUSIONS:
-            setattr(self, f'{fusion}_conv', nn.Sequential(
-                nn.Conv2d(in_channels, hidden, 1), nn.LayerNorm([hidden, 1, 1]), nn.ReLU(),
-                nn.Conv2d(hidden, in_channels, 1)) if fusion in fusion_types else None)
+            setattr(
+                self,
+                f'{fusion}_conv',
+                nn.Sequential(
+                    nn.Conv2d(in_channels, hidden, 1),
+                    nn.LayerNorm([hidden, 1, 1]),
+                    nn.ReLU(),
+                    nn.Conv2d(hidden, in_channels, 1),
+                )
+                if fusion in fusion_types
+                else None,
+            )
         self.reset_start()
 
     @property

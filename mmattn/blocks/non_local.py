@@ -1,4 +1,5 @@
 """Non-local block."""
+
 from __future__ import annotations
 
 import torch
@@ -47,23 +48,39 @@ class NonLocal(AttentionBlock):
         >>> NonLocal(64)(x).equal(x)
         True
     """
+
     _abbr_ = 'non_local'
     role = 'additive'
     paper_is_identity = True
 
-    def __init__(self, in_channels: int, reduction: int = 2, use_scale: bool = True,
-                 norm_cfg: dict | None = None, mode: str = 'embedded_gaussian', sub_sample: bool = False,
-                 start: str = 'paper', init_cfg=None):
+    def __init__(
+        self,
+        in_channels: int,
+        reduction: int = 2,
+        use_scale: bool = True,
+        norm_cfg: dict | None = None,
+        mode: str = 'embedded_gaussian',
+        sub_sample: bool = False,
+        start: str = 'paper',
+        init_cfg=None,
+    ):
         super().__init__(in_channels, start, init_cfg)
         check_positive_int(self, 'reduction', reduction)
         check_choice(self, 'mode', mode, MODES)
         _compat.require('mmcv', 'mmattn.NonLocal')
         from mmcv.cnn.bricks.non_local import NonLocal2d
+
         self.mode = mode
         self.use_scale = use_scale
         self._built_by = NonLocal2d
-        self._options = dict(in_channels=in_channels, reduction=reduction, use_scale=use_scale,
-                             norm_cfg=norm_cfg, mode=mode, sub_sample=sub_sample)
+        self._options = dict(
+            in_channels=in_channels,
+            reduction=reduction,
+            use_scale=use_scale,
+            norm_cfg=norm_cfg,
+            mode=mode,
+            sub_sample=sub_sample,
+        )
         for name, layer in NonLocal2d(**self._options).named_children():
             self.add_module(name, layer)
         self.reset_start()
@@ -85,14 +102,19 @@ class NonLocal(AttentionBlock):
         """``(N, C', H * W), (N, C', positions) -> (N, H * W, positions)``."""
         count = phi.shape[2]
         if self.mode == 'concatenation':
-            pairs = torch.cat([theta.unsqueeze(3).expand(-1, -1, -1, count),
-                               phi.unsqueeze(2).expand(-1, -1, theta.shape[2], -1)], 1)
+            pairs = torch.cat(
+                [
+                    theta.unsqueeze(3).expand(-1, -1, -1, count),
+                    phi.unsqueeze(2).expand(-1, -1, theta.shape[2], -1),
+                ],
+                1,
+            )
             return self.concat_project(pairs).squeeze(1) / count
         products = theta.transpose(1, 2) @ phi
         if self.mode == 'dot_product':
             return products / count
         scaled = self.mode == 'embedded_gaussian' and self.use_scale
-        return torch.softmax(products * theta.shape[1]**-0.5 if scaled else products, -1)
+        return torch.softmax(products * theta.shape[1] ** -0.5 if scaled else products, -1)
 
     def reset_parameters(self) -> None:
         self.load_state_dict(self._built_by(**self._options).state_dict())

@@ -1,4 +1,5 @@
 """Batch normalisation of gates, of which a batch may have a single value."""
+
 from __future__ import annotations
 
 import torch.nn.functional as F

@@ -1,4 +1,5 @@
 """Concurrent spatial and channel Squeeze-and-Excitation."""
+
 from __future__ import annotations
 
 import torch
@@ -65,10 +66,12 @@ class SCSE(AttentionBlock):
         >>> SCSE(64, combine='add').gates(x)['element'].shape
         torch.Size([2, 64, 7, 5])
     """
+
     _abbr_ = 'scse'
 
-    def __init__(self, in_channels: int, reduction: int = 2, combine: str = 'max', start: str = 'paper',
-                 init_cfg=None):
+    def __init__(
+        self, in_channels: int, reduction: int = 2, combine: str = 'max', start: str = 'paper', init_cfg=None
+    ):
         super().__init__(in_channels, start, init_cfg)
         check_positive_int(self, 'reduction', reduction)
         check_choice(self, 'combine', combine, ('max', 'add'))
@@ -79,11 +82,11 @@ class SCSE(AttentionBlock):
 
     @property
     def ceiling(self) -> float:
-        return 2. if self.combine == 'add' or self.start == 'identity' else 1.
+        return 2.0 if self.combine == 'add' or self.start == 'identity' else 1.0
 
     def _halves(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Channel gate ``(N, C, 1, 1)`` and spatial gate ``(N, 1, H, W)``."""
-        ceiling = 1. if self.combine == 'add' else self.ceiling
+        ceiling = 1.0 if self.combine == 'add' else self.ceiling
         with ops.full_precision(x):
             return ops.sigmoid_gate(self.cSE(x), ceiling), ops.sigmoid_gate(self.sSE(x), ceiling)
 

@@ -1,4 +1,5 @@
 """Squeeze-and-Excitation."""
+
 from __future__ import annotations
 
 from torch import Tensor, nn
@@ -38,11 +39,13 @@ class SE(AttentionBlock):
         >>> SE(64).gates(x)['channel'].shape
         torch.Size([2, 64, 1, 1])
     """
+
     _abbr_ = 'se'
     by_ops = True
 
-    def __init__(self, in_channels: int, reduction: int = 16, bias: bool = True,
-                 start: str = 'paper', init_cfg=None):
+    def __init__(
+        self, in_channels: int, reduction: int = 16, bias: bool = True, start: str = 'paper', init_cfg=None
+    ):
         super().__init__(in_channels, start, init_cfg)
         check_positive_int(self, 'reduction', reduction)
         hidden = max(in_channels // reduction, 1)

@@ -1,4 +1,5 @@
 """Spatial Group-wise Enhance."""
+
 from __future__ import annotations
 
 import torch
@@ -42,6 +43,7 @@ class SGE(AttentionBlock):
         >>> SGE(96).groups
         32
     """
+
     _abbr_ = 'sge'
 
     def __init__(self, in_channels: int, groups: int | None = None, start: str = 'paper', init_cfg=None):

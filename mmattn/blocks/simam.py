@@ -1,4 +1,5 @@
 """A simple, parameter-free attention module."""
+
 from __future__ import annotations
 
 import torch
@@ -39,6 +40,7 @@ class SimAM(AttentionBlock):
         >>> len(SimAM(64).state_dict()), len(SimAM(64, start='identity').state_dict())
         (0, 1)
     """
+
     _abbr_ = 'simam'
 
     def __init__(self, in_channels: int, e_lambda: float = 1e-4, start: str = 'paper', init_cfg=None):

@@ -1,4 +1,5 @@
 """Selective kernel convolution."""
+
 from __future__ import annotations
 
 from collections import OrderedDict
@@ -80,29 +81,52 @@ class SKConv(AttentionBlock):
         >>> selective(x).equal(conv(x))
         True
     """
+
     _abbr_ = 'sk_conv'
     role = 'convolution'
     # What MMCV's ConvModule asks of a convolution.
     transposed = False
     output_padding = (0, 0)
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size=3, stride=1, padding=0, dilation=1,
-                 groups: int = 1, bias: bool = False, branches: int = 2, by: str = 'dilation',
-                 reduction: int = 16, min_channels: int = 32, start: str = 'paper', init_cfg=None):
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size=3,
+        stride=1,
+        padding=0,
+        dilation=1,
+        groups: int = 1,
+        bias: bool = False,
+        branches: int = 2,
+        by: str = 'dilation',
+        reduction: int = 16,
+        min_channels: int = 32,
+        start: str = 'paper',
+        init_cfg=None,
+    ):
         super().__init__(in_channels, start, init_cfg)
-        for name, value in dict(out_channels=out_channels, groups=groups, branches=branches,
-                                reduction=reduction, min_channels=min_channels).items():
+        for name, value in dict(
+            out_channels=out_channels,
+            groups=groups,
+            branches=branches,
+            reduction=reduction,
+            min_channels=min_channels,
+        ).items():
             check_positive_int(self, name, value)
         check_choice(self, 'by', by, ('dilation', 'kernel_size'))
         if isinstance(padding, str):
             raise ValueError(f'SKConv: padding={padding!r}; it must be a number, or two')
         self.kernel_size, self.stride, self.padding, self.dilation = map(
-            to_2tuple, (kernel_size, stride, padding, dilation))
+            to_2tuple, (kernel_size, stride, padding, dilation)
+        )
         if any(k % 2 == 0 for k in self.kernel_size) or max(self.kernel_size) == 1:
-            raise ValueError(f'SKConv: kernel_size={kernel_size!r}; it must be odd and larger than 1, as '
-                             'branches differ in how far they see. A conv_cfg reaches 1x1 convolutions too: '
-                             "for the 3x3 ones of a ResNet write dcn=dict(type='mmattn.SKConv', "
-                             'fallback_on_stride=False)')
+            raise ValueError(
+                f'SKConv: kernel_size={kernel_size!r}; it must be odd and larger than 1, as '
+                'branches differ in how far they see. A conv_cfg reaches 1x1 convolutions too: '
+                "for the 3x3 ones of a ResNet write dcn=dict(type='mmattn.SKConv', "
+                'fallback_on_stride=False)'
+            )
         if branches < 2:
             raise ValueError(f'SKConv: branches={branches!r}; it takes two to choose between')
         self.out_channels = out_channels
@@ -116,10 +140,22 @@ class SKConv(AttentionBlock):
         times = i + 1 if by == 'dilation' else 1
         kernel_size = [k + more if k > 1 else k for k in self.kernel_size]
         dilation = [d * times for d in self.dilation]
-        padding = [p + (d * (k - 1) - d0 * (k0 - 1)) // 2 for p, d, k, d0, k0 in zip(
-            self.padding, dilation, kernel_size, self.dilation, self.kernel_size)]
-        layers = OrderedDict(conv=nn.Conv2d(self.in_channels, self.out_channels, kernel_size, self.stride,
-                                            padding, dilation, self.groups, bias))
+        padding = [
+            p + (d * (k - 1) - d0 * (k0 - 1)) // 2
+            for p, d, k, d0, k0 in zip(self.padding, dilation, kernel_size, self.dilation, self.kernel_size)
+        ]
+        layers = OrderedDict(
+            conv=nn.Conv2d(
+                self.in_channels,
+                self.out_channels,
+                kernel_size,
+                self.stride,
+                padding,
+                dilation,
+                self.groups,
+                bias,
+            )
+        )
         if i > 0 or self.start == 'paper':
             layers['bn'] = BatchNorm2d(self.out_channels)
         if self.start == 'paper':
@@ -134,7 +170,7 @@ class SKConv(AttentionBlock):
 
     @property
     def ceiling(self) -> float:
-        return float(len(self.paths)) if self.start == 'identity' else 1.
+        return float(len(self.paths)) if self.start == 'identity' else 1.0
 
     def gates(self, x: Tensor) -> dict[str, Tensor]:
         return {'branch': self._branches(x)[1]}
@@ -163,5 +199,7 @@ class SKConv(AttentionBlock):
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     def extra_repr(self) -> str:
-        return (f'{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, '
-                f'stride={self.stride}, branches={len(self.paths)}, start={self.start!r}')
+        return (
+            f'{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, '
+            f'stride={self.stride}, branches={len(self.paths)}, start={self.start!r}'
+        )

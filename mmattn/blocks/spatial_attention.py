@@ -1,4 +1,5 @@
 """The spatial half of CBAM."""
+
 from __future__ import annotations
 
 from torch import Tensor, nn
@@ -57,11 +58,18 @@ class SpatialAttention(AttentionBlock):
         >>> SpatialAttention(64, kernel_size=3, descriptor='conv').gates(x)['spatial'].shape
         torch.Size([2, 1, 7, 5])
     """
+
     _abbr_ = 'spatial_attention'
     by_ops = True
 
-    def __init__(self, in_channels: int, kernel_size: int = 7, descriptor: str = 'pool',
-                 start: str = 'paper', init_cfg=None):
+    def __init__(
+        self,
+        in_channels: int,
+        kernel_size: int = 7,
+        descriptor: str = 'pool',
+        start: str = 'paper',
+        init_cfg=None,
+    ):
         super().__init__(in_channels, start, init_cfg)
         check_choice(self, 'kernel_size', kernel_size, (3, 7))
         check_choice(self, 'descriptor', descriptor, ('pool', 'conv'))

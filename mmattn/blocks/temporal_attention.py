@@ -1,4 +1,5 @@
 """Attention along the frames of a clip."""
+
 from __future__ import annotations
 
 from torch import Tensor, nn
@@ -46,11 +47,20 @@ class TemporalAttention(AttentionBlock):
         >>> TemporalAttention(64, num_frames=3).gates(x)['frame'].shape
         torch.Size([6, 1, 1, 1])
     """
-    _abbr_ = 'temporal_attention'
-    ceiling = 2.
 
-    def __init__(self, in_channels: int, num_frames: int | None = None, per_channel: bool = False,
-                 reduction: int = 16, kernel_size: int = 3, start: str = 'paper', init_cfg=None):
+    _abbr_ = 'temporal_attention'
+    ceiling = 2.0
+
+    def __init__(
+        self,
+        in_channels: int,
+        num_frames: int | None = None,
+        per_channel: bool = False,
+        reduction: int = 16,
+        kernel_size: int = 3,
+        start: str = 'paper',
+        init_cfg=None,
+    ):
         super().__init__(in_channels, start, init_cfg)
         if num_frames is not None:
             check_positive_int(self, 'num_frames', num_frames)
@@ -70,23 +80,29 @@ class TemporalAttention(AttentionBlock):
     def _frames(self, x: Tensor) -> int:
         if self.num_frames is not None:
             if x.shape[0] % self.num_frames:
-                raise ValueError(f'TemporalAttention: a batch of {x.shape[0]} pictures is no number of clips '
-                                 f'of num_frames={self.num_frames}')
+                raise ValueError(
+                    f'TemporalAttention: a batch of {x.shape[0]} pictures is no number of clips '
+                    f'of num_frames={self.num_frames}'
+                )
             return self.num_frames
         if self.clips is None:
-            raise ValueError('TemporalAttention: num_frames=None takes the number of frames from the batches '
-                             'of a video detector that it was inserted into, and there is none: write '
-                             'num_frames=...')
+            raise ValueError(
+                'TemporalAttention: num_frames=None takes the number of frames from the batches '
+                'of a video detector that it was inserted into, and there is none: write '
+                'num_frames=...'
+            )
         clips, frames = self.clips
         if x.shape[0] != clips * frames:
-            raise ValueError(f'TemporalAttention: there are {clips} clips of {frames} frames, and '
-                             f'{x.shape[0]} pictures here: this detector does not run the frames of a clip '
-                             'together. Write num_frames=... if that is meant')
+            raise ValueError(
+                f'TemporalAttention: there are {clips} clips of {frames} frames, and '
+                f'{x.shape[0]} pictures here: this detector does not run the frames of a clip '
+                'together. Write num_frames=... if that is meant'
+            )
         return frames
 
     @property
     def floor(self) -> float:
-        return 0. if self.start == 'identity' else 1.
+        return 0.0 if self.start == 'identity' else 1.0
 
     def gates(self, x: Tensor) -> dict[str, Tensor]:
         frames = self._frames(x)
@@ -95,7 +111,7 @@ class TemporalAttention(AttentionBlock):
             z = self.action_p2_squeeze(pooled).flatten(1).unflatten(0, (x.shape[0] // frames, frames))
             z = self.action_p2_conv1(z.transpose(1, 2)).relu().transpose(1, 2)  # (B, T, C')
             z = self.action_p2_expand(z.flatten(0, 1)[..., None, None])
-            gate = ops.sigmoid_gate(z, 2.) if self.start == 'identity' else 1 + ops.sigmoid_gate(z)
+            gate = ops.sigmoid_gate(z, 2.0) if self.start == 'identity' else 1 + ops.sigmoid_gate(z)
         return {'channel' if self.per_channel else 'frame': gate}
 
     def reset_parameters(self) -> None:

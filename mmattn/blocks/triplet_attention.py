@@ -1,4 +1,5 @@
 """Triplet Attention."""
+
 from __future__ import annotations
 
 from torch import Tensor, nn
@@ -51,6 +52,7 @@ class TripletAttention(AttentionBlock):
         >>> sum(p.numel() for p in TripletAttention(64).parameters())
         300
     """
+
     _abbr_ = 'triplet_attention'
 
     def __init__(self, in_channels: int, no_spatial: bool = False, start: str = 'paper', init_cfg=None):
@@ -63,8 +65,10 @@ class TripletAttention(AttentionBlock):
     def gates(self, x: Tensor) -> dict[str, Tensor]:
         with ops.full_precision(x):
             # The official code swaps the axis to leave out with that of the channels, and back.
-            each = [self.cw(x.transpose(1, 2)).transpose(1, 2),  # (N, C, 1, W)
-                    self.hc(x.transpose(1, 3)).transpose(1, 3)]  # (N, C, H, 1)
+            each = [
+                self.cw(x.transpose(1, 2)).transpose(1, 2),  # (N, C, 1, W)
+                self.hc(x.transpose(1, 3)).transpose(1, 3),
+            ]  # (N, C, H, 1)
             if self.hw is not None:
                 each.append(self.hw(x))  # (N, 1, H, W)
             return {'element': sum(ops.sigmoid_gate(z, self.ceiling) for z in each) / len(each)}

@@ -1,4 +1,5 @@
 """Weights in files: which attention they hold, and attention alone as an adapter."""
+
 from mmattn.checkpoints.adapter import (
     adapter_of,
     adapter_of_checkpoint,
@@ -20,7 +21,20 @@ from mmattn.checkpoints.adapter_file import (
 from mmattn.checkpoints.check import check_insertion, require_same_insertion
 
 __all__ = [
-    'Adapter', 'AdapterError', 'DamagedAdapter', 'NewerAdapter', 'WrongBase', 'WrongSpec', 'adapter_of',
-    'adapter_of_checkpoint', 'check_base', 'check_insertion', 'load_adapter', 'merge_adapter',
-    'read_adapter', 'require_same_insertion', 'save_adapter', 'write_adapter'
+    'Adapter',
+    'AdapterError',
+    'DamagedAdapter',
+    'NewerAdapter',
+    'WrongBase',
+    'WrongSpec',
+    'adapter_of',
+    'adapter_of_checkpoint',
+    'check_base',
+    'check_insertion',
+    'load_adapter',
+    'merge_adapter',
+    'read_adapter',
+    'require_same_insertion',
+    'save_adapter',
+    'write_adapter',
 ]

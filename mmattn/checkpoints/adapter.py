@@ -1,4 +1,5 @@
 """From models and checkpoints to adapters, and back."""
+
 from __future__ import annotations
 
 import os
@@ -33,8 +34,10 @@ def adapter_of(model: nn.Module) -> Adapter:
     model = _unwrap(model)
     parts = attended_parts(model)
     if '' not in parts:
-        raise ValueError(f'{type(model).__name__} has no attention to save' + (
-            f"; its part '{parts[0]}' has: give that" if parts else ''))
+        raise ValueError(
+            f'{type(model).__name__} has no attention to save'
+            + (f"; its part '{parts[0]}' has: give that" if parts else '')
+        )
     check_recorded(model.attention.spec)
     base, weights = split_state(model.state_dict())
     return Adapter(model.attention.spec, weights, Fingerprint.of(base), current_versions())
@@ -73,20 +76,26 @@ def load_adapter(model: nn.Module, path: str | os.PathLike) -> nn.Module:
     if own:
         found = differences(adapter.spec, model.attention.spec, 'the adapter')
         if found:
-            raise WrongSpec(f"the attention of '{path}' is not that of the model: {'; '.join(found)}. Load "
-                            'it on the detector without attention, which then gets that of the adapter')
+            raise WrongSpec(
+                f"the attention of '{path}' is not that of the model: {'; '.join(found)}. Load "
+                'it on the detector without attention, which then gets that of the adapter'
+            )
     adapter.require_base(Fingerprint.of(split_state(model.state_dict())[0]), 'the model')
     if not own:
         attach(model, rules_of(adapter.spec))
     expected = split_state(model.state_dict())[1]
     if {name: value.shape for name, value in expected.items()} != {
-            name: value.shape for name, value in adapter.weights.items()}:
+        name: value.shape for name, value in adapter.weights.items()
+    }:
         if not own:
             detach(model)
-        raise WrongSpec(f"the weights of '{path}' do not fit the blocks that its spec names, as this version "
-                        f'builds them; it was written by {adapter.versions}')
-    model.attention.load_state_dict({name.removeprefix(ATTENTION): value
-                                     for name, value in adapter.weights.items()})
+        raise WrongSpec(
+            f"the weights of '{path}' do not fit the blocks that its spec names, as this version "
+            f'builds them; it was written by {adapter.versions}'
+        )
+    model.attention.load_state_dict(
+        {name.removeprefix(ATTENTION): value for name, value in adapter.weights.items()}
+    )
     return whole
 
 
@@ -106,21 +115,26 @@ def adapter_of_checkpoint(checkpoint: Mapping, base: Mapping | None = None) -> A
     if not weights:
         raise ValueError('the checkpoint has no attention to save (no attention.* in its state_dict)')
     if '' not in specs_in(state):
-        raise ValueError('the checkpoint has attention.*, but no insertion spec: load it into its model, '
-                         'and use save_adapter()')
+        raise ValueError(
+            'the checkpoint has attention.*, but no insertion spec: load it into its model, '
+            'and use save_adapter()'
+        )
     spec = decode_spec(specs_in(state)[''])
     check_recorded(spec)
     adapter = Adapter(spec, weights, Fingerprint.of(own), current_versions())
     if base is not None:
         text = Fingerprint.of(_base_state(base)).differences(adapter.base)
         if text:
-            raise WrongBase('the detector in the checkpoint is not that of the base, as attention was not '
-                            f'trained alone: {text}. An adapter is trained with freeze_detector=True')
+            raise WrongBase(
+                'the detector in the checkpoint is not that of the base, as attention was not '
+                f'trained alone: {text}. An adapter is trained with freeze_detector=True'
+            )
     return adapter
 
 
-def merge_adapter(base: str, adapter: str | os.PathLike, out: str | os.PathLike,
-                  overwrite: bool = False) -> None:
+def merge_adapter(
+    base: str, adapter: str | os.PathLike, out: str | os.PathLike, overwrite: bool = False
+) -> None:
     """Write the checkpoint of the detector with its attention, for ``load_from`` and for testing.
 
     Args:
@@ -136,8 +150,10 @@ def merge_adapter(base: str, adapter: str | os.PathLike, out: str | os.PathLike,
     if specs_in(state) or split_state(state)[1]:
         raise WrongBase(f"'{base}' has attention of its own: an adapter is merged with the detector without")
     taken.require_base(Fingerprint.of(split_state(state)[0]), f"'{base}'")
-    merged = dict(meta=checkpoint.get('meta', {}) if 'state_dict' in checkpoint else {}, state_dict={
-        **state, ATTENTION + SPEC_KEY: encode_spec(taken.spec), **taken.weights})
+    merged = dict(
+        meta=checkpoint.get('meta', {}) if 'state_dict' in checkpoint else {},
+        state_dict={**state, ATTENTION + SPEC_KEY: encode_spec(taken.spec), **taken.weights},
+    )
     write_file(out, lambda file: torch.save(merged, file), overwrite)
 
 

@@ -1,4 +1,5 @@
 """Adapters as files: attention's weights in safetensors, with all that says where they belong."""
+
 from __future__ import annotations
 
 import hashlib
@@ -52,6 +53,7 @@ class Adapter:
         base: Fingerprint of all other weights of the detector.
         versions: Of the packages that wrote it.
     """
+
     spec: dict[str, Any]
     weights: dict[str, Tensor] = field(repr=False)
     base: Fingerprint = field(repr=False)
@@ -69,7 +71,8 @@ class Adapter:
             raise WrongBase(
                 f'the weights of {where} are not those that the adapter was trained on (sha256 '
                 f'{found.sha256[:12]} instead of {self.base.sha256[:12]}): {text}. An adapter corrects the '
-                'features of one detector, so load the checkpoint that it was trained on first')
+                'features of one detector, so load the checkpoint that it was trained on first'
+            )
 
 
 def current_versions() -> dict[str, str]:
@@ -86,12 +89,17 @@ def _seal(spec: Mapping, weights: Fingerprint, base: Fingerprint) -> str:
 def write_adapter(adapter: Adapter, path: str | os.PathLike, overwrite: bool = False) -> None:
     """Write an adapter; one adapter always gives the same bytes."""
     from safetensors.torch import save
+
     weights = {name: value.detach().cpu().contiguous().clone() for name, value in adapter.weights.items()}
     print_of = Fingerprint.of(weights)
     metadata = dict(
-        format=FORMAT, spec=adapter.spec, versions=adapter.versions,
-        seal=_seal(adapter.spec, print_of, adapter.base), weights=print_of.tensors,
-        base=dict(sha256=adapter.base.sha256, tensors=adapter.base.tensors))
+        format=FORMAT,
+        spec=adapter.spec,
+        versions=adapter.versions,
+        seal=_seal(adapter.spec, print_of, adapter.base),
+        weights=print_of.tensors,
+        base=dict(sha256=adapter.base.sha256, tensors=adapter.base.tensors),
+    )
     data = save(weights, {_METADATA: json.dumps(metadata, separators=(',', ':'))})
     write_file(path, lambda file: file.write(data), overwrite)
 
@@ -105,6 +113,7 @@ def read_adapter(path: str | os.PathLike) -> Adapter:
         NewerAdapter: It is of a format that this version does not know.
     """
     from safetensors import SafetensorError, safe_open
+
     path = os.fspath(path)
     if not os.path.isfile(path):
         raise FileNotFoundError(f"no adapter file '{path}'")
@@ -115,14 +124,18 @@ def read_adapter(path: str | os.PathLike) -> Adapter:
     except (SafetensorError, OSError, UnicodeDecodeError) as error:
         raise DamagedAdapter(f"'{path}' is damaged, or not a safetensors file: {error}") from error
     if text is None:
-        raise DamagedAdapter(f"'{path}' is a safetensors file, but not an adapter: it lacks the entry "
-                             f"'{_METADATA}' of its metadata")
+        raise DamagedAdapter(
+            f"'{path}' is a safetensors file, but not an adapter: it lacks the entry "
+            f"'{_METADATA}' of its metadata"
+        )
     try:
         metadata = json.loads(text)
         number = metadata['format']
         if isinstance(number, int) and number > FORMAT:
-            raise NewerAdapter(f"'{path}' is an adapter of format {number}, and this version of mmattn, "
-                               f'{__version__}, reads formats up to {FORMAT}: update mmattn')
+            raise NewerAdapter(
+                f"'{path}' is an adapter of format {number}, and this version of mmattn, "
+                f'{__version__}, reads formats up to {FORMAT}: update mmattn'
+            )
         base = Fingerprint(metadata['base']['sha256'], dict(metadata['base']['tensors']))
         expected, seal, versions = metadata['weights'], metadata['seal'], dict(metadata['versions'])
         spec = load_spec(json.dumps(metadata['spec']))
@@ -135,11 +148,15 @@ def read_adapter(path: str | os.PathLike) -> Adapter:
         text = Fingerprint('', expected).differences(found)
         raise DamagedAdapter(f"'{path}' is damaged: it does not hold the weights that were saved: {text}")
     if seal != _seal(spec, found, base):
-        raise DamagedAdapter(f"'{path}' is damaged: its spec or the fingerprint of its base was changed "
-                             'after it was saved')
-    broken = [name for name, value in weights.items()
-              if value.is_floating_point() and not value.isfinite().all()]
+        raise DamagedAdapter(
+            f"'{path}' is damaged: its spec or the fingerprint of its base was changed after it was saved"
+        )
+    broken = [
+        name for name, value in weights.items() if value.is_floating_point() and not value.isfinite().all()
+    ]
     if broken:
-        raise DamagedAdapter(f"'{path}' holds NaN or infinite values, the first in {broken[0]}: the training "
-                             'that it comes from has diverged')
+        raise DamagedAdapter(
+            f"'{path}' holds NaN or infinite values, the first in {broken[0]}: the training "
+            'that it comes from has diverged'
+        )
     return Adapter(spec, weights, base, versions)

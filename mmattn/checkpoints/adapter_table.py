@@ -1,4 +1,5 @@
 """Adapters as a table."""
+
 from __future__ import annotations
 
 import os
@@ -18,10 +19,16 @@ def adapter_table(adapters: Mapping[str, Adapter]) -> Table:
         sites: dict[str, list[str]] = {}
         for entry in adapter.spec['insert']:
             sites.setdefault(block_text(entry['block']).removeprefix('dict'), []).append(entry['at'])
-        attention = '\n'.join(f'{len(names)} x {block} at {", ".join(compact_names(names))}'
-                              for block, names in sites.items())
+        attention = '\n'.join(
+            f'{len(names)} x {block} at {", ".join(compact_names(names))}' for block, names in sites.items()
+        )
         table.add_row(
-            escape(path), escape(attention), f'{adapter.numel:,}', f'{os.path.getsize(path):,}',
-            adapter.spec.get('detector', ''), adapter.base.sha256[:12],
-            '\n'.join(f'{name} {number}' for name, number in adapter.versions.items()))
+            escape(path),
+            escape(attention),
+            f'{adapter.numel:,}',
+            f'{os.path.getsize(path):,}',
+            adapter.spec.get('detector', ''),
+            adapter.base.sha256[:12],
+            '\n'.join(f'{name} {number}' for name, number in adapter.versions.items()),
+        )
     return table

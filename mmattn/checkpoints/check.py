@@ -1,4 +1,5 @@
 """A checkpoint with attention, and a model without."""
+
 from __future__ import annotations
 
 import logging
@@ -26,19 +27,29 @@ def check_insertion(model: nn.Module, checkpoint: Mapping) -> bool:
         Whether all is well.
     """
     parts = _attention_of(model)
-    lost = {path: state for path, state in specs_in(state_dict_of(checkpoint)).items()
-            if not any(_takes(part, attention, path, state) for part, attention in parts.items())}
+    lost = {
+        path: state
+        for path, state in specs_in(state_dict_of(checkpoint)).items()
+        if not any(_takes(part, attention, path, state) for part, attention in parts.items())
+    }
     for path, state in lost.items():
-        print_log('THE CHECKPOINT HAS ATTENTION AND THE MODEL HAS NONE: what it learned is left out, and the '
-                  f'detector was not trained to work without it. {_remedy(path, state)}',
-                  logger='current', level=logging.WARNING)
+        print_log(
+            'THE CHECKPOINT HAS ATTENTION AND THE MODEL HAS NONE: what it learned is left out, and the '
+            f'detector was not trained to work without it. {_remedy(path, state)}',
+            logger='current',
+            level=logging.WARNING,
+        )
     return not lost
 
 
 def _attention_of(model: nn.Module) -> dict[str, nn.Module]:
     """The attention of each part by the part's path, without what wraps it: DDP, test-time augmentation."""
-    return {'.'.join(name for name in path.split('.') if name != 'module'):
-            model.get_submodule(f'{path}.attention'.lstrip('.')) for path in attended_parts(model)}
+    return {
+        '.'.join(name for name in path.split('.') if name != 'module'): model.get_submodule(
+            f'{path}.attention'.lstrip('.')
+        )
+        for path in attended_parts(model)
+    }
 
 
 def _takes(part: str, attention: nn.Module, path: str, state) -> bool:
@@ -51,7 +62,8 @@ def _takes(part: str, attention: nn.Module, path: str, state) -> bool:
     except ValueError:
         return False
     return f'.{part}'.endswith(f'.{path}' if path else '') and any(
-        site.name in sites for site in attention.claims)
+        site.name in sites for site in attention.claims
+    )
 
 
 def require_same_insertion(model: nn.Module, checkpoint: Mapping) -> None:
@@ -70,7 +82,8 @@ def require_same_insertion(model: nn.Module, checkpoint: Mapping) -> None:
             raise ValueError(
                 f'a run cannot be resumed with another attention: {"; ".join(found)}. To go on, write\n'
                 f'  {insert_text(theirs["insert"])}\nTo train the new attention from these weights, use '
-                'load_from without resume')
+                'load_from without resume'
+            )
 
 
 def _remedy(path: str, state) -> str:
@@ -82,5 +95,7 @@ def _remedy(path: str, state) -> str:
     if path:
         return f"It was trained with this attention in its part '{path}':\n  {insert}"
     detector = spec.get('detector', '...')
-    return ('Write in the config, beside the other settings of the model:\n'
-            f"  model = dict(type='mmattn.WithAttention', detector={detector!r}, {insert})")
+    return (
+        'Write in the config, beside the other settings of the model:\n'
+        f"  model = dict(type='mmattn.WithAttention', detector={detector!r}, {insert})"
+    )

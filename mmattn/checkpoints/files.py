@@ -1,4 +1,5 @@
 """Writing a file so that nothing is lost."""
+
 from __future__ import annotations
 
 import os
@@ -13,8 +14,9 @@ def write_file(path: str | os.PathLike, write: Callable, overwrite: bool) -> Non
     """
     path = os.fspath(path)
     if os.path.exists(path) and not overwrite:
-        raise FileExistsError(f"'{path}' exists already: name another file, or replace it with "
-                              'overwrite=True (--overwrite)')
+        raise FileExistsError(
+            f"'{path}' exists already: name another file, or replace it with overwrite=True (--overwrite)"
+        )
     part = f'{path}.{os.getpid()}.part'
     try:
         with open(part, 'wb') as file:

@@ -1,4 +1,5 @@
 """Which weights these are, to the last bit."""
+
 from __future__ import annotations
 
 import hashlib
@@ -17,6 +18,7 @@ class Fingerprint:
         sha256: Of all: names in alphabetical order, with type, shape and bytes of each.
         tensors: For each its type, shape and the first digits of its own digest, which tell what differs.
     """
+
     sha256: str
     tensors: dict[str, str] = field(hash=False)
 
@@ -39,15 +41,18 @@ class Fingerprint:
         mine, others = self.tensors, found.tensors
         parts = []
         for names, text in (
-                ([n for n in mine if n not in others], 'missing'),
-                ([n for n in others if n not in mine], 'too many')):
+            ([n for n in mine if n not in others], 'missing'),
+            ([n for n in others if n not in mine], 'too many'),
+        ):
             if names:
                 parts.append(f'{_count(names)} {text} ({_first(names)})')
         shared = [n for n in mine if n in others]
         kinds = [n for n in shared if _kind(mine[n]) != _kind(others[n])]
         if kinds:
-            parts.append(f'{_count(kinds)} of another type or shape ({kinds[0]}: {_kind(others[kinds[0]])} '
-                         f'instead of {_kind(mine[kinds[0]])}{", ..." * (len(kinds) > 1)})')
+            parts.append(
+                f'{_count(kinds)} of another type or shape ({kinds[0]}: {_kind(others[kinds[0]])} '
+                f'instead of {_kind(mine[kinds[0]])}{", ..." * (len(kinds) > 1)})'
+            )
         values = [n for n in shared if n not in kinds and mine[n] != others[n]]
         if values:
             parts.append(f'{len(values)} of {len(mine)} tensors with other values ({_first(values)})')

@@ -1,4 +1,5 @@
 """What is in a checkpoint."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -33,11 +34,17 @@ def split_state(state: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, 
 
 def specs_in(state: Mapping[str, Any]) -> dict[str, Any]:
     """Encoded insertion specs by the path of the model that has the attention; ``''`` is the whole."""
-    return {key.removesuffix(_SPEC).rstrip('.'): value for key, value in state.items()
-            if key == _SPEC or key.endswith(f'.{_SPEC}')}
+    return {
+        key.removesuffix(_SPEC).rstrip('.'): value
+        for key, value in state.items()
+        if key == _SPEC or key.endswith(f'.{_SPEC}')
+    }
 
 
 def attended_parts(model: nn.Module) -> list[str]:
     """Paths in ``model`` of what has attention; ``''`` is the whole."""
-    return [path.rpartition('attention')[0].rstrip('.') for path, module in model.named_modules()
-            if getattr(module, 'holds_attention', False)]
+    return [
+        path.rpartition('attention')[0].rstrip('.')
+        for path, module in model.named_modules()
+        if getattr(module, 'holds_attention', False)
+    ]

@@ -3,6 +3,7 @@
 Coordinates are continuous: pixel ``i`` covers ``[i, i + 1)``, as in COCO's boxes and polygons.
 Only integer or element-wise arithmetic touches pixels, so they do not depend on thread counts.
 """
+
 import colorsys
 
 import cv2
@@ -25,8 +26,23 @@ def _star():
     return points
 
 
-_CROSS = np.array([(-1, -3), (1, -3), (1, -1), (3, -1), (3, 1), (1, 1), (1, 3), (-1, 3), (-1, 1),
-                   (-3, 1), (-3, -1), (-1, -1)], dtype=float)
+_CROSS = np.array(
+    [
+        (-1, -3),
+        (1, -3),
+        (1, -1),
+        (3, -1),
+        (3, 1),
+        (1, 1),
+        (1, 3),
+        (-1, 3),
+        (-1, 1),
+        (-3, 1),
+        (-3, -1),
+        (-1, -1),
+    ],
+    dtype=float,
+)
 _BAR = np.array([(-3, -1), (3, -1), (3, 1), (-3, 1)], dtype=float)
 
 
@@ -39,8 +55,13 @@ def _unit_area(points):
 OUTLINES = {
     name: _unit_area(points)
     for name, points in dict(
-        circle=_regular(40), square=_regular(4, first=-45.0), triangle=_regular(3), star=_star(),
-        cross=_CROSS, bar=_BAR).items()
+        circle=_regular(40),
+        square=_regular(4, first=-45.0),
+        triangle=_regular(3),
+        star=_star(),
+        cross=_CROSS,
+        bar=_BAR,
+    ).items()
 }
 
 
@@ -68,7 +89,7 @@ def _striped(u, v):
 
 
 def _dotted(u, v):
-    return (u % 1.0 - 0.5)**2 + (v % 1.0 - 0.5)**2 < 0.33**2
+    return (u % 1.0 - 0.5) ** 2 + (v % 1.0 - 0.5) ** 2 < 0.33**2
 
 
 def _checked(u, v):
@@ -88,7 +109,9 @@ def finish(canvas):
     """The picture ``(size, size, 3)`` of a canvas: the mean of each 2x2 block, rounded."""
     total = sum(
         canvas[y::OVERSAMPLE, x::OVERSAMPLE].astype(np.uint16)
-        for y in range(OVERSAMPLE) for x in range(OVERSAMPLE))
+        for y in range(OVERSAMPLE)
+        for x in range(OVERSAMPLE)
+    )
     return ((total + OVERSAMPLE**2 // 2) // OVERSAMPLE**2).astype(np.uint8)
 
 
@@ -113,7 +136,7 @@ def fill(canvas, corners, base, ink=None, texture='plain', period=1.0, angle=0.0
     mask = np.zeros((high[1] - low[1], high[0] - low[0]), dtype=np.uint8)
     cv2.fillPoly(mask, [fixed], 1, shift=_FRACTION_BITS)
     mask = mask.astype(bool)
-    region = canvas[low[1]:high[1], low[0]:high[0]]
+    region = canvas[low[1] : high[1], low[0] : high[0]]
     region[mask] = base
     if texture == 'plain':
         return

@@ -1,4 +1,5 @@
 """Load pictures, and name the one that cannot be."""
+
 import mmcv
 from mmcv.transforms import LoadImageFromFile as _LoadImageFromFile
 from mmengine import fileio
@@ -24,10 +25,13 @@ class LoadImageFromFile(_LoadImageFromFile):
         if self.ignore_empty:
             raise ValueError(
                 'ignore_empty=True was asked of mmattn.LoadImageFromFile, which stops at a picture '
-                "that cannot be read. To pass over it, use mmcv's: type='LoadImageFromFile'")
+                "that cannot be read. To pass over it, use mmcv's: type='LoadImageFromFile'"
+            )
         if self.file_client_args is not None:
-            raise ValueError('mmattn.LoadImageFromFile has no file_client_args: give backend_args, '
-                             'which took their place in mmcv 2')
+            raise ValueError(
+                'mmattn.LoadImageFromFile has no file_client_args: give backend_args, '
+                'which took their place in mmcv 2'
+            )
 
     def transform(self, results):
         path = results['img_path']
@@ -51,8 +55,10 @@ class LoadImageFromFile(_LoadImageFromFile):
 
     @staticmethod
     def _broken(path, data, why):
-        return OSError(f"corrupt picture '{path}' ({len(data)} bytes): {why}. Copy it again, or "
-                       'take it out of the annotation file')
+        return OSError(
+            f"corrupt picture '{path}' ({len(data)} bytes): {why}. Copy it again, or "
+            'take it out of the annotation file'
+        )
 
 
 def is_cut_off(data):
@@ -61,9 +67,9 @@ def is_cut_off(data):
         return False
     # Step over the header's segments, since an embedded preview has end markers of its own.
     at = 2
-    while data[at:at + 1] == b'\xff':
-        marker = data[at + 1:at + 2]
+    while data[at : at + 1] == b'\xff':
+        marker = data[at + 1 : at + 2]
         if marker == b'\xda':  # the picture data starts
             return data.find(b'\xff\xd9', at) < 0
-        at += 1 if marker == b'\xff' else 2 + int.from_bytes(data[at + 2:at + 4], 'big')
+        at += 1 if marker == b'\xff' else 2 + int.from_bytes(data[at + 2 : at + 4], 'big')
     return False

@@ -3,6 +3,7 @@
 A class is a texture on a shape, so neither alone tells classes apart. Distractors have the right
 shape with a wrong texture, or the right texture on a wrong shape, and are not labelled.
 """
+
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +16,9 @@ from . import drawing
 SHAPES = ('circle', 'cross', 'triangle')
 TEXTURES = ('striped', 'dotted')
 CLASSES = tuple(f'{texture} {shape}' for shape in SHAPES for texture in TEXTURES)
-_LOOKALIKES = tuple((texture, shape) for shape in SHAPES for texture in ('plain', 'checked')) + \
-    tuple((texture, shape) for shape in ('star', 'square', 'bar') for texture in TEXTURES)
+_LOOKALIKES = tuple((texture, shape) for shape in SHAPES for texture in ('plain', 'checked')) + tuple(
+    (texture, shape) for shape in ('star', 'square', 'bar') for texture in TEXTURES
+)
 
 # The picture width at which the sides below are in pixels, so that COCO's own limits between small,
 # medium and large (areas of 32 ** 2 and 96 ** 2) apply. Other widths scale all of it.
@@ -42,6 +44,7 @@ _SLIVER = 4.0
 @dataclass
 class Item:
     """Something in a scene: an object, a crowd of them, or a distractor (``label`` is None)."""
+
     label: int
     texture: str
     parts: list  # corners of each member, in painting order
@@ -53,7 +56,7 @@ class Item:
 
 def area_limits(size):
     """Where small ends and large begins, as areas in square pixels, for pictures of this width."""
-    return tuple((limit * size / REFERENCE_SIZE)**2 for limit in COCO_LIMITS)
+    return tuple((limit * size / REFERENCE_SIZE) ** 2 for limit in COCO_LIMITS)
 
 
 def make_scene(rng, size):
@@ -75,8 +78,7 @@ def make_scene(rng, size):
         _place(items, plan, rng, size)
     for item in items:
         _paint(canvas, item, rng, size / REFERENCE_SIZE)
-    return drawing.finish(canvas), [_annotate(item, size) for item in items
-                                    if item.label is not None]
+    return drawing.finish(canvas), [_annotate(item, size) for item in items if item.label is not None]
 
 
 @dataclass
@@ -90,8 +92,7 @@ class _Plan:
 
 def _plan(rng, scale):
     """What to put in, back to front."""
-    labels = [] if rng.random() < _EMPTY_SHARE else rng.integers(0, len(CLASSES),
-                                                                  rng.integers(3, 8)).tolist()
+    labels = [] if rng.random() < _EMPTY_SHARE else rng.integers(0, len(CLASSES), rng.integers(3, 8)).tolist()
     wanted = [(label, *CLASSES[label].split()) for label in labels]
     for index in rng.integers(0, len(_LOOKALIKES), rng.integers(0, 3)):
         wanted.append((None, *_LOOKALIKES[index]))
@@ -115,8 +116,10 @@ def _candidate(plan, rng, size):
 
     parts = [part(centre, plan.side)]
     if plan.crowd:
-        parts += [part(centre + rng.normal(0, 1.3 * plan.side, 2),
-                       plan.side * rng.uniform(0.85, 1.15)) for _ in range(rng.integers(9, 16))]
+        parts += [
+            part(centre + rng.normal(0, 1.3 * plan.side, 2), plan.side * rng.uniform(0.85, 1.15))
+            for _ in range(rng.integers(9, 16))
+        ]
     full = unary_union([Polygon(corners) for corners in parts])
     return Item(plan.label, plan.texture, parts, plan.side, full, crowd=plan.crowd)
 
@@ -142,8 +145,7 @@ def _paint(canvas, item, rng, scale):
     base, ink = drawing.two_colours(rng)
     for corners in item.parts:
         period = rng.uniform(*_PERIODS) * scale
-        drawing.fill(canvas, corners, base, ink, item.texture, period,
-                     rng.uniform(-_TILT, _TILT))
+        drawing.fill(canvas, corners, base, ink, item.texture, period, rng.uniform(-_TILT, _TILT))
 
 
 def _polygons(geometry):
@@ -154,24 +156,31 @@ def _polygons(geometry):
         # COCO's polygons cannot say "hole": cut through it
         middle = geometry.interiors[0].centroid.x
         left, top, right, bottom = geometry.bounds
-        return _polygons(geometry.intersection(box(left, top, middle, bottom))) + \
-            _polygons(geometry.intersection(box(middle, top, right, bottom)))
+        return _polygons(geometry.intersection(box(left, top, middle, bottom))) + _polygons(
+            geometry.intersection(box(middle, top, right, bottom))
+        )
     parts = getattr(geometry, 'geoms', ())
     return [polygon for part in parts for polygon in _polygons(part)]
 
 
 def _annotate(item, size):
     polygons = _polygons(item.visible)
-    rings = [[round(float(value), 2) for point in polygon.exterior.coords[:-1] for value in point]
-             for polygon in polygons]
+    rings = [
+        [round(float(value), 2) for point in polygon.exterior.coords[:-1] for value in point]
+        for polygon in polygons
+    ]
     left, top, right, bottom = (round(float(value), 2) for value in MultiPolygon(polygons).bounds)
     segmentation, area = rings, round(float(sum(polygon.area for polygon in polygons)), 2)
     if item.crowd:
         mask = coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(rings, size, size)))
         segmentation, area = run_lengths(mask), float(mask.sum())
-    return dict(label=item.label, iscrowd=int(item.crowd), area=area,
-                bbox=[left, top, round(right - left, 2), round(bottom - top, 2)],
-                segmentation=segmentation)
+    return dict(
+        label=item.label,
+        iscrowd=int(item.crowd),
+        area=area,
+        bbox=[left, top, round(right - left, 2), round(bottom - top, 2)],
+        segmentation=segmentation,
+    )
 
 
 def run_lengths(mask):

@@ -7,6 +7,7 @@ Layout, as for any COCO-format folder::
       annotations/train.json        annotations/val.json
       shapes.json                   what made it; its presence says that the set is whole
 """
+
 import contextlib
 import hashlib
 import json
@@ -42,18 +43,24 @@ class ShapesSettings:
             COCO's own limits (areas of 32 ** 2 and 96 ** 2); otherwise objects and limits scale.
         seed (int): Another seed gives other pictures.
     """
+
     train: int = 1200
     val: int = 200
     size: int = 256
     seed: int = 0
 
     def __post_init__(self):
-        for name, least, most in (('train', 1, 999_999), ('val', 1, 999_999), ('size', 64, 4096),
-                                  ('seed', 0, 2**63)):
+        for name, least, most in (
+            ('train', 1, 999_999),
+            ('val', 1, 999_999),
+            ('size', 64, 4096),
+            ('seed', 0, 2**63),
+        ):
             value = getattr(self, name)
             if not isinstance(value, int) or not least <= value <= most:
-                raise ValueError(f'{name}={value!r} of the shapes data set: '
-                                 f'give a whole number from {least} to {most}')
+                raise ValueError(
+                    f'{name}={value!r} of the shapes data set: give a whole number from {least} to {most}'
+                )
 
 
 def make_shapes(out, settings=ShapesSettings(), force=False, workers=None, file=None):
@@ -110,7 +117,8 @@ def _needs_writing(out, settings, force):
     if marker is None:
         raise FileExistsError(
             f"'{out}' exists and is not a shapes data set (it has no {MARKER}), so it is left "
-            'alone; give another folder, or remove it yourself')
+            'alone; give another folder, or remove it yourself'
+        )
     wanted = dict(version=VERSION, settings=asdict(settings))
     found = {key: marker.get(key) for key in wanted}
     if found == wanted:
@@ -118,19 +126,24 @@ def _needs_writing(out, settings, force):
         if damage is None:
             return False
         if not force:
-            raise FileExistsError(f"the shapes data set in '{out}' is damaged: {damage}; "
-                                  'write it anew with tools/make_shapes.py --force')
+            raise FileExistsError(
+                f"the shapes data set in '{out}' is damaged: {damage}; "
+                'write it anew with tools/make_shapes.py --force'
+            )
     elif not force:
-        raise FileExistsError(f"'{out}' has a shapes data set made with {_in_words(found)}; asked "
-                              f'for was {_in_words(wanted)}; give another folder, or replace it '
-                              'with tools/make_shapes.py --force')
+        raise FileExistsError(
+            f"'{out}' has a shapes data set made with {_in_words(found)}; asked "
+            f'for was {_in_words(wanted)}; give another folder, or replace it '
+            'with tools/make_shapes.py --force'
+        )
     return True
 
 
 def _in_words(made_with):
     settings = made_with['settings'] or {}
-    return ' '.join([f'version={made_with["version"]}'] +
-                    [f'{key}={value}' for key, value in settings.items()])
+    return ' '.join(
+        [f'version={made_with["version"]}'] + [f'{key}={value}' for key, value in settings.items()]
+    )
 
 
 def _damage(out, settings, marker):
@@ -189,8 +202,10 @@ def _check_no_writer(folder):
     except (OSError, ValueError):  # nobody's, or of one killed while writing this
         return
     if _is_running(owner):
-        raise FileExistsError(f"process {owner['pid']} on {owner['host']} is writing "
-                              f"'{folder}'; wait for it, or remove that folder if it is dead")
+        raise FileExistsError(
+            f'process {owner["pid"]} on {owner["host"]} is writing '
+            f"'{folder}'; wait for it, or remove that folder if it is dead"
+        )
 
 
 def _claim_partial(out):
@@ -199,11 +214,13 @@ def _claim_partial(out):
     _check_no_writer(folder)
     if folder.exists():
         # empty, or with one of our files: killed before or after it had the partial marker
-        ours = (folder / _PARTIAL_MARKER).is_file() or \
-            {'version', 'settings'} <= (read_marker(folder) or {}).keys()
+        ours = (folder / _PARTIAL_MARKER).is_file() or {'version', 'settings'} <= (
+            read_marker(folder) or {}
+        ).keys()
         if not ours and not _is_empty(folder):
-            raise FileExistsError(f"'{folder}' is needed to write in, and was not left by this "
-                                  'tool; move it away')
+            raise FileExistsError(
+                f"'{folder}' is needed to write in, and was not left by this tool; move it away"
+            )
         _remove(folder)
     _retired(out)
     folder.mkdir(parents=True)
@@ -229,8 +246,7 @@ def _retired(out):
     folder = out.with_name(out.name + '.replaced')
     if folder.exists():
         if read_marker(folder) is None and not _is_empty(folder):
-            raise FileExistsError(f"'{folder}' is in the way and not a shapes data set; move it "
-                                  'away')
+            raise FileExistsError(f"'{folder}' is in the way and not a shapes data set; move it away")
         _remove(folder)
     return folder
 
@@ -264,8 +280,9 @@ def _write(folder, settings, workers, file):
         data = json.dumps(_coco(split, pictures, settings), separators=(',', ':')).encode()
         (folder / 'annotations' / f'{split}.json').write_bytes(data)
         digests[split] = _digest(data)
-    marker = dict(version=VERSION, settings=asdict(settings), sha256=digests,
-                  area_limits=area_limits(settings.size))
+    marker = dict(
+        version=VERSION, settings=asdict(settings), sha256=digests, area_limits=area_limits(settings.size)
+    )
     (folder / MARKER).write_text(json.dumps(marker, indent=2) + '\n')
 
 
@@ -279,7 +296,7 @@ def _drawn(folder, settings, tasks, workers):
         return
     # spawn: torch or a data loader may have started threads here, which fork does not survive;
     # one OpenCV thread each, as the processes share the processors already
-    with get_context('spawn').Pool(workers, cv2.setNumThreads, (1, )) as pool:
+    with get_context('spawn').Pool(workers, cv2.setNumThreads, (1,)) as pool:
         yield from pool.imap(draw, tasks, chunksize=8)
 
 
@@ -300,17 +317,37 @@ def _coco(split, pictures, settings):
     images, annotations = [], []
     for index, instances in enumerate(pictures):
         image_id = _FIRST_ID[split] + index
-        images.append(dict(id=image_id, file_name=f'{split}/{index + 1:06d}.png',
-                           width=settings.size, height=settings.size, license=1))
+        images.append(
+            dict(
+                id=image_id,
+                file_name=f'{split}/{index + 1:06d}.png',
+                width=settings.size,
+                height=settings.size,
+                license=1,
+            )
+        )
         for instance in instances:
             label = instance.pop('label')
-            annotations.append(dict(id=_FIRST_ID[split] + len(annotations), image_id=image_id,
-                                    category_id=label + 1, **instance))
+            annotations.append(
+                dict(
+                    id=_FIRST_ID[split] + len(annotations),
+                    image_id=image_id,
+                    category_id=label + 1,
+                    **instance,
+                )
+            )
     return dict(
-        info=dict(description='Generated shapes: a class is a texture on a shape',
-                  version=str(VERSION), contributor='mmattn', split=split, **asdict(settings)),
-        licenses=[dict(id=1, name='Apache License 2.0',
-                       url='https://www.apache.org/licenses/LICENSE-2.0')],
-        images=images, annotations=annotations,
-        categories=[dict(id=index + 1, name=name, supercategory=name.split()[1])
-                    for index, name in enumerate(CLASSES)])
+        info=dict(
+            description='Generated shapes: a class is a texture on a shape',
+            version=str(VERSION),
+            contributor='mmattn',
+            split=split,
+            **asdict(settings),
+        ),
+        licenses=[dict(id=1, name='Apache License 2.0', url='https://www.apache.org/licenses/LICENSE-2.0')],
+        images=images,
+        annotations=annotations,
+        categories=[
+            dict(id=index + 1, name=name, supercategory=name.split()[1]) for index, name in enumerate(CLASSES)
+        ],
+    )

@@ -4,6 +4,7 @@ MMDetection finds some of it only after the model is built or an epoch is over, 
 never: its labels are positions in the annotation file's list of categories, so classes in another
 order are trained under each other's names without a word.
 """
+
 import json
 import os
 import re
@@ -18,8 +19,7 @@ from mmengine.utils import is_list_of
 SAMPLE = 5000
 # Longer annotation files are skimmed: parsing all of COCO's takes as long as loading it.
 LARGE = 50_000_000
-_HOW = ('Set the data root with --data-root or MMATTN_DATA_ROOT, or the file with --cfg-options '
-        '{}=...')
+_HOW = 'Set the data root with --data-root or MMATTN_DATA_ROOT, or the file with --cfg-options {}=...'
 
 
 def read_classes(ann_file):
@@ -32,7 +32,8 @@ def read_classes(ann_file):
         raise FileNotFoundError(
             f"no annotation file '{ann_file}', from which the classes are read. Set the data root "
             'with --data-root or MMATTN_DATA_ROOT to a folder that holds images/, '
-            'annotations/train.json and annotations/val.json')
+            'annotations/train.json and annotations/val.json'
+        )
     names = _names(_load(ann_file))
     _check_unique(names, f"the annotation file '{ann_file}'")
     return names
@@ -80,6 +81,7 @@ def _coco_class(dataset):
     """The data set's class when it reads COCO format, else None."""
     from mmdet.datasets import CocoDataset
     from mmdet.registry import DATASETS
+
     found = dataset.get('type')
     found = DATASETS.get(found) if isinstance(found, str) else found
     # Subclasses that read another format (LVIS, panoptic, ...) are left to themselves.
@@ -102,7 +104,8 @@ def _check_dataset(cfg, where, dataset, seen):
     if isinstance(classes, str):
         raise TypeError(
             f"{where}.metainfo.classes is the string '{classes}', but a tuple of names is needed: "
-            f"classes=('{classes}', )")
+            f"classes=('{classes}', )"
+        )
     _check_classes(path, where, tuple(classes), _names(content))
     _check_heads(cfg.get('model'), len(classes), where)
     folder = os.path.join(root, (dataset.get('data_prefix') or {}).get('img', ''))
@@ -121,7 +124,8 @@ def _check_unique(names, where):
     if twice:
         raise ValueError(
             f'{where} names {len(twice)} classes more than once: {_some(twice)}. Labels could not '
-            'be told apart by name: give each its own')
+            'be told apart by name: give each its own'
+        )
 
 
 def _check_classes(path, where, classes, names):
@@ -136,14 +140,16 @@ def _check_classes(path, where, classes, names):
             f'({_some(missing)}); its {len(names)} categories are {_some(names)}. Set '
             f"metainfo=dict(classes=...) of the data set to the file's categories, and num_classes "
             'of the head to their number, or use a config whose name ends in _folder, which reads '
-            'both from the file')
+            'both from the file'
+        )
     in_file = [name for name in names if name in classes]
     if in_file != list(classes):
         at = next(i for i, name in enumerate(classes) if name != in_file[i])
         raise ValueError(
             f"the classes of {where} are in another order than the categories of '{path}': class "
             f"{at} is '{classes[at]}' in the config and '{in_file[at]}' in the file. Labels follow "
-            "the file, so names would be mixed up: give the classes in the file's order")
+            "the file, so names would be mixed up: give the classes in the file's order"
+        )
 
 
 def _check_heads(node, expected, where, place='model'):
@@ -161,14 +167,14 @@ def _check_heads(node, expected, where, place='model'):
                     if found is not None and found != expected:
                         raise ValueError(
                             f'{here} has num_classes={found}, but {where} has {expected} classes. '
-                            f'Set {here}.num_classes={expected}')
+                            f'Set {here}.num_classes={expected}'
+                        )
             _check_heads(child, expected, where, here)
 
 
 def _check_pictures(path, folder, where, images):
     if not os.path.isdir(folder):
-        raise FileNotFoundError(
-            f"no picture folder '{folder}' ({where}). {_HOW.format(where)}")
+        raise FileNotFoundError(f"no picture folder '{folder}' ({where}). {_HOW.format(where)}")
     step = max(1, -(-len(images) // SAMPLE))
     names = [image['file_name'] for image in islice(images, 0, None, step)]
     missing, empty = [], []
@@ -182,15 +188,17 @@ def _check_pictures(path, folder, where, images):
     if missing:
         raise FileNotFoundError(
             f"{len(missing)} {looked} pictures that '{path}' names are not in '{folder}': "
-            f'{_some(missing)}. Complete the folder, or set {where} to the one that has them')
+            f'{_some(missing)}. Complete the folder, or set {where} to the one that has them'
+        )
     if empty:
         raise ValueError(
             f"{len(empty)} {looked} pictures in '{folder}' are empty files: {_some(empty)}. Copy "
-            f"them again, or take them out of '{path}'")
+            f"them again, or take them out of '{path}'"
+        )
 
 
 def _check_evaluator(evaluators, where, ids, seen):
-    for evaluator in (evaluators if isinstance(evaluators, (list, tuple)) else [evaluators]):
+    for evaluator in evaluators if isinstance(evaluators, (list, tuple)) else [evaluators]:
         path = (evaluator or {}).get('ann_file')
         if not path or '://' in path or 'Coco' not in str(evaluator.get('type')):
             continue
@@ -200,15 +208,15 @@ def _check_evaluator(evaluators, where, ids, seen):
             raise ValueError(
                 f"{where}.ann_file '{path}' does not know {len(unknown)} of the {len(ids)} "
                 f'pictures that will be evaluated (ids {_some(unknown)}). Set it to the annotation '
-                f'file of {where.replace("evaluator", "dataloader")}')
+                f'file of {where.replace("evaluator", "dataloader")}'
+            )
 
 
 def _load_once(path, where, seen, made_by=''):
     path = os.path.normpath(path)
     if path not in seen:
         if not os.path.isfile(path):
-            raise FileNotFoundError(
-                f"no annotation file '{path}' ({where}). {made_by}{_HOW.format(where)}")
+            raise FileNotFoundError(f"no annotation file '{path}' ({where}). {made_by}{_HOW.format(where)}")
         # Only what is asked for later is kept: COCO's training annotations are half a gigabyte.
         content = _load(path)
         seen[path] = dict(images=content['images'], categories=content['categories'])
@@ -264,7 +272,8 @@ def _check_fields(path, content, **needed):
         raise ValueError(
             f"'{path}' is JSON, but not in COCO's detection format: {type(error).__name__} "
             f'{error}. Needed: a dict with images (id, file_name, width, height), categories (id, '
-            'name) and annotations (image_id, category_id, bbox, area, iscrowd)') from error
+            'name) and annotations (image_id, category_id, bbox, area, iscrowd)'
+        ) from error
 
 
 def _names(content):

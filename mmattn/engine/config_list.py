@@ -1,4 +1,5 @@
 """What each config builds: the figures in the headers of configs/ and in docs/configs.md."""
+
 import json
 import os
 import tempfile
@@ -11,6 +12,7 @@ from mmattn.engine.data_root import DATA_ROOT_VARIABLE, load_config
 @dataclass(frozen=True)
 class ConfigFacts:
     """Measured from the built model; numbers of parameters, not millions."""
+
     path: str
     parameters: int
     trained: int
@@ -41,6 +43,7 @@ def build_model(config, cfg_options=None):
     """
     from mmdet.registry import MODELS
     from mmengine.registry import DefaultScope
+
     if config.endswith('_folder.py') and DATA_ROOT_VARIABLE not in os.environ:
         with tempfile.TemporaryDirectory() as root:
             _write_classes(root)
@@ -73,17 +76,26 @@ def count(model, path):
         parameters=sum(size for size, _ in sizes),
         trained=sum(size for size, trained in sizes if trained),
         attention=sum(p.numel() for block in blocks for p in block.parameters()),
-        sites=len(blocks))
+        sites=len(blocks),
+    )
 
 
 def _write_classes(root):
     from mmdet.datasets import CocoDataset
+
     path = Path(root, 'annotations', 'train.json')
     path.parent.mkdir()
     names = CocoDataset.METAINFO['classes']
-    path.write_text(json.dumps(dict(
-        images=[dict(id=1, file_name='none.jpg', width=1, height=1)], annotations=[],
-        categories=[dict(id=i, name=name) for i, name in enumerate(names)])), encoding='utf-8')
+    path.write_text(
+        json.dumps(
+            dict(
+                images=[dict(id=1, file_name='none.jpg', width=1, height=1)],
+                annotations=[],
+                categories=[dict(id=i, name=name) for i, name in enumerate(names)],
+            )
+        ),
+        encoding='utf-8',
+    )
 
 
 def _millions(number):
@@ -95,6 +107,8 @@ def markdown_table(folder):
     rows = ['| config | parameters | trained | attention | sites |', '|---|---|---|---|---|']
     for path in list_configs(folder):
         facts = count(build_model(str(Path(folder, path))), path)
-        rows.append(f'| `{path}` | {_millions(facts.parameters)} | {_millions(facts.trained)} | '
-                    f'{facts.attention:,} | {facts.sites} |')
+        rows.append(
+            f'| `{path}` | {_millions(facts.parameters)} | {_millions(facts.trained)} | '
+            f'{facts.attention:,} | {facts.sites} |'
+        )
     return '\n'.join(rows)

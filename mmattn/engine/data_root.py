@@ -1,4 +1,5 @@
 """Where the data lies is a property of the machine, so no config needs editing for it."""
+
 import os
 from unittest import mock
 
@@ -6,8 +7,7 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 
 DATA_ROOT_VARIABLE = 'MMATTN_DATA_ROOT'
-_PARTS = ('train_dataloader', 'val_dataloader', 'test_dataloader', 'val_evaluator',
-          'test_evaluator')
+_PARTS = ('train_dataloader', 'val_dataloader', 'test_dataloader', 'val_evaluator', 'test_evaluator')
 
 
 def load_config(config, data_root=None, cfg_options=None):
@@ -37,6 +37,7 @@ def load_config(config, data_root=None, cfg_options=None):
 def _read(config):
     if '::' in config and not os.path.exists(config):
         from mmengine.hub import get_config
+
         return get_config(config)
     if not os.path.isfile(config):
         raise FileNotFoundError(f"no config file '{config}' (looked in {os.getcwd()})")
@@ -58,7 +59,8 @@ def replace_data_root(cfg, root):
             f"cannot set the data root to '{root}': one data_root to replace was expected in the "
             f'dataloaders of {cfg.filename}, but it {what}. Set the paths with --cfg-options, for '
             'instance train_dataloader.dataset.data_root=..., and leave out --data-root and '
-            f'{DATA_ROOT_VARIABLE}')
+            f'{DATA_ROOT_VARIABLE}'
+        )
     old, new = found.pop(), root.rstrip('/') + '/'
     count = sum(_replace(cfg.get(part), old, new) for part in _PARTS)
     if isinstance(cfg.get('data_root'), str):
@@ -81,9 +83,9 @@ def _replace(node, old, new):
     if not isinstance(node, (dict, list)):
         return 0
     count = 0
-    for key, value in (list(node.items()) if isinstance(node, dict) else enumerate(node)):
+    for key, value in list(node.items()) if isinstance(node, dict) else enumerate(node):
         if isinstance(value, str) and (value == old or value.startswith(old + '/')):
-            node[key] = new + value[len(old):].lstrip('/')
+            node[key] = new + value[len(old) :].lstrip('/')
             count += 1
         else:
             count += _replace(value, old, new)

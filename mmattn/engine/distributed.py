@@ -4,6 +4,7 @@ On GPUs the Runner does everything. Without a GPU, MMEngine would still call
 ``torch.cuda.set_device`` and give DDP a device number, so here the process group is made before the
 Runner, which then leaves it alone.
 """
+
 import os
 import subprocess
 
@@ -28,9 +29,10 @@ def read_ranks(launcher):
     missing = [name for name in names if name not in os.environ]
     if missing:
         raise RuntimeError(
-            f"--launcher {launcher} was asked for, but {', '.join(missing)} is not set: this "
+            f'--launcher {launcher} was asked for, but {", ".join(missing)} is not set: this '
             'process was not started by it. Start with tools/dist_train.sh or torchrun (pytorch), '
-            'tools/slurm_train.sh (slurm) or mpirun (mpi), or leave --launcher out')
+            'tools/slurm_train.sh (slurm) or mpirun (mpi), or leave --launcher out'
+        )
     return tuple(int(os.environ[name]) for name in names)
 
 
@@ -57,7 +59,8 @@ def prepare_processes(cfg):
         raise ValueError(
             f'process {local_rank} of this machine finds no GPU of its own: '
             f'{torch.cuda.device_count()} visible. Start as many processes as there are GPUs, or '
-            'set CUDA_VISIBLE_DEVICES=-1 to train on the CPU')
+            'set CUDA_VISIBLE_DEVICES=-1 to train on the CPU'
+        )
     if device != 'cpu':
         return
     os.environ.setdefault('MASTER_PORT', '29500')
@@ -71,7 +74,8 @@ def prepare_processes(cfg):
         'type': 'MMDistributedDataParallel',
         'broadcast_buffers': False,
         'find_unused_parameters': cfg.get('find_unused_parameters', False),
-        **(cfg.get('model_wrapper_cfg') or {}), 'device_ids': None
+        **(cfg.get('model_wrapper_cfg') or {}),
+        'device_ids': None,
     }
 
 
@@ -84,17 +88,20 @@ def _first_host(launcher, world_size):
             f'--launcher mpi was asked for with {world_size} processes, of which '
             f'{os.environ.get("OMPI_COMM_WORLD_LOCAL_SIZE", "an unknown number")} are on this '
             'machine, and MASTER_ADDR is not set. Set it to the name of the machine of rank 0: '
-            'mpirun -x MASTER_ADDR=...')
+            'mpirun -x MASTER_ADDR=...'
+        )
     return '127.0.0.1'
 
 
 def _slurm_first_host():
     nodes = os.environ['SLURM_NODELIST']
     try:
-        answer = subprocess.run(['scontrol', 'show', 'hostname', nodes],
-                                capture_output=True, text=True, check=True)
+        answer = subprocess.run(
+            ['scontrol', 'show', 'hostname', nodes], capture_output=True, text=True, check=True
+        )
     except (FileNotFoundError, subprocess.CalledProcessError) as error:
         raise RuntimeError(
             f"slurm's scontrol was asked for the first machine of '{nodes}', but failed: {error}. "
-            'Set MASTER_ADDR to the name of that machine') from error
+            'Set MASTER_ADDR to the name of that machine'
+        ) from error
     return answer.stdout.split()[0]

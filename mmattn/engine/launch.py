@@ -1,4 +1,5 @@
 """Train and test from a config file: what ``tools/train.py`` and ``tools/test.py`` call."""
+
 import os
 import warnings
 from copy import deepcopy
@@ -15,8 +16,16 @@ from mmattn.engine.data_root import load_config
 from mmattn.engine.distributed import prepare_processes, read_ranks
 
 
-def train(config, work_dir=None, amp=False, auto_scale_lr=False, resume=None, cfg_options=None,
-          launcher='none', data_root=None):
+def train(
+    config,
+    work_dir=None,
+    amp=False,
+    auto_scale_lr=False,
+    resume=None,
+    cfg_options=None,
+    launcher='none',
+    data_root=None,
+):
     """Train a detector; the arguments are the options of ``tools/train.py``.
 
     Returns:
@@ -27,7 +36,8 @@ def train(config, work_dir=None, amp=False, auto_scale_lr=False, resume=None, cf
         if get_device() == 'cpu':
             raise ValueError(
                 '--amp was asked for, but this machine has no GPU (or hides it with '
-                "CUDA_VISIBLE_DEVICES), and MMEngine's AmpOptimWrapper needs one. Leave --amp out")
+                "CUDA_VISIBLE_DEVICES), and MMEngine's AmpOptimWrapper needs one. Leave --amp out"
+            )
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         cfg.optim_wrapper.loss_scale = 'dynamic'
     if auto_scale_lr:
@@ -35,7 +45,8 @@ def train(config, work_dir=None, amp=False, auto_scale_lr=False, resume=None, cf
         if 'base_batch_size' not in scale:
             raise ValueError(
                 f'--auto-scale-lr was asked for, but {config} does not say for which batch its '
-                'learning rate is meant: add auto_scale_lr=dict(enable=False, base_batch_size=16)')
+                'learning rate is meant: add auto_scale_lr=dict(enable=False, base_batch_size=16)'
+            )
         cfg.auto_scale_lr.enable = True
     if resume == 'auto':
         _resume_latest(cfg)
@@ -49,8 +60,19 @@ def train(config, work_dir=None, amp=False, auto_scale_lr=False, resume=None, cf
     return runner
 
 
-def test(config, checkpoint, work_dir=None, out=None, show=False, show_dir=None, wait_time=2,
-         cfg_options=None, launcher='none', tta=False, data_root=None):
+def test(
+    config,
+    checkpoint,
+    work_dir=None,
+    out=None,
+    show=False,
+    show_dir=None,
+    wait_time=2,
+    cfg_options=None,
+    launcher='none',
+    tta=False,
+    data_root=None,
+):
     """Evaluate a checkpoint; the arguments are the options of ``tools/test.py``.
 
     Returns:
@@ -63,21 +85,23 @@ def test(config, checkpoint, work_dir=None, out=None, show=False, show_dir=None,
     cfg.load_from = checkpoint
     if show or show_dir:
         from mmdet.engine.hooks.utils import trigger_visualization_hook
-        trigger_visualization_hook(
-            cfg, SimpleNamespace(show=show, show_dir=show_dir, wait_time=wait_time))
-    _check_once(cfg, ('test', ))
+
+        trigger_visualization_hook(cfg, SimpleNamespace(show=show, show_dir=show_dir, wait_time=wait_time))
+    _check_once(cfg, ('test',))
     if tta:
         _set_tta(cfg)
     prepare_processes(cfg)
     runner = _build_runner(cfg)
     if out is not None:
         from mmdet.evaluation import DumpDetResults
+
         runner.test_evaluator.metrics.append(DumpDetResults(out_file_path=out))
     return runner.test()
 
 
 def _prepare(config, data_root, cfg_options, launcher, work_dir):
     from mmdet.utils import setup_cache_size_limit_of_dynamo
+
     setup_cache_size_limit_of_dynamo()
     cfg = load_config(config, data_root, cfg_options)
     cfg.launcher = launcher
@@ -100,8 +124,9 @@ def _resume_latest(cfg):
     latest = find_latest_checkpoint(cfg.work_dir)
     if latest is None:
         start = cfg.get('load_from') or 'the start'
-        print_log(f'--resume: no checkpoint in {cfg.work_dir} yet, training begins from {start}',
-                  logger='current')
+        print_log(
+            f'--resume: no checkpoint in {cfg.work_dir} yet, training begins from {start}', logger='current'
+        )
     else:
         _check_checkpoint(latest, f'which {cfg.work_dir}/last_checkpoint names')
         cfg.resume, cfg.load_from = True, None
@@ -125,24 +150,24 @@ def _build_runner(cfg):
 def _set_tta(cfg):
     """Test-time augmentation as in MMDetection's test.py: by default, picture and mirror."""
     if 'tta_model' not in cfg:
-        warnings.warn('Cannot find ``tta_model`` in config, we will set it as default.',
-                      stacklevel=2)
+        warnings.warn('Cannot find ``tta_model`` in config, we will set it as default.', stacklevel=2)
         cfg.tta_model = dict(
-            type='DetTTAModel',
-            tta_cfg=dict(nms=dict(type='nms', iou_threshold=0.5), max_per_img=100))
+            type='DetTTAModel', tta_cfg=dict(nms=dict(type='nms', iou_threshold=0.5), max_per_img=100)
+        )
     dataset = cfg.test_dataloader.dataset
     if 'tta_pipeline' not in cfg:
-        warnings.warn('Cannot find ``tta_pipeline`` in config, we will set it as default.',
-                      stacklevel=2)
+        warnings.warn('Cannot find ``tta_pipeline`` in config, we will set it as default.', stacklevel=2)
         leaf = dataset
         while 'dataset' in leaf:
             leaf = leaf['dataset']
-        keys = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip',
-                'flip_direction')
+        keys = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip', 'flip_direction')
         views = dict(
             type='TestTimeAug',
-            transforms=[[dict(type='RandomFlip', prob=1.), dict(type='RandomFlip', prob=0.)],
-                        [dict(type='PackDetInputs', meta_keys=keys)]])
+            transforms=[
+                [dict(type='RandomFlip', prob=1.0), dict(type='RandomFlip', prob=0.0)],
+                [dict(type='PackDetInputs', meta_keys=keys)],
+            ],
+        )
         cfg.tta_pipeline = deepcopy(leaf.pipeline)
         cfg.tta_pipeline[-1] = views
     cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)

@@ -1,4 +1,5 @@
 """Adapters during training."""
+
 from __future__ import annotations
 
 import os
@@ -31,10 +32,12 @@ class AdapterHook(Hook):
         ValueError: Before training, where the detector would train too.
         RuntimeError: When saving, where it has changed nevertheless.
     """
+
     priority = 'VERY_LOW'  # as CheckpointHook: behind what changes the weights
 
-    def __init__(self, interval: int = 1, by_epoch: bool = True, out_dir: str | None = None,
-                 save_last: bool = True):
+    def __init__(
+        self, interval: int = 1, by_epoch: bool = True, out_dir: str | None = None, save_last: bool = True
+    ):
         if isinstance(interval, bool) or not isinstance(interval, int) or interval == 0 or interval < -1:
             raise ValueError(f'AdapterHook: interval={interval!r}; it is a positive integer, or -1')
         self.interval = interval
@@ -47,26 +50,36 @@ class AdapterHook(Hook):
         model = model_of(runner)
         attention = getattr(model, 'attention', None)
         if not getattr(attention, 'holds_attention', False):
-            raise ValueError(f'AdapterHook saves attention, and {type(model).__name__} has none: write '
-                             "model=dict(type='mmattn.WithAttention', ..., freeze_detector=True)")
-        training = [name for name, parameter in model.named_parameters()
-                    if parameter.requires_grad and not name.startswith('attention.')]
+            raise ValueError(
+                f'AdapterHook saves attention, and {type(model).__name__} has none: write '
+                "model=dict(type='mmattn.WithAttention', ..., freeze_detector=True)"
+            )
+        training = [
+            name
+            for name, parameter in model.named_parameters()
+            if parameter.requires_grad and not name.startswith('attention.')
+        ]
         if attention.held is None or training:
             raise ValueError(
                 'AdapterHook saves attention alone, which is of use with the detector that it was trained '
-                f"on, and here the detector trains too{f' ({training[0]}, ...)' if training else ''}: set "
-                'freeze_detector=True in the config of the model, or leave the hook out')
+                f'on, and here the detector trains too{f" ({training[0]}, ...)" if training else ""}: set '
+                'freeze_detector=True in the config of the model, or leave the hook out'
+            )
         if is_main_process():
             self._base = adapter_of(model).base
 
     def after_train_epoch(self, runner) -> None:
-        if self.by_epoch and (self.every_n_epochs(runner, self.interval)
-                              or self.save_last and self.is_last_train_epoch(runner)):
+        if self.by_epoch and (
+            self.every_n_epochs(runner, self.interval) or self.save_last and self.is_last_train_epoch(runner)
+        ):
             self._save(runner, f'adapter_epoch_{runner.epoch + 1}.safetensors')
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
-        if not self.by_epoch and (self.every_n_train_iters(runner, self.interval)
-                                  or self.save_last and self.is_last_train_iter(runner)):
+        if not self.by_epoch and (
+            self.every_n_train_iters(runner, self.interval)
+            or self.save_last
+            and self.is_last_train_iter(runner)
+        ):
             self._save(runner, f'adapter_iter_{runner.iter + 1}.safetensors')
 
     def _save(self, runner, name: str) -> None:
@@ -76,9 +89,11 @@ class AdapterHook(Hook):
         adapter = adapter_of(averaged[-1] if averaged else model_of(runner))
         text = self._base.differences(adapter.base)
         if text:
-            raise RuntimeError('AdapterHook: the detector has changed during the training, though its '
-                               f'parameters are frozen: {text}. Something else writes to it (a loss or a '
-                               'hook with a state of its own); an adapter of it would be worth nothing')
+            raise RuntimeError(
+                'AdapterHook: the detector has changed during the training, though its '
+                f'parameters are frozen: {text}. Something else writes to it (a loss or a '
+                'hook with a state of its own); an adapter of it would be worth nothing'
+            )
         folder = runner.work_dir
         if self.out_dir is not None:  # as CheckpointHook does
             folder = os.path.join(self.out_dir, os.path.basename(runner.work_dir.rstrip(os.sep)))

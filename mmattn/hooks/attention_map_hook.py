@@ -1,4 +1,5 @@
 """What attention looks at, evaluation after evaluation."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -34,14 +35,27 @@ class AttentionMapHook(Hook):
         ValueError: Before training, where no site has a gate, a glob matches none, or there is no such
             picture.
     """
+
     priority = 'ABOVE_NORMAL'  # before EMAHook puts the training's weights back
 
-    def __init__(self, pictures: int | list[int] = 4, sites: list[str] | None = None, score_thr: float = 0.3,
-                 dpi: int = 60, backend_args: dict | None = None):
-        if not (_is_count(pictures) or isinstance(pictures, (list, tuple)) and pictures
-                and all(i == 0 or _is_count(i) for i in pictures)):
-            raise ValueError(f'AttentionMapHook: pictures={pictures!r}; it is how many, a positive integer, '
-                             'or a list of indices from 0')
+    def __init__(
+        self,
+        pictures: int | list[int] = 4,
+        sites: list[str] | None = None,
+        score_thr: float = 0.3,
+        dpi: int = 60,
+        backend_args: dict | None = None,
+    ):
+        if not (
+            _is_count(pictures)
+            or isinstance(pictures, (list, tuple))
+            and pictures
+            and all(i == 0 or _is_count(i) for i in pictures)
+        ):
+            raise ValueError(
+                f'AttentionMapHook: pictures={pictures!r}; it is how many, a positive integer, '
+                'or a list of indices from 0'
+            )
         self.pictures = pictures
         self.sites = sites or []
         self.score_thr = score_thr
@@ -53,13 +67,16 @@ class AttentionMapHook(Hook):
         if isinstance(self.pictures, (list, tuple)) and runner.val_loop is not None:
             number = len(runner.val_dataloader.dataset)
             if max(self.pictures) >= number:
-                raise ValueError(f'AttentionMapHook: pictures={self.pictures}, and the validation set has '
-                                 f'{number}: the last index is {number - 1}')
+                raise ValueError(
+                    f'AttentionMapHook: pictures={self.pictures}, and the validation set has '
+                    f'{number}: the last index is {number - 1}'
+                )
 
     def after_val_epoch(self, runner, metrics=None) -> None:
         if not is_main_process():
             return
         from mmcv import imfrombytes  # here, so that the other hooks need no MMCV
+
         sources = require_sources(self, runner, self.sites)
         dataset = runner.val_dataloader.dataset
         classes = (getattr(dataset, 'metainfo', None) or {}).get('classes', ())

@@ -1,4 +1,5 @@
 """What gates do during training, as numbers."""
+
 from __future__ import annotations
 
 import logging
@@ -41,6 +42,7 @@ class AttentionStatsHook(Hook):
             ``patience`` measurements one after the other.
         patience: See there.
     """
+
     priority = 'NORMAL'
 
     def __init__(self, interval: int = 50, warn_share: float = 0.9, patience: int = 2):
@@ -68,7 +70,8 @@ class AttentionStatsHook(Hook):
         self._gradients.clear()
         self._measuring = ExitStack()
         self._found = self._measuring.enter_context(
-            record_gates(model_of(runner), self._reduce, self._sources))
+            record_gates(model_of(runner), self._reduce, self._sources)
+        )
         for optimizer in _optimizers(runner.optim_wrapper):
             handle = optimizer.register_step_pre_hook(self._note_gradients)
             self._measuring.callback(handle.remove)
@@ -79,8 +82,11 @@ class AttentionStatsHook(Hook):
         found = self._found
         self._stop()
         if not found:
-            print_log('AttentionStatsHook: no attention with gates ran in this iteration: nothing was '
-                      'measured', logger='current', level=logging.WARNING)
+            print_log(
+                'AttentionStatsHook: no attention with gates ran in this iteration: nothing was measured',
+                logger='current',
+                level=logging.WARNING,
+            )
         scalars = self._scalars(found)
         runner.visualizer.add_scalars(scalars, step=runner.iter + 1)
         self._warn(scalars, runner.iter + 1)
@@ -116,8 +122,11 @@ class AttentionStatsHook(Hook):
         for each in found:
             for kind, numbers in each.value.items():
                 calls.setdefault(f'attention/{each.source.name}/{kind}', []).append(numbers)
-        values = {f'{prefix}_{name}': number for prefix, several in calls.items()
-                  for name, number in zip(NAMES, torch.stack(several).mean(0).unbind())}
+        values = {
+            f'{prefix}_{name}': number
+            for prefix, several in calls.items()
+            for name, number in zip(NAMES, torch.stack(several).mean(0).unbind())
+        }
         for source in self._sources:
             prefix = f'attention/{source.name}'
             if source.name in self._gradients:
@@ -141,10 +150,11 @@ class AttentionStatsHook(Hook):
             self._stuck[key] = before + 1 if share >= self.warn_share else min(before, 0)  # below 0: warned
             if self._stuck[key] != self.patience:
                 continue
-            self._stuck[key] = -10 ** 9  # once
+            self._stuck[key] = -(10**9)  # once
             site, _, kind = gate.removeprefix('attention/').rpartition('/')
-            what, where = (('has died', blocks[site].floor) if end == 'low' else
-                           ('is saturated', blocks[site].ceiling))
+            what, where = (
+                ('has died', blocks[site].floor) if end == 'low' else ('is saturated', blocks[site].ceiling)
+            )
             print_log(
                 f"the {kind} gate at '{site}' {what}: {share:.0%} of its channels stand at {where:g}, an end "
                 f'of its range, for every input ({self.patience} measurements in a row, the last at '
@@ -152,7 +162,9 @@ class AttentionStatsHook(Hook):
                 'lower learning rate for attention (paramwise_cfg=dict(custom_keys={'
                 "'attention': dict(lr_mult=0.1)})), gradient clipping or start='identity' may help; or leave "
                 'the site out with except_.',
-                logger='current', level=logging.WARNING)
+                logger='current',
+                level=logging.WARNING,
+            )
 
 
 def _norm(tensors: list[Tensor]) -> Tensor:

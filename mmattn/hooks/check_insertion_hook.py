@@ -1,4 +1,5 @@
 """Nobody evaluates a model whose attention is missing without being told."""
+
 from mmengine.hooks import Hook
 
 from mmattn.checkpoints import check_insertion, require_same_insertion
@@ -15,6 +16,7 @@ class CheckInsertionHook(Hook):
 
         custom_hooks = [dict(type='mmattn.CheckInsertionHook')]
     """
+
     priority = 'VERY_HIGH'  # before EMAHook loads it, and MMEngine lists what did not fit
 
     def after_load_checkpoint(self, runner, checkpoint) -> None:

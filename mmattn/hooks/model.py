@@ -1,4 +1,5 @@
 """The model of a run, and the gates that a hook needs in it."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -24,7 +25,9 @@ def require_sources(hook: Hook, runner, globs: Sequence[str] = ()) -> list[Sourc
     model = model_of(runner)
     sources = sources_at([model], globs)[0]
     if not sources:
-        raise ValueError(f'{type(hook).__name__}: {type(model).__name__} has no attention with gates; leave '
-                         'the hook out, or insert a block (what adds to a map, as GlobalContext, or a '
-                         'module from elsewhere has none)')
+        raise ValueError(
+            f'{type(hook).__name__}: {type(model).__name__} has no attention with gates; leave '
+            'the hook out, or insert a block (what adds to a map, as GlobalContext, or a '
+            'module from elsewhere has none)'
+        )
     return sources

@@ -1,4 +1,5 @@
 """Put attention into a model, and take it out again."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -53,30 +54,39 @@ def attach(model: nn.Module, rules: Sequence[Mapping | Rule], freeze_detector: b
     attended = [name for name, module in model.named_modules() if isinstance(module, Attended)]
     if attended:
         where = f"its part '{attended[0]}'" if attended[0] else 'the model'
-        raise ValueError(f'{where} has attention already: give all rules in one call, or detach() '
-                         'it first')
+        raise ValueError(f'{where} has attention already: give all rules in one call, or detach() it first')
     held = next((name for name, module in model.named_modules() if holds_block(module)), None)
     if held is not None:
         where = f"'{held}' in it" if held else 'it'
-        raise ValueError(f'{type(model).__name__} is a part of a model with attention, which has a block at '
-                         f'{where}: detach() that model first, and give it all rules in one call')
+        raise ValueError(
+            f'{type(model).__name__} is a part of a model with attention, which has a block at '
+            f'{where}: detach() that model first, and give it all rules in one call'
+        )
     if isinstance(model, (nn.Sequential, nn.ModuleList, nn.ModuleDict)):
-        raise ValueError(f'a {type(model).__name__} would take its attention for one of its own '
-                         'layers: attach to the module that holds it')
+        raise ValueError(
+            f'a {type(model).__name__} would take its attention for one of its own '
+            'layers: attach to the module that holds it'
+        )
     if all(isinstance(getattr(model, part, None), nn.Module) for part in ('student', 'teacher')):
         # What its mean teacher averages are the parameters of these two.
-        raise ValueError(f'{type(model).__name__} averages its student into its teacher, but not what stands '
-                         'beside them: insert attention into the detector that both are built from, '
-                         "detector=dict(type='mmattn.WithAttention', detector='FasterRCNN', insert=[...])")
+        raise ValueError(
+            f'{type(model).__name__} averages its student into its teacher, but not what stands '
+            'beside them: insert attention into the detector that both are built from, '
+            "detector=dict(type='mmattn.WithAttention', detector='FasterRCNN', insert=[...])"
+        )
     if hasattr(model, 'attention'):
-        raise ValueError(f"{type(model).__name__} has an attribute 'attention' of its own, which is "
-                         'the name this package needs')
+        raise ValueError(
+            f"{type(model).__name__} has an attribute 'attention' of its own, which is "
+            'the name this package needs'
+        )
     claims = claim_sites(model, rules)
     container = Attention({}, {})
     for site in claims:
         if hasattr(container, site.key):
-            raise ValueError(f"the site '{site.name}' would be 'attention.{site.key}', which a container of "
-                             'modules has for itself: attach to a model that this one is a part of')
+            raise ValueError(
+                f"the site '{site.name}' would be 'attention.{site.key}', which a container of "
+                'modules has for itself: attach to a model that this one is a part of'
+            )
     hosts = {site: site.host(model) for site in claims}
     blocks: dict[Site, list[nn.Module]] = {}
     for site, wanted in claims.items():
@@ -88,12 +98,16 @@ def attach(model: nn.Module, rules: Sequence[Mapping | Rule], freeze_detector: b
             clips.require_clips(model, block)
             blocks[site].append(block if like is None else block.to(like.device, like.dtype))
 
-    frozen = {site for site, (host, _) in hosts.items()
-              if not any(p.requires_grad for p in host.parameters())}
-    if freeze_detector and all(rule.freeze_with_host and site in frozen
-                               for site, wanted in claims.items() for rule in wanted):
-        raise ValueError('freeze_detector=True, and freeze_with_host=True freezes all attention: nothing is '
-                         'left to train. Leave freeze_with_host out')
+    frozen = {
+        site for site, (host, _) in hosts.items() if not any(p.requires_grad for p in host.parameters())
+    }
+    if freeze_detector and all(
+        rule.freeze_with_host and site in frozen for site, wanted in claims.items() for rule in wanted
+    ):
+        raise ValueError(
+            'freeze_detector=True, and freeze_with_host=True freezes all attention: nothing is '
+            'left to train. Leave freeze_with_host out'
+        )
 
     attention = Attention(blocks, claims, type(model).__name__)
     attention.train(model.training)
@@ -105,8 +119,11 @@ def attach(model: nn.Module, rules: Sequence[Mapping | Rule], freeze_detector: b
             if freeze:
                 attention.freeze(block)
             parameters = sum(p.numel() for p in block.parameters())
-            print_log(f'attention: {site.name} -> {type(block).__name__}({block.extra_repr()}), '
-                      f'{parameters:,} parameters' + (', frozen' if freeze else ''), logger='current')
+            print_log(
+                f'attention: {site.name} -> {type(block).__name__}({block.extra_repr()}), '
+                f'{parameters:,} parameters' + (', frozen' if freeze else ''),
+                logger='current',
+            )
     model.__class__ = attended_class(type(model))
     model.attention = attention
     clips.put(model)
@@ -121,8 +138,10 @@ def _require_own_parameters(model) -> None:
     # The one has listed its parameters already and would not reduce the gradients of more; the other
     # sets attributes on what it wraps.
     if is_model_wrapper(model) or isinstance(model._modules.get('_orig_mod'), nn.Module):
-        raise ValueError(f'{type(model).__name__} wraps a model for parallel training or torch.compile: '
-                         'attach to the model itself, before it is wrapped')
+        raise ValueError(
+            f'{type(model).__name__} wraps a model for parallel training or torch.compile: '
+            'attach to the model itself, before it is wrapped'
+        )
 
 
 def detach(model: nn.Module) -> nn.Module:
@@ -145,8 +164,10 @@ def detach(model: nn.Module) -> nn.Module:
     if type(model).__bases__[0] is not Attended:
         changed.insert(0, 'the model')
     if changed:
-        raise ValueError(f'the class of {changed[0]} has been changed since attach(), as parametrizations '
-                         'do: undo that before detach()')
+        raise ValueError(
+            f'the class of {changed[0]} has been changed since attach(), as parametrizations '
+            'do: undo that before detach()'
+        )
     for host, kind in hosts.values():
         kind.take(host)
     model.attention.release(model)

@@ -1,4 +1,5 @@
 """The model that has attention: its container, and what it does differently."""
+
 from __future__ import annotations
 
 import logging
@@ -30,12 +31,15 @@ class Attention(ModuleDict):
         held: Names of the parameters of the detector that attention alone trains without: those which
             :meth:`hold` froze. ``None`` where the detector trains too.
     """
+
     holds_attention = True
 
-    def __init__(self, blocks: dict[Site, list[nn.Module]], claims: dict[Site, tuple[Rule, ...]],
-                 detector: str = ''):
-        super().__init__({site.key: each[0] if len(each) == 1 else Chain(*each)
-                          for site, each in blocks.items()})
+    def __init__(
+        self, blocks: dict[Site, list[nn.Module]], claims: dict[Site, tuple[Rule, ...]], detector: str = ''
+    ):
+        super().__init__(
+            {site.key: each[0] if len(each) == 1 else Chain(*each) for site, each in blocks.items()}
+        )
         self.claims = claims
         self.detector = detector
         self.spec = spec_of(self)
@@ -58,8 +62,11 @@ class Attention(ModuleDict):
 
     def hold(self, model: nn.Module) -> None:
         """Freeze all of ``model`` but this attention: it alone trains."""
-        held = [(name, p) for name, p in model.named_parameters()
-                if p.requires_grad and not name.startswith('attention.')]
+        held = [
+            (name, p)
+            for name, p in model.named_parameters()
+            if p.requires_grad and not name.startswith('attention.')
+        ]
         for _, parameter in held:
             parameter.requires_grad_(False)
         self.held = tuple(name for name, _ in held)
@@ -119,8 +126,11 @@ class Attention(ModuleDict):
 
     def _load_from_state_dict(self, state_dict, prefix, local_metadata, strict, missing_keys, *args):
         self._compare(state_dict.get(prefix + SPEC_KEY))
-        missing = [site for site in self._random_sites()
-                   if not any(key.startswith(f'{prefix}{site.key}.') for key in state_dict)]
+        missing = [
+            site
+            for site in self._random_sites()
+            if not any(key.startswith(f'{prefix}{site.key}.') for key in state_dict)
+        ]
         self._on_pretrained = []
         if missing:
             self._warn(missing, 'the checkpoint being loaded holds nothing for them')
@@ -135,8 +145,11 @@ class Attention(ModuleDict):
         try:
             theirs = decode_spec(state)
         except ValueError as error:
-            print_log(f"whether the checkpoint's attention is that of the model is not known: {error}",
-                      logger='current', level=logging.WARNING)
+            print_log(
+                f"whether the checkpoint's attention is that of the model is not known: {error}",
+                logger='current',
+                level=logging.WARNING,
+            )
             return
         found = differences(theirs, self.spec)
         if found:
@@ -144,17 +157,26 @@ class Attention(ModuleDict):
                 'THE ATTENTION OF THE CHECKPOINT IS NOT THAT OF THE MODEL, and its weights will not mean '
                 f'what they were trained for: {"; ".join(found)}. The checkpoint was trained with\n'
                 f'  {insert_text(theirs["insert"])}\nwhich is what the config should say, unless the '
-                'difference is meant.', logger='current', level=logging.WARNING)
+                'difference is meant.',
+                logger='current',
+                level=logging.WARNING,
+            )
 
     def note_pretrained(self, paths: list[str]) -> None:
         """Remember that pretrained weights were loaded into these modules, without attention."""
-        self._on_pretrained = [site for site in self._random_sites()
-                               if any(f'{site.path}.'.startswith(f'{p}.') for p in paths)]
+        self._on_pretrained = [
+            site for site in self._random_sites() if any(f'{site.path}.'.startswith(f'{p}.') for p in paths)
+        ]
 
     def _random_sites(self) -> list[Site]:
-        random = [site for site, _, block in self.blocks() if getattr(block, 'role', None) == 'gate'
-                  and block.start == 'paper' and not getattr(block, 'paper_is_identity', False)
-                  and next(block.parameters(), None) is not None]
+        random = [
+            site
+            for site, _, block in self.blocks()
+            if getattr(block, 'role', None) == 'gate'
+            and block.start == 'paper'
+            and not getattr(block, 'paper_is_identity', False)
+            and next(block.parameters(), None) is not None
+        ]
         return list(dict.fromkeys(random))
 
     def _warn(self, sites: list[Site], why: str) -> None:
@@ -162,12 +184,14 @@ class Attention(ModuleDict):
             return
         self._warned = True
         print_log(
-            f"attention starts at random on pretrained weights: {len(sites)} block(s), the first at "
+            f'attention starts at random on pretrained weights: {len(sites)} block(s), the first at '
             f"'{sites[0].name}', have start='paper', and {why}. Their gates stand around 0.5 and "
-            "scale down features that the other layers rely on, which mostly costs mAP. Write "
+            'scale down features that the other layers rely on, which mostly costs mAP. Write '
             "start='identity' in the block's config to start from the detector you had, or load a "
             'checkpoint that was trained with this attention.',
-            logger='current', level=logging.WARNING)
+            logger='current',
+            level=logging.WARNING,
+        )
 
 
 class Attended:
@@ -188,8 +212,9 @@ class Attended:
             own = _pretrained_cfgs(self)
             if own:  # weights of the whole model, attention's perhaps among them
                 initialize(self, own)
-            attention.note_pretrained([name for name, module in self.named_modules()
-                                       if name and _pretrained_cfgs(module)])
+            attention.note_pretrained(
+                [name for name, module in self.named_modules() if name and _pretrained_cfgs(module)]
+            )
 
     def train(self, mode: bool = True):
         # Attention last: the train() of a backbone with norm_eval sets every norm below it to eval,
@@ -207,8 +232,9 @@ class Attended:
 def _pretrained_cfgs(module: nn.Module) -> list[dict]:
     init_cfg = getattr(module, 'init_cfg', None)
     cfgs = init_cfg if isinstance(init_cfg, (list, tuple)) else [init_cfg]
-    return [cfg for cfg in cfgs
-            if isinstance(cfg, dict) and cfg.get('type') in ('Pretrained', PretrainedInit)]
+    return [
+        cfg for cfg in cfgs if isinstance(cfg, dict) and cfg.get('type') in ('Pretrained', PretrainedInit)
+    ]
 
 
 _CLASSES: dict[type, type] = {}

@@ -1,4 +1,5 @@
 """How a video detector tells its attention of which clips a batch consists."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -52,9 +53,11 @@ def take(model: nn.Module) -> None:
 def require_clips(model: nn.Module, block: nn.Module) -> None:
     """Raise ``ValueError`` where ``block`` waits for clips and ``model`` is a detector of pictures."""
     if next(_waiting_in(block), None) is not None and BaseDetector and isinstance(model, BaseDetector):
-        raise ValueError('TemporalAttention: num_frames=None takes the number of frames from the batches of '
-                         f'a video detector, and {type(model).__name__} is one of pictures: write '
-                         'num_frames=..., with batches of so many pictures that belong together')
+        raise ValueError(
+            'TemporalAttention: num_frames=None takes the number of frames from the batches of '
+            f'a video detector, and {type(model).__name__} is one of pictures: write '
+            'num_frames=..., with batches of so many pictures that belong together'
+        )
 
 
 def _waiting(model: nn.Module) -> Iterator[TemporalAttention]:
@@ -62,8 +65,9 @@ def _waiting(model: nn.Module) -> Iterator[TemporalAttention]:
 
 
 def _waiting_in(module: nn.Module) -> Iterator[TemporalAttention]:
-    return (each for each in module.modules()
-            if isinstance(each, TemporalAttention) and each.num_frames is None)
+    return (
+        each for each in module.modules() if isinstance(each, TemporalAttention) and each.num_frames is None
+    )
 
 
 def _clips(inputs=None, data_samples=None, *args, **kwargs) -> tuple[int, int] | None:

@@ -1,4 +1,5 @@
 """Many names in few globs, and an insertion as one writes it in a config."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
@@ -16,14 +17,15 @@ def compact_names(names: Iterable[str]) -> list[str]:
         # All that are alike but for a digit here become one: a product of classes stays one.
         groups: dict[tuple, list[str]] = {}
         for pattern in patterns:
-            here = pattern[position:position + 1]
+            here = pattern[position : position + 1]
             if here and here[0].isdigit():
-                key = (*pattern[:position], None, *pattern[position + 1:])
+                key = (*pattern[:position], None, *pattern[position + 1 :])
                 groups.setdefault(key, []).extend(here)
             else:
                 groups[pattern] = []
-        patterns = [tuple(_class(digits) if each is None else each for each in key)
-                    for key, digits in groups.items()]
+        patterns = [
+            tuple(_class(digits) if each is None else each for each in key) for key, digits in groups.items()
+        ]
     return [''.join(pattern) for pattern in patterns]
 
 

@@ -1,4 +1,5 @@
 """MMCV's compiled ops on tensors without data: they know no shapes of their own."""
+
 from __future__ import annotations
 
 import sys
@@ -45,7 +46,9 @@ def shapes_only():
 
 def _for_fakes(stand_in, real):
     """Other threads may be running the op on data."""
+
     @wraps(real)
     def op(x, *args, **kwargs):
         return (stand_in if isinstance(x, FakeTensor) else real)(x, *args, **kwargs)
+
     return op

@@ -1,4 +1,5 @@
 """What flows through a model, found by running it on tensors that have shapes but no data."""
+
 from __future__ import annotations
 
 from collections import OrderedDict
@@ -38,6 +39,7 @@ class DryRun:
             instead, so that what becomes of the output can be told from what the next stage makes of it.
         unused: Maps of a backbone of which no feature is made, by ``id``.
     """
+
     size: tuple[int, int]
     calls: dict[str, list[tuple[tuple, Any]]] = field(default_factory=dict)
     covered: list[str] = field(default_factory=list)
@@ -51,8 +53,9 @@ class DryRun:
 
     def failure(self, path: str) -> str | None:
         """Why ``path`` was not run, where it lies in what could not be run."""
-        return next((why for part, why in self.failed.items()
-                     if not part or f'{path}.'.startswith(f'{part}.')), None)
+        return next(
+            (why for part, why in self.failed.items() if not part or f'{path}.'.startswith(f'{part}.')), None
+        )
 
     def outputs(self, path: str) -> list:
         return [output for _, output in self.calls.get(path, [])]
@@ -107,17 +110,24 @@ def dry_run(model: nn.Module, size: tuple[int, int] = DEFAULT_SIZE) -> DryRun:
 def _require_runnable(model, size) -> None:
     if not isinstance(model, nn.Module):
         raise TypeError(f'a model is needed, an nn.Module; got {model!r}')
-    if not isinstance(size, (list, tuple)) or len(size) != 2 or not all(
-            isinstance(each, int) and each > 0 for each in size):
+    if (
+        not isinstance(size, (list, tuple))
+        or len(size) != 2
+        or not all(isinstance(each, int) and each > 0 for each in size)
+    ):
         raise ValueError(f"a picture's size is (height, width), two positive integers; got {size!r}")
     for path, module in model.named_modules():
         where = f"its part '{path}'" if path else 'the model'
         if isinstance(module, torch.jit.ScriptModule):
-            raise TypeError(f'{where} is compiled by TorchScript, which lets nothing in any more: insert '
-                            'attention first, script or trace the model afterwards')
+            raise TypeError(
+                f'{where} is compiled by TorchScript, which lets nothing in any more: insert '
+                'attention first, script or trace the model afterwards'
+            )
         if any(is_lazy(each) for each in [*module._parameters.values(), *module._buffers.values()]):
-            raise ValueError(f'{where}, {type(module).__name__}, has parameters without a shape until its '
-                             'first forward pass: run the model once before')
+            raise ValueError(
+                f'{where}, {type(module).__name__}, has parameters without a shape until its '
+                'first forward pass: run the model once before'
+            )
 
 
 def _detectors(model: nn.Module, path: str = '') -> Iterator[tuple[str, nn.Module]]:
@@ -132,8 +142,11 @@ def _detectors(model: nn.Module, path: str = '') -> Iterator[tuple[str, nn.Modul
 
 def _run_detector(run: DryRun, path: str, detector: nn.Module, size, options) -> None:
     prefix = f'{path}.' if path else ''
-    parts = [f'{prefix}{name}' for name in ('backbone', 'neck')
-             if isinstance(getattr(detector, name, None), nn.Module)]
+    parts = [
+        f'{prefix}{name}'
+        for name in ('backbone', 'neck')
+        if isinstance(getattr(detector, name, None), nn.Module)
+    ]
     extract = getattr(detector, 'extract_feat', _Chained(detector))
     # With a gradient, to follow what becomes of the backbone's maps.
     options = dict(options, requires_grad=True)
@@ -185,8 +198,17 @@ def _note_unused(run: DryRun, backbone: str, features) -> None:
     maps = _maps(run.outputs(backbone)[-1])
     _mark_unused(run, ends, [*maps, *(run.handed_on.get(id(each), each) for each in maps)])
     if any(id(each) in run.unused for each in maps):  # then nor of those that led to it alone
-        _mark_unused(run, ends, [output for name in run.calls if name.startswith(f'{backbone}.')
-                                 for output in run.outputs(name) if is_map(output)])
+        _mark_unused(
+            run,
+            ends,
+            [
+                output
+                for name in run.calls
+                if name.startswith(f'{backbone}.')
+                for output in run.outputs(name)
+                if is_map(output)
+            ],
+        )
 
 
 def _mark_unused(run: DryRun, ends: list[Tensor], maps: list[Tensor]) -> None:
@@ -203,8 +225,9 @@ def _mark_unused(run: DryRun, ends: list[Tensor], maps: list[Tensor]) -> None:
 def _own_input(model: nn.Module, size, options):
     channels = getattr(model, 'in_channels', None)
     if isinstance(channels, (list, tuple)):
-        return [torch.empty(1, c, size[0] >> i + 2, size[1] >> i + 2, **options)
-                for i, c in enumerate(channels)]
+        return [
+            torch.empty(1, c, size[0] >> i + 2, size[1] >> i + 2, **options) for i, c in enumerate(channels)
+        ]
     return torch.empty(1, channels if isinstance(channels, int) else 3, *size, **options)
 
 
@@ -256,5 +279,8 @@ def _left_as_it_was(model: nn.Module):
 
 def _contents(module: nn.Module) -> list[tuple]:
     """The containers of a module, its buffers' and its own caches, with a copy of what is in them."""
-    return [(each, copy(each)) for each in module.__dict__.values()
-            if type(each) in (dict, OrderedDict, list, set)]
+    return [
+        (each, copy(each))
+        for each in module.__dict__.values()
+        if type(each) in (dict, OrderedDict, list, set)
+    ]

@@ -1,4 +1,5 @@
 """Globs over dotted names, matched segment by segment as paths are."""
+
 from __future__ import annotations
 
 import difflib
@@ -39,9 +40,14 @@ def nearest_names(pattern: str, names: Iterable[str], limit: int = 3) -> list[st
     names = list(names)
     segments = pattern.split('.')
     for depth in range(len(segments), 0, -1):
-        head = segments[:depth - 1]
-        here = sorted({'.'.join(n.split('.')[:depth]) for n in names
-                       if len(n.split('.')) >= depth and _match(head, n.split('.')[:depth - 1])})
+        head = segments[: depth - 1]
+        here = sorted(
+            {
+                '.'.join(n.split('.')[:depth])
+                for n in names
+                if len(n.split('.')) >= depth and _match(head, n.split('.')[: depth - 1])
+            }
+        )
         if here:
             wanted = '.'.join(segments[:depth])
             return difflib.get_close_matches(wanted, here, n=limit, cutoff=0.6) or here[:limit]

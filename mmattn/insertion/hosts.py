@@ -4,6 +4,7 @@ A host only *refers* to its block: the block's parameters live in ``model.attent
 own keep their names. Each class here knows one kind of host. References are ordinary attributes, not
 closures, so that ``deepcopy`` gives the copied host the copied block.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ except ModuleNotFoundError as error:
     def ends_with_block(module):
         return False
 
+
 OUTPUT, INPUT, ELEMENT, RESIDUAL = 'output', 'input', 'element', 'residual'
 """Doors: a block follows a module, precedes it, follows one map of its tuple, or ends a residual branch."""
 _NORMS = (_BatchNorm, _InstanceNorm, nn.GroupNorm, nn.LayerNorm)
@@ -29,10 +31,15 @@ _NORMS = (_BatchNorm, _InstanceNorm, nn.GroupNorm, nn.LayerNorm)
 
 def _require_map(value, host: nn.Module, site: str, verb: str) -> None:
     if not isinstance(value, Tensor) or value.dim() != 4:
-        found = (f'a tensor of shape {tuple(value.shape)}' if isinstance(value, Tensor)
-                 else f'a {type(value).__name__}')
-        raise TypeError(f"attention at '{site}': {type(host).__name__} {verb} {found}, not "
-                        'one map (N, C, H, W); choose a module whose output is one')
+        found = (
+            f'a tensor of shape {tuple(value.shape)}'
+            if isinstance(value, Tensor)
+            else f'a {type(value).__name__}'
+        )
+        raise TypeError(
+            f"attention at '{site}': {type(host).__name__} {verb} {found}, not "
+            'one map (N, C, H, W); choose a module whose output is one'
+        )
 
 
 class _AfterOutput:
@@ -57,8 +64,10 @@ class _AfterElement(_AfterOutput):
 
     def __call__(self, host, inputs, output):
         if not isinstance(output, (list, tuple)) or len(output) <= self.index:
-            raise TypeError(f"attention at '{self.site}': {type(host).__name__} returned no map number "
-                            f'{self.index}, but a {type(output).__name__}')
+            raise TypeError(
+                f"attention at '{self.site}': {type(host).__name__} returned no map number "
+                f'{self.index}, but a {type(output).__name__}'
+            )
         _require_map(output[self.index], host, self.site, self._verb)
         maps = list(output)
         maps[self.index] = self.block(maps[self.index])
@@ -94,6 +103,7 @@ class OutputHost:
 @dataclass(frozen=True)
 class ElementHost:
     """A module that returns several maps: the block follows one of them."""
+
     index: int
 
     def put(self, host: nn.Module, block: nn.Module, site: str) -> None:
@@ -163,10 +173,14 @@ def output_channels(module: nn.Module) -> int | None:
 def why_no_host(module: nn.Module, parent: nn.Module) -> str | None:
     """Why no block may follow ``module``, a child of ``parent``, whatever its output; ``None`` if one may."""
     if isinstance(module, _NORMS):
-        return ('a norm is replaced by SyncBN conversion and by conv-bn fusion, and attention on it '
-                'would be lost')
+        return (
+            'a norm is replaced by SyncBN conversion and by conv-bn fusion, and attention on it would be lost'
+        )
     if isinstance(module, nn.modules.conv._ConvNd) and any(
-            isinstance(child, _BatchNorm) for child in parent.children()):
-        return ('a batch norm stands beside this convolution, and conv-bn fusion would fold it in '
-                'before the attention')
+        isinstance(child, _BatchNorm) for child in parent.children()
+    ):
+        return (
+            'a batch norm stands beside this convolution, and conv-bn fusion would fold it in '
+            'before the attention'
+        )
     return None

@@ -1,4 +1,5 @@
 """Residual blocks whose branch ends with a child module, which is the place for a block."""
+
 from __future__ import annotations
 
 from torch import nn

@@ -1,4 +1,5 @@
 """The ends of residual branches in mmdet's ResNet family (see :mod:`mmattn.insertion.hosts`)."""
+
 from __future__ import annotations
 
 from mmdet.models.backbones import detectors_resnet, res2net, resnest, resnet, resnext
@@ -10,9 +11,11 @@ _REFERENCE = '_mmattn_residual'
 
 class BottleneckHost:
     """The end of the residual branch of an mmdet bottleneck: its own ``after_conv3`` plugins."""
+
     # A subclass may have a forward without plugins, or with lists of maps, as TridentNet's.
-    _FORWARDS = tuple(each.Bottleneck.forward for each in (
-        resnet, resnext, resnest, detectors_resnet)) + (res2net.Bottle2neck.forward, )
+    _FORWARDS = tuple(each.Bottleneck.forward for each in (resnet, resnext, resnest, detectors_resnet)) + (
+        res2net.Bottle2neck.forward,
+    )
 
     @staticmethod
     def fits(module: nn.Module) -> bool:
@@ -35,8 +38,7 @@ class BottleneckHost:
     @staticmethod
     def take(host: nn.Module) -> None:
         del host.__dict__[_REFERENCE]
-        host.after_conv3_plugin_names = [n for n in host.after_conv3_plugin_names
-                                         if n != _REFERENCE]
+        host.after_conv3_plugin_names = [n for n in host.after_conv3_plugin_names if n != _REFERENCE]
         if host.plugins is None:
             host.with_plugins = False
             del host.after_conv1_plugin_names

@@ -1,4 +1,5 @@
 """Randomness of its own for attention."""
+
 from __future__ import annotations
 
 import zlib

@@ -1,4 +1,5 @@
 """What a user asks for: blocks, and the places they go to."""
+
 from __future__ import annotations
 
 import difflib
@@ -17,8 +18,7 @@ from mmattn.insertion.globs import glob_match, nearest_names
 from mmattn.insertion.sites import Places, Site, find_places
 from mmattn.registry import MODELS
 
-_EXAMPLE = ("dict(at='backbone.layer[2-4].*.residual', "
-            "block=dict(type='mmattn.CBAM', start='identity'))")
+_EXAMPLE = "dict(at='backbone.layer[2-4].*.residual', block=dict(type='mmattn.CBAM', start='identity'))"
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class Rule:
             mmdet's ``plugins=`` would: ``frozen_stages`` then reaches it. By default attention in a
             frozen stage is trained.
     """
+
     at: tuple[str, ...]
     block: dict[str, Any] = field(hash=False)
     except_: tuple[str, ...] = ()
@@ -65,8 +66,9 @@ def parse_rule(rule: Mapping | Rule) -> Rule:
             raise KeyError(f'a rule needs {key!r}; got {rule}; an example: {_EXAMPLE}')
     block = rule['block']
     if not isinstance(block, Mapping) or not isinstance(block.get('type'), (str, type)):
-        raise ValueError("a rule's 'block' is a config with a type, such as "
-                         f"dict(type='mmattn.SE'); got {block!r}")
+        raise ValueError(
+            f"a rule's 'block' is a config with a type, such as dict(type='mmattn.SE'); got {block!r}"
+        )
     order, freeze = rule.get('order', 0), rule.get('freeze_with_host', False)
     if isinstance(order, bool) or not isinstance(order, int):
         raise ValueError(f"a rule's 'order' is an integer; got {order!r}")
@@ -78,8 +80,11 @@ def parse_rule(rule: Mapping | Rule) -> Rule:
 
 def _globs(key: str, value) -> tuple[str, ...]:
     globs = [value] if isinstance(value, str) else value
-    if not isinstance(globs, (list, tuple)) or (key == 'at' and not globs) or not all(
-            isinstance(pattern, str) and pattern for pattern in globs):
+    if (
+        not isinstance(globs, (list, tuple))
+        or (key == 'at' and not globs)
+        or not all(isinstance(pattern, str) and pattern for pattern in globs)
+    ):
         raise ValueError(f"a rule's {key!r} is a glob or a list of globs; got {value!r}")
     return tuple(globs)
 
@@ -95,8 +100,10 @@ def block_class(rule: Rule) -> type:
         raise KeyError(f'{rule}: {error.args[0]}') from None
     if found is None:
         ours = f'mmattn.{kind}' if kind in MODELS.module_dict else 'mmattn.SE'
-        raise KeyError(f'{rule}: no block {kind!r} in any registry; blocks of this package are '
-                       f'written with its name, such as {ours!r}')
+        raise KeyError(
+            f'{rule}: no block {kind!r} in any registry; blocks of this package are '
+            f'written with its name, such as {ours!r}'
+        )
     return found
 
 
@@ -122,16 +129,20 @@ def build_block(rule: Rule, site: Site) -> nn.Module:
 def _require_block(rule: Rule, cls) -> None:
     """Raise unless ``cls`` is a class of modules that can stand behind a host."""
     if not inspect.isclass(cls) or not issubclass(cls, nn.Module):
-        raise TypeError(f"{rule}: {rule.block['type']!r} is {cls!r}, which is no class of torch.nn.Module")
+        raise TypeError(f'{rule}: {rule.block["type"]!r} is {cls!r}, which is no class of torch.nn.Module')
     if getattr(cls, 'role', None) == 'convolution':
-        raise ValueError(f'{rule}: {cls.__name__} stands in place of a convolution, not behind a module: '
-                         f"give it to the backbone, as dcn=dict(type='mmattn.{cls.__name__}', "
-                         'fallback_on_stride=False), stage_with_dcn=(True, True, True, True)')
+        raise ValueError(
+            f'{rule}: {cls.__name__} stands in place of a convolution, not behind a module: '
+            f"give it to the backbone, as dcn=dict(type='mmattn.{cls.__name__}', "
+            'fallback_on_stride=False), stage_with_dcn=(True, True, True, True)'
+        )
     if 'in_channels' not in inspect.signature(cls).parameters:
-        raise TypeError(f"{rule}: {cls.__name__} has no argument 'in_channels'. Write block=dict(type="
-                        f"'mmattn.External', module=dict(type={rule.block['type']!r}, ...), channels=...), "
-                        'with the name of its own argument for the channels; its arguments: '
-                        f'{", ".join(inspect.signature(cls).parameters)}')
+        raise TypeError(
+            f"{rule}: {cls.__name__} has no argument 'in_channels'. Write block=dict(type="
+            f"'mmattn.External', module=dict(type={rule.block['type']!r}, ...), channels=...), "
+            'with the name of its own argument for the channels; its arguments: '
+            f'{", ".join(inspect.signature(cls).parameters)}'
+        )
 
 
 def claim_sites(model: nn.Module, rules: Sequence[Mapping | Rule]) -> dict[Site, tuple[Rule, ...]]:
@@ -162,15 +173,17 @@ def claim_sites(model: nn.Module, rules: Sequence[Mapping | Rule]) -> dict[Site,
                 raise ValueError(
                     f"two rules claim the site '{site.name}': number {one}, {rules[one]}, and number "
                     f"{other}, {rules[other]}; give them different 'order's to have both blocks there, the "
-                    "lower first, or leave the site out of one with 'except_'")
+                    "lower first, or leave the site out of one with 'except_'"
+                )
     keys: dict[str, Site] = {}
     for site in claims:
         if keys.setdefault(site.key, site) is not site:
-            raise ValueError(f"the sites '{keys[site.key].name}' and '{site.name}' would share the "
-                             f"name 'attention.{site.key}'; claim one of them")
+            raise ValueError(
+                f"the sites '{keys[site.key].name}' and '{site.name}' would share the "
+                f"name 'attention.{site.key}'; claim one of them"
+            )
     # In the model's order, whatever that of the rules.
-    return {site: tuple(rules[number] for number in claims[site])
-            for site in places.sites if site in claims}
+    return {site: tuple(rules[number] for number in claims[site]) for site in places.sites if site in claims}
 
 
 def _sites_of(places: Places, rule: Rule) -> list[Site]:
@@ -187,9 +200,10 @@ def _sites_of(places: Places, rule: Rule) -> list[Site]:
             near = _near(places, refused[0])
             raise ValueError(
                 f'{rule}: {len(refused)} of the {len(names)} modules that {pattern!r} matches cannot '
-                f"hold a block; the first is '{refused[0]}': {places.refused[refused[0]]}" +
-                (f'. Possible nearby: {", ".join(near[:3])}' if near else '') +
-                ("; or leave it out with 'except_'" if len(names) > len(refused) else ''))
+                f"hold a block; the first is '{refused[0]}': {places.refused[refused[0]]}"
+                + (f'. Possible nearby: {", ".join(near[:3])}' if near else '')
+                + ("; or leave it out with 'except_'" if len(names) > len(refused) else '')
+            )
         found.update((site, None) for name in names for site in places.names[name] if site not in excepted)
     if not found:
         raise ValueError(f"{rule}: 'except_' {list(rule.except_)} leaves nothing of what 'at' matches")
@@ -201,8 +215,10 @@ def _match(places: Places, rule: Rule | str, pattern: str, every: list[str]) -> 
     names = [name for name in every if glob_match(pattern, name)]
     if not names:
         near = _mistaken(places, pattern) or nearest_names(pattern, every)
-        raise ValueError(f'{rule}: nothing in the model matches {pattern!r}' +
-                         (f'; nearest: {", ".join(near)}' if near else ''))
+        raise ValueError(
+            f'{rule}: nothing in the model matches {pattern!r}'
+            + (f'; nearest: {", ".join(near)}' if near else '')
+        )
     return names
 
 
@@ -215,8 +231,9 @@ def _near(places: Places, path: str) -> list[str]:
         return name.count('.'), -similarity.ratio()
 
     names = sorted(places.names, key=distance)
-    return ([name for name in names if name.startswith(f'{path}.')] or
-            [name for name in names if name.startswith(path.rpartition('.')[0])])
+    return [name for name in names if name.startswith(f'{path}.')] or [
+        name for name in names if name.startswith(path.rpartition('.')[0])
+    ]
 
 
 def _mistaken(places: Places, pattern: str) -> list[str]:

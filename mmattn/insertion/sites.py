@@ -1,4 +1,5 @@
 """Where a block can stand."""
+
 from __future__ import annotations
 
 import math
@@ -44,6 +45,7 @@ class Site:
         stride: Pixels of the picture to one of the map, likewise.
         aliases: Other names of the site; one that several sites share stands for all of them.
     """
+
     name: str
     path: str
     kind: str
@@ -74,6 +76,7 @@ class Places:
         names: For each name the sites it stands for: one, or all that share a virtual name.
         refused: For each module without a site, why no block can stand there.
     """
+
     sites: tuple[Site, ...]
     names: dict[str, tuple[Site, ...]]
     refused: dict[str, str]
@@ -84,18 +87,24 @@ def find_places(model: nn.Module, size: tuple[int, int] = DEFAULT_SIZE) -> Place
     run = dry_run(model, size)
     # By a mark, since the class is made of what is defined here.
     attention = [path for path, module in model.named_modules() if getattr(module, 'holds_attention', False)]
-    modules = {path: module for path, module in model.named_modules()
-               if not any(path == own or path.startswith(f'{own}.') for own in attention)}
+    modules = {
+        path: module
+        for path, module in model.named_modules()
+        if not any(path == own or path.startswith(f'{own}.') for own in attention)
+    }
     refused, sites = {}, {}
-    ends = {f'{path}.{end}': f'{path}.{RESIDUAL}' for path, module in modules.items()
-            if (end := residual_end(module))}
+    ends = {
+        f'{path}.{end}': f'{path}.{RESIDUAL}'
+        for path, module in modules.items()
+        if (end := residual_end(module))
+    }
     for path, module in modules.items():
         if path:
             why = why_no_host(module, modules[path.rpartition('.')[0]]) or _why_not(run, path, module)
             if why:
                 refused[path] = why
             elif path in ends:
-                sites[ends[path]] = _site(run, module, ends[path], path, RESIDUAL, aliases=(path, ))
+                sites[ends[path]] = _site(run, module, ends[path], path, RESIDUAL, aliases=(path,))
             else:
                 kind = MODULE if conv_channels(module) is None else CONV
                 sites[path] = _site(run, module, path, path, kind)
@@ -144,22 +153,30 @@ def _why_not(run: DryRun, path: str, module: nn.Module) -> str | None:
         if output_channels(module) is not None:
             return None
         failure = run.failure(path)
-        return (f'it is not known whether {type(module).__name__} returns one map, and of how many '
-                'channels' + (f': a run on tensors without data failed with {failure}' if failure else ''))
+        return (
+            f'it is not known whether {type(module).__name__} returns one map, and of how many '
+            'channels' + (f': a run on tensors without data failed with {failure}' if failure else '')
+        )
     if not outputs:
-        return (f'{type(module).__name__} is never called when the model runs, so its attention would '
-                'get no gradient')
+        return (
+            f'{type(module).__name__} is never called when the model runs, so its attention would '
+            'get no gradient'
+        )
     if not all(is_map(output) for output in outputs):
         return f'{type(module).__name__} returns {_describe(outputs)}, not one map (N, C, H, W)'
     if all(id(output) in run.unused for output in outputs):
         return _UNUSED
     if len(outputs) > 1 and next(module.parameters(), None) is None:
-        return (f'{type(module).__name__} has no weights and is called {len(outputs)} times in a forward '
-                f'pass: a block would stand in {len(outputs)} places')
+        return (
+            f'{type(module).__name__} has no weights and is called {len(outputs)} times in a forward '
+            f'pass: a block would stand in {len(outputs)} places'
+        )
     channels = sorted({output.size(1) for output in outputs})
     if len(channels) > 1:
-        return (f'{type(module).__name__} is called {len(outputs)} times in a forward pass, with maps of '
-                f'{", ".join(map(str, channels))} channels')
+        return (
+            f'{type(module).__name__} is called {len(outputs)} times in a forward pass, with maps of '
+            f'{", ".join(map(str, channels))} channels'
+        )
     return None
 
 
@@ -172,8 +189,16 @@ def _describe(outputs: Iterable) -> str:
     return f'a {type(output).__name__}'
 
 
-def _site(run: DryRun, module: nn.Module, name: str, path: str, kind: str, door: str = OUTPUT,
-          index: int | None = None, aliases: tuple[str, ...] = ()) -> Site:
+def _site(
+    run: DryRun,
+    module: nn.Module,
+    name: str,
+    path: str,
+    kind: str,
+    door: str = OUTPUT,
+    index: int | None = None,
+    aliases: tuple[str, ...] = (),
+) -> Site:
     maps = run.inputs(path) if door == INPUT else run.outputs(path)
     if index is not None:
         maps = [each[index] for each in maps]
@@ -184,24 +209,35 @@ def _site(run: DryRun, module: nn.Module, name: str, path: str, kind: str, door:
     sizes = {tuple(each.shape[2:]) for each in maps}
     if len(sizes) > 1:  # one module for all levels of a pyramid
         return Site(name, path, kind, maps[-1].size(1), door, index, aliases=aliases)
-    return Site(name, path, kind, maps[-1].size(1), door, index, (height, width),
-                _stride(run.size, (height, width)), aliases)
+    return Site(
+        name,
+        path,
+        kind,
+        maps[-1].size(1),
+        door,
+        index,
+        (height, width),
+        _stride(run.size, (height, width)),
+        aliases,
+    )
 
 
 def _stride(picture: tuple[int, int], size: tuple[int, int]) -> int:
     """Maps of odd size were rounded up, so 800 pixels to 13 are a stride of 64, and to 7 one of 128."""
     ratio = picture[0] / size[0]
-    power = 2**round(math.log2(ratio))
+    power = 2 ** round(math.log2(ratio))
     rounded_up = all(-(-pixels // power) == each for pixels, each in zip(picture, size))
     return power if rounded_up or 0.9 < ratio / power < 1.1 else round(ratio)
 
 
-def _add_virtual(sites: dict[str, Site], run: DryRun, modules: dict[str, nn.Module],
-                 each: Virtual) -> None:
+def _add_virtual(sites: dict[str, Site], run: DryRun, modules: dict[str, nn.Module], each: Virtual) -> None:
     """Give a site its virtual names; make it, where it is not the output of a module."""
     if each.door == OUTPUT:
-        name = each.path if each.path in sites else next(
-            (name for name, site in sites.items() if each.path in site.aliases), None)
+        name = (
+            each.path
+            if each.path in sites
+            else next((name for name, site in sites.items() if each.path in site.aliases), None)
+        )
         if name is None:  # what stands there is refused
             return
         sites[name] = replace(sites[name], kind=each.kind, aliases=(*sites[name].aliases, *each.names))
@@ -210,8 +246,14 @@ def _add_virtual(sites: dict[str, Site], run: DryRun, modules: dict[str, nn.Modu
     new = _site(run, modules[each.path], name, each.path, each.kind, each.door, each.index, tuple(aliases))
     # Behind what stands below the same module, in the order of the table.
     items = list(sites.items())
-    at = max((i for i, (_, site) in enumerate(items)
-              if not each.path or f'{site.path}.'.startswith(f'{each.path}.')), default=len(items) - 1)
+    at = max(
+        (
+            i
+            for i, (_, site) in enumerate(items)
+            if not each.path or f'{site.path}.'.startswith(f'{each.path}.')
+        ),
+        default=len(items) - 1,
+    )
     items.insert(at + 1, (name, new))
     sites.clear()
     sites.update(items)

@@ -1,4 +1,5 @@
 """An insertion as data: what a checkpoint or an adapter says of the attention that it holds."""
+
 from __future__ import annotations
 
 import inspect
@@ -37,8 +38,14 @@ def spec_of(attention) -> dict[str, Any]:
         options = {key: _as_data(value) for key, value in rule.block.items() if key != 'type'}
         if hasattr(block, 'start'):
             options['start'] = block.start
-        insert.append(dict(at=site.name, block=dict(type=_type_name(rule), **dict(sorted(options.items()))),
-                           order=rule.order, freeze_with_host=rule.freeze_with_host))
+        insert.append(
+            dict(
+                at=site.name,
+                block=dict(type=_type_name(rule), **dict(sorted(options.items()))),
+                order=rule.order,
+                freeze_with_host=rule.freeze_with_host,
+            )
+        )
     return dict(format=FORMAT, mmattn=__version__, detector=attention.detector, insert=insert)
 
 
@@ -49,8 +56,10 @@ def rules_of(spec: Mapping) -> list[Rule]:
         ValueError: It has an option that could not be recorded.
     """
     check_recorded(spec)
-    return [Rule((entry['at'], ), dict(entry['block']), (), entry['order'], entry['freeze_with_host'])
-            for entry in spec['insert']]
+    return [
+        Rule((entry['at'],), dict(entry['block']), (), entry['order'], entry['freeze_with_host'])
+        for entry in spec['insert']
+    ]
 
 
 def check_recorded(spec: Mapping) -> None:
@@ -61,7 +70,8 @@ def check_recorded(spec: Mapping) -> None:
             raise ValueError(
                 f"the block at '{entry['at']}' cannot be recorded: {lost} is neither data nor something "
                 'that can be imported. Options are numbers, strings, lists and dicts; a class is '
-                "registered, or stands at the top of a module and is written as 'package.module.Class'")
+                "registered, or stands at the top of a module and is written as 'package.module.Class'"
+            )
 
 
 def encode_spec(spec: Mapping) -> Tensor:
@@ -97,12 +107,23 @@ def load_spec(text: str) -> dict[str, Any]:
         spec = None
     number = spec.get('format') if isinstance(spec, dict) else None
     if isinstance(number, int) and number > FORMAT:
-        raise ValueError(f'its spec has format {number}, and this version of mmattn, {__version__}, reads '
-                         f'formats up to {FORMAT}: update mmattn')
+        raise ValueError(
+            f'its spec has format {number}, and this version of mmattn, {__version__}, reads '
+            f'formats up to {FORMAT}: update mmattn'
+        )
     known = {'at', 'block', 'order', 'freeze_with_host'}
-    if number is None or not isinstance(spec.get('insert'), list) or not spec['insert'] or not all(
-            isinstance(entry, dict) and known <= entry.keys() and isinstance(entry['block'], dict)
-            and isinstance(entry['block'].get('type'), str) for entry in spec['insert']):
+    if (
+        number is None
+        or not isinstance(spec.get('insert'), list)
+        or not spec['insert']
+        or not all(
+            isinstance(entry, dict)
+            and known <= entry.keys()
+            and isinstance(entry['block'], dict)
+            and isinstance(entry['block'].get('type'), str)
+            for entry in spec['insert']
+        )
+    ):
         raise ValueError('it has no readable insertion spec')
     return spec
 
@@ -118,29 +139,37 @@ def differences(theirs: Mapping, ours: Mapping, what: str = 'the checkpoint') ->
     theirs, ours = _by_site(theirs), _by_site(ours)
     found = []
     for one, other, text in (
-            (theirs, ours, f'{what} has attention at {{}} where the model has none'),
-            (ours, theirs, f'the model has attention at {{}} for which {what} holds nothing')):
+        (theirs, ours, f'{what} has attention at {{}} where the model has none'),
+        (ours, theirs, f'the model has attention at {{}} for which {what} holds nothing'),
+    ):
         missing = [site for site in one if site not in other]
         if missing:
             found.append(text.format(_sites(missing)))
     other = [site for site in theirs if site in ours and theirs[site] != ours[site]]
     if other:
-        found.append(f'at {_sites(other)} the block is another one: {what} has '
-                     f'{_chain(theirs[other[0]], ours[other[0]])}, the model '
-                     f'{_chain(ours[other[0]], theirs[other[0]])}')
+        found.append(
+            f'at {_sites(other)} the block is another one: {what} has '
+            f'{_chain(theirs[other[0]], ours[other[0]])}, the model '
+            f'{_chain(ours[other[0]], theirs[other[0]])}'
+        )
     return found
 
 
 def _sites(names: list[str]) -> str:
     shown = ', '.join(f"'{name}'" for name in names[:3])
-    return f"{len(names)} site{'s' * (len(names) > 1)} ({shown}{', ...' * (len(names) > 3)})"
+    return f'{len(names)} site{"s" * (len(names) > 1)} ({shown}{", ..." * (len(names) > 3)})'
 
 
 def _chain(blocks: list[dict], other: list[dict]) -> str:
     """The blocks of a site, with what distinguishes them from another's."""
     if len(blocks) == len(other) == 1 and blocks[0]['type'] == other[0]['type']:
-        blocks = [{key: value for key, value in blocks[0].items()
-                   if key == 'type' or other[0].get(key, _chain) != value}]
+        blocks = [
+            {
+                key: value
+                for key, value in blocks[0].items()
+                if key == 'type' or other[0].get(key, _chain) != value
+            }
+        ]
     return ' and then '.join(map(block_text, blocks))
 
 
@@ -154,11 +183,12 @@ def _by_site(spec: Mapping) -> dict[str, list[dict]]:
 
 def _with_defaults(block: Mapping) -> dict[str, Any]:
     try:
-        parameters = inspect.signature(block_class(Rule(('', ), dict(block)))).parameters.values()
+        parameters = inspect.signature(block_class(Rule(('',), dict(block)))).parameters.values()
     except (KeyError, TypeError, ValueError, RuntimeError):
         return dict(block)
-    defaults = {p.name: _as_data(p.default) for p in parameters
-                if p.default is not p.empty and p.name != 'init_cfg'}
+    defaults = {
+        p.name: _as_data(p.default) for p in parameters if p.default is not p.empty and p.name != 'init_cfg'
+    }
     return {'type': block['type'], **defaults, **block}
 
 

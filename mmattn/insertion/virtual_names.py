@@ -1,4 +1,5 @@
 """Names that are the same in every detector: a backbone's stages, a neck's laterals and outputs."""
+
 from __future__ import annotations
 
 import math
@@ -19,6 +20,7 @@ _TOP_DOWN = {'fpn_convs': INPUT, 'top_down_blocks': OUTPUT}
 class Virtual:
     """Virtual names of one place: on the output (of ``index``, where there are several) or the input
     of the module at ``path``. ``unused``: nothing is made of the map there."""
+
     names: tuple[str, ...]
     kind: str
     path: str
@@ -35,8 +37,9 @@ def virtual_names(modules: dict[str, nn.Module], run: DryRun, sites: set[str]) -
         run: What flowed through them.
         sites: Names of the sites found so far.
     """
-    parts = {name: [path for path in modules if path.rpartition('.')[2] == name]
-             for name in ('backbone', 'neck')}
+    parts = {
+        name: [path for path in modules if path.rpartition('.')[2] == name] for name in ('backbone', 'neck')
+    }
     if not any(parts.values()):  # a backbone or a neck by itself
         necks = [''] if isinstance(getattr(modules[''], 'in_channels', None), (list, tuple)) else []
         parts = dict(backbone=[] if necks else [''], neck=necks)
@@ -57,7 +60,7 @@ def _stages(path, modules, run, sites):
     layers = getattr(modules[path], 'res_layers', None)
     if isinstance(layers, (list, tuple)) and all(_below(path, name) in sites for name in layers):
         for i, name in enumerate(layers, start=1):
-            yield Virtual((_below(path, f'stage{i}'), ), 'stage', _below(path, name))
+            yield Virtual((_below(path, f'stage{i}'),), 'stage', _below(path, name))
         return
     own = {name for name in (f'stage{i}' for i in range(10)) if _below(path, name) in sites}
     for name in sorted(own):
@@ -66,7 +69,7 @@ def _stages(path, modules, run, sites):
         return
     maps = _maps(run, path)
     for (index, each), number in zip(maps, _stage_numbers(run, [each for _, each in maps])):
-        names = (_below(path, f'stage{number}'), )
+        names = (_below(path, f'stage{number}'),)
         host = _host_of(each, path, run, sites)
         acted_on = each if host else run.handed_on.get(id(each), each)
         if id(acted_on) in run.unused:
@@ -87,8 +90,14 @@ def _stage_numbers(run, maps) -> list[int]:
 
 def _host_of(each, path, run, sites) -> str | None:
     """The outermost module below ``path`` that returned this very map and can hold a block."""
-    hosts = [name for name in sites if name.startswith(f'{path}.' if path else '') and name != path
-             and len(run.outputs(name)) == 1 and run.outputs(name)[0] is each]
+    hosts = [
+        name
+        for name in sites
+        if name.startswith(f'{path}.' if path else '')
+        and name != path
+        and len(run.outputs(name)) == 1
+        and run.outputs(name)[0] is each
+    ]
     return min(hosts, key=lambda name: name.count('.'), default=None)
 
 
@@ -122,8 +131,9 @@ def _top_down(path, modules, run):
                 continue
             hosts = [f'{_below(part, name)}.{i}' for i in range(len(convs))]
             if door == INPUT:  # one for each lateral: more are levels above, made of the last
-                hosts = [host for host in hosts[:len(laterals)]
-                         if is_map(next(iter(run.inputs(host)), None))]
+                hosts = [
+                    host for host in hosts[: len(laterals)] if is_map(next(iter(run.inputs(host)), None))
+                ]
             for i, host in enumerate(hosts):
                 names = (_below(path, f'topdown.{i}'), _below(path, 'topdown'))
                 yield Virtual(names, 'topdown', host, door)

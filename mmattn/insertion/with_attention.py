@@ -1,4 +1,5 @@
 """The config's way to :func:`~mmattn.insertion.attach.attach`."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -13,8 +14,12 @@ from mmattn.registry import MODELS
 
 
 @MODELS.register_module()
-def WithAttention(detector: str | None = None, insert: Sequence[Mapping] | None = None,
-                  freeze_detector: bool = False, **config) -> nn.Module:
+def WithAttention(
+    detector: str | None = None,
+    insert: Sequence[Mapping] | None = None,
+    freeze_detector: bool = False,
+    **config,
+) -> nn.Module:
     """Build a detector and insert attention into it.
 
     In a config, three lines on top of any other::
@@ -37,14 +42,20 @@ def WithAttention(detector: str | None = None, insert: Sequence[Mapping] | None 
         _compat.require(module, 'mmattn.WithAttention')
     if not isinstance(detector, (str, type)):
         found = 'It is missing' if detector is None else f'Got {detector!r}'
-        raise TypeError("WithAttention: 'detector' is the type of the model without attention, such "
-                        f"as 'FasterRCNN'; its other settings stay beside it. {found}")
+        raise TypeError(
+            "WithAttention: 'detector' is the type of the model without attention, such "
+            f"as 'FasterRCNN'; its other settings stay beside it. {found}"
+        )
     if detector is WithAttention or str(detector).rpartition('.')[2] == WithAttention.__name__:
-        raise ValueError(f'WithAttention: detector={detector!r} has attention already: name the detector '
-                         "itself, such as 'FasterRCNN', and put all rules into one 'insert'")
+        raise ValueError(
+            f'WithAttention: detector={detector!r} has attention already: name the detector '
+            "itself, such as 'FasterRCNN', and put all rules into one 'insert'"
+        )
     if insert is None:
-        raise TypeError("WithAttention: 'insert' is missing: it is a list of rules, such as [dict(at="
-                        "'backbone.**.residual', block=dict(type='mmattn.CBAM', start='identity'))]")
+        raise TypeError(
+            "WithAttention: 'insert' is missing: it is a list of rules, such as [dict(at="
+            "'backbone.**.residual', block=dict(type='mmattn.CBAM', start='identity'))]"
+        )
     if DefaultScope.get_current_instance() is None:
         with ROOT_MODELS.switch_scope_and_registry('mmdet') as registry:
             model = registry.build(dict(type=detector, **config))

@@ -3,6 +3,7 @@
 A map is worked on in pieces that stay in the cache, through one scratch each: what costs most on a CPU is
 fresh memory of the size of a map.
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from mmattn.ops.precision import accurate_dtype
 
-PIECE = 2 ** 18
+PIECE = 2**18
 """Elements of a piece: 1 MB of fp32."""
 
 
@@ -88,8 +89,10 @@ def gate_backward(dy: Tensor, x: Tensor, g: Tensor | None, s: Tensor | None) -> 
             ds[i] += (piece if g is None else piece * of_channels[i, k].to(x.dtype)).sum(0)
         if g is not None:
             dg[i, k] = (piece if s is None else piece.mul_(of_positions[i].to(x.dtype))).sum(1)
-    return (dg if g is None else dg[..., None, None],
-            ds if s is None else ds.unsqueeze(1).unflatten(2, x.shape[2:]))
+    return (
+        dg if g is None else dg[..., None, None],
+        ds if s is None else ds.unsqueeze(1).unflatten(2, x.shape[2:]),
+    )
 
 
 def stats_backward(x: Tensor, g: Tensor, dstats: Tensor, stats: Tensor, count: Tensor) -> Tensor:
@@ -104,9 +107,19 @@ def stats_backward(x: Tensor, g: Tensor, dstats: Tensor, stats: Tensor, count: T
     return dg[..., None, None]
 
 
-def map_backward(dy: Tensor | None, x: Tensor, g: Tensor | None, s: Tensor | None, davg: Tensor | None,
-                 dmax: Tensor | None, peak: Tensor | None, number: Tensor | None, dstats: Tensor | None,
-                 stats: Tensor | None, count: Tensor | None) -> Tensor:
+def map_backward(
+    dy: Tensor | None,
+    x: Tensor,
+    g: Tensor | None,
+    s: Tensor | None,
+    davg: Tensor | None,
+    dmax: Tensor | None,
+    peak: Tensor | None,
+    number: Tensor | None,
+    dstats: Tensor | None,
+    stats: Tensor | None,
+    count: Tensor | None,
+) -> Tensor:
     dtype = accurate_dtype(x)
     dx = torch.empty_like(x)
     flat, out = x.flatten(2), dx.flatten(2)

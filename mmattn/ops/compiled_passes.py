@@ -3,6 +3,7 @@
 The library is kept in ``$MMATTN_CACHE``, by default ``~/.cache/mmattn``, under a name made of its source,
 the compiler's version, the flags and the processor.
 """
+
 from __future__ import annotations
 
 import ctypes
@@ -34,19 +35,30 @@ def _library() -> tuple[ctypes.CDLL | None, str]:
         if not command or not shutil.which(command[0]):
             return None, 'no C compiler was found ($CC, cc, gcc)'
         return ctypes.CDLL(str(_built(command))), ''
-    except (OSError, ValueError, RuntimeError, subprocess.SubprocessError) as error:  # no home, no such flag, ...
+    except (
+        OSError,
+        ValueError,
+        RuntimeError,
+        subprocess.SubprocessError,
+    ) as error:  # no home, no such flag, ...
         text = getattr(error, 'stderr', None) or str(error)
-        return None, f'{compiler} could not compile {_SOURCE.name}, or it cannot be loaded: {text.strip()[:500]}'
+        return (
+            None,
+            f'{compiler} could not compile {_SOURCE.name}, or it cannot be loaded: {text.strip()[:500]}',
+        )
 
 
 def _run(command: list[str]) -> str:
-    return subprocess.run(command, check=True, capture_output=True, text=True, errors='replace', timeout=120).stdout
+    return subprocess.run(
+        command, check=True, capture_output=True, text=True, errors='replace', timeout=120
+    ).stdout
 
 
 def _built(compiler: list[str]) -> Path:
     sources = [path.read_text(encoding='utf-8') for path in sorted(_SOURCE.parent.glob('*.c'))]
-    key = '\n'.join([*sources, _run([*compiler, '--version']), *compiler, *_FLAGS,
-                     platform.machine(), _processor()])
+    key = '\n'.join(
+        [*sources, _run([*compiler, '--version']), *compiler, *_FLAGS, platform.machine(), _processor()]
+    )
     cache = Path(os.environ.get('MMATTN_CACHE') or Path.home() / '.cache' / 'mmattn')
     path = cache / f'cpu_passes-{hashlib.sha256(key.encode()).hexdigest()[:16]}.so'
     if not path.is_file():
@@ -77,8 +89,14 @@ def missing_reason() -> str:
 
 def _call(name: str, x: Tensor, *args) -> None:
     """The pass for maps like ``x``. Tensors go as pointers, integers as 64 bits; threads are PyTorch's."""
-    sent = [ctypes.c_void_p(a.data_ptr()) if isinstance(a, Tensor) else
-            ctypes.c_void_p(None) if a is None else ctypes.c_int64(a) for a in args]
+    sent = [
+        ctypes.c_void_p(a.data_ptr())
+        if isinstance(a, Tensor)
+        else ctypes.c_void_p(None)
+        if a is None
+        else ctypes.c_int64(a)
+        for a in args
+    ]
     function = getattr(_library()[0], f'mmattn_{name}_{DTYPES[x.dtype]}')
     failed = function(*sent, ctypes.c_int(torch.get_num_threads()))
     if name in ('gate_backward', 'stats_backward') and failed:  # the others return nothing
@@ -110,7 +128,7 @@ def pool(x: Tensor, peaks: bool) -> tuple[Tensor, Tensor, Tensor]:
 def stats(x: Tensor, g: Tensor | None) -> tuple[Tensor, Tensor]:
     n, c, h, w = x.shape
     out, count = _new(x, (n, 2, h, w)), _new(x, (n, 1, h, w))
-    g, = _flat(g)
+    (g,) = _flat(g)
     _call('stats', x, x, g, n, c, h * w, out, count)
     return out, count
 

@@ -10,6 +10,7 @@ one pass.
 Each is both an ``autograd.Function``, which costs little in eager mode, and, while a graph is captured, a
 custom operator of ``torch.library``.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -34,18 +35,22 @@ def _refuse_to_differentiate(gradients: tuple[Tensor | None, ...]) -> tuple[Tens
     if not made:
         return gradients
     refused = torch._C._functions.DelayedError(
-        b'mmattn: attention cannot be differentiated twice in this way; set MMATTN_OPS=plain', len(made))(*made)
-    refused = iter(refused if isinstance(refused, tuple) else (refused, ))
+        b'mmattn: attention cannot be differentiated twice in this way; set MMATTN_OPS=plain', len(made)
+    )(*made)
+    refused = iter(refused if isinstance(refused, tuple) else (refused,))
     return tuple(t if t is None else next(refused) for t in gradients)
 
 
-def _differentiable(name: str, schema: str, forward: Callable, fake: Callable, save: Callable,
-                    backward: Callable) -> Callable:
+def _differentiable(
+    name: str, schema: str, forward: Callable, fake: Callable, save: Callable, backward: Callable
+) -> Callable:
     """``forward`` with the derivative ``backward``: in a graph as an operator, else as a Function."""
     operator = _operator(name, schema, forward, fake)
     operator.register_autograd(backward, setup_context=save)
 
-    def forward_and_save(ctx, *args):  # a setup_context of its own would cost a look at the signature in each call
+    def forward_and_save(
+        ctx, *args
+    ):  # a setup_context of its own would cost a look at the signature in each call
         output = forward(*args)
         save(ctx, args, output)
         return output
@@ -55,8 +60,11 @@ def _differentiable(name: str, schema: str, forward: Callable, fake: Callable, s
             out = backward(ctx, *grads)
         return _refuse_to_differentiate(out) if torch.is_grad_enabled() else out
 
-    function = type(name, (torch.autograd.Function, ), dict(
-        forward=staticmethod(forward_and_save), backward=staticmethod(backward_once)))
+    function = type(
+        name,
+        (torch.autograd.Function,),
+        dict(forward=staticmethod(forward_and_save), backward=staticmethod(backward_once)),
+    )
 
     def call(*args):
         if in_graph(args[0]):
@@ -69,6 +77,7 @@ def _differentiable(name: str, schema: str, forward: Callable, fake: Callable, s
 
 def _pass(name: str, schema: str, fake: Callable) -> Callable:
     """A pass that has no derivative: in a graph as an operator."""
+
     def forward(*args):
         return run(name, *args)
 
@@ -81,30 +90,39 @@ def _pass(name: str, schema: str, fake: Callable) -> Callable:
 
 
 def _channels(x: Tensor, wanted: bool = True) -> Tensor:
-    return x.new_empty((*x.shape[:2], 1, 1) if wanted else (0, ), dtype=accurate_dtype(x))
+    return x.new_empty((*x.shape[:2], 1, 1) if wanted else (0,), dtype=accurate_dtype(x))
 
 
 def _positions(x: Tensor, rows: int = 1, wanted: bool = True) -> Tensor:
-    return x.new_empty((x.shape[0], rows, *x.shape[2:]) if wanted else (0, ), dtype=accurate_dtype(x))
+    return x.new_empty((x.shape[0], rows, *x.shape[2:]) if wanted else (0,), dtype=accurate_dtype(x))
 
 
-pool = _pass('pool', '(Tensor x, bool peaks, str how) -> (Tensor, Tensor, Tensor)',
-             lambda x, peaks, how: (_channels(x), _channels(x, peaks), _channels(x, peaks)))
+pool = _pass(
+    'pool',
+    '(Tensor x, bool peaks, str how) -> (Tensor, Tensor, Tensor)',
+    lambda x, peaks, how: (_channels(x), _channels(x, peaks), _channels(x, peaks)),
+)
 _gate_backward = _pass(
-    'gate_backward', '(Tensor dy, Tensor x, Tensor? g, Tensor? s, str how) -> (Tensor, Tensor)',
-    lambda dy, x, g, s, how: (_channels(x, g is not None), _positions(x, 1, s is not None)))
+    'gate_backward',
+    '(Tensor dy, Tensor x, Tensor? g, Tensor? s, str how) -> (Tensor, Tensor)',
+    lambda dy, x, g, s, how: (_channels(x, g is not None), _positions(x, 1, s is not None)),
+)
 _stats_backward = _pass(
-    'stats_backward', '(Tensor x, Tensor g, Tensor dstats, Tensor stats, Tensor count, str how) -> Tensor',
-    lambda x, g, dstats, stats, count, how: _channels(x))
+    'stats_backward',
+    '(Tensor x, Tensor g, Tensor dstats, Tensor stats, Tensor count, str how) -> Tensor',
+    lambda x, g, dstats, stats, count, how: _channels(x),
+)
 _map_backward = _pass(
     'map_backward',
     '(Tensor? dy, Tensor x, Tensor? g, Tensor? s, Tensor? davg, Tensor? dmax, Tensor? max, Tensor? number, '
     'Tensor? dstats, Tensor? stats, Tensor? count, str how) -> Tensor',
-    lambda dy, x, *rest: torch.empty_like(x))
+    lambda dy, x, *rest: torch.empty_like(x),
+)
 
 
 # enter(x, pool, how) -> mean, max, its number, and the relays: of dy, g, s, and of dstats, stats, count, g.
 # pool: '' (nothing), 'avg' (the mean) or 'avg max'.
+
 
 def _relays(x: Tensor) -> tuple[Tensor, ...]:
     """Tensors of the right shape and dtype, which is what autograd asks for, and no memory."""
@@ -114,8 +132,15 @@ def _relays(x: Tensor) -> tuple[Tensor, ...]:
     def of(*shape, dtype=dtype):
         return x.new_empty((), dtype=dtype).expand(shape)
 
-    return (of(n, c, h, w, dtype=x.dtype), of(n, c, 1, 1), of(n, 1, h, w), of(n, 2, h, w), of(n, 2, h, w),
-            of(n, 1, h, w), of(n, c, 1, 1))
+    return (
+        of(n, c, h, w, dtype=x.dtype),
+        of(n, c, 1, 1),
+        of(n, 1, h, w),
+        of(n, 2, h, w),
+        of(n, 2, h, w),
+        of(n, 1, h, w),
+        of(n, c, 1, 1),
+    )
 
 
 def _enter(x: Tensor, pool: str, how: str) -> tuple[Tensor, ...]:
@@ -149,11 +174,17 @@ def _enter_backward(ctx, davg, dmax, _, dy, g, s, dstats, stats, count, g_of_sta
 
 
 enter = _differentiable(
-    'enter', '(Tensor x, str pool, str how) -> (' + ', '.join(['Tensor'] * 10) + ')',
-    _enter, _enter_fake, _enter_save, _enter_backward)
+    'enter',
+    '(Tensor x, str pool, str how) -> (' + ', '.join(['Tensor'] * 10) + ')',
+    _enter,
+    _enter_fake,
+    _enter_save,
+    _enter_backward,
+)
 
 
 # stats(x, g, relays of dstats, stats, count, g, how) -> (N, 2, H, W), count
+
 
 def _stats(x, g, to_dstats, to_stats, to_count, to_g, how):
     return run('stats', x, g, how)
@@ -170,9 +201,13 @@ def _stats_save(ctx, inputs, output) -> None:
 def _stats_backward_all(ctx, dstats, _):
     x, g, stats, count = ctx.saved_tensors
     if dstats is None:
-        return (None, ) * 7
-    dg = _stats_backward(x, g, dstats, stats, count, ctx.how) if g is not None and ctx.needs_input_grad[1] else None
-    relayed = (dstats, stats, count, None if g is None else g.to(stats.dtype)) if ctx.relayed else (None, ) * 4
+        return (None,) * 7
+    dg = (
+        _stats_backward(x, g, dstats, stats, count, ctx.how)
+        if g is not None and ctx.needs_input_grad[1]
+        else None
+    )
+    relayed = (dstats, stats, count, None if g is None else g.to(stats.dtype)) if ctx.relayed else (None,) * 4
     dx = None
     if not ctx.relayed and ctx.needs_input_grad[0]:  # nobody else will write it
         dx = _map_backward(None, x, g, None, None, None, None, None, dstats, stats, count, ctx.how)
@@ -180,13 +215,18 @@ def _stats_backward_all(ctx, dstats, _):
 
 
 stats = _differentiable(
-    'stats', '(Tensor x, Tensor? g, Tensor? to_dstats, Tensor? to_stats, Tensor? to_count, Tensor? to_g, str how) '
-    '-> (Tensor, Tensor)', _stats,
-    lambda x, g, to_dstats, to_stats, to_count, to_g, how: (_positions(x, 2), _positions(x)), _stats_save,
-    _stats_backward_all)
+    'stats',
+    '(Tensor x, Tensor? g, Tensor? to_dstats, Tensor? to_stats, Tensor? to_count, Tensor? to_g, str how) '
+    '-> (Tensor, Tensor)',
+    _stats,
+    lambda x, g, to_dstats, to_stats, to_count, to_g, how: (_positions(x, 2), _positions(x)),
+    _stats_save,
+    _stats_backward_all,
+)
 
 
 # gate(x, g, s, relays of dy, g, s, how) -> (x * g) * s
+
 
 def _gate(x, g, s, to_dy, to_g, to_s, how):
     return run('gate', x, g, s, how)
@@ -202,7 +242,7 @@ def _gate_save(ctx, inputs, output) -> None:
 def _gate_backward_all(ctx, dy):
     x, g, s = ctx.saved_tensors
     if dy is None:
-        return (None, ) * 7
+        return (None,) * 7
     dy = dy.contiguous(memory_format=map_format(x))
     want_g, want_s = (gate is not None and need for gate, need in zip((g, s), ctx.needs_input_grad[1:3]))
     dg = ds = None
@@ -212,11 +252,21 @@ def _gate_backward_all(ctx, dy):
     relayed = (dy, None if g is None else g.to(dtype), None if s is None else s.to(dtype))
     dx = None
     if not ctx.relayed and ctx.needs_input_grad[0]:
-        dx = _map_backward(dy, x, g, s, *(None, ) * 7, ctx.how)
-    return (dx, dg.to(g.dtype) if want_g else None, ds.to(s.dtype) if want_s else None,
-            *(relayed if ctx.relayed else (None, ) * 3), None)
+        dx = _map_backward(dy, x, g, s, *(None,) * 7, ctx.how)
+    return (
+        dx,
+        dg.to(g.dtype) if want_g else None,
+        ds.to(s.dtype) if want_s else None,
+        *(relayed if ctx.relayed else (None,) * 3),
+        None,
+    )
 
 
 gate = _differentiable(
-    'gate', '(Tensor x, Tensor? g, Tensor? s, Tensor? to_dy, Tensor? to_g, Tensor? to_s, str how) -> Tensor',
-    _gate, lambda x, *rest: torch.empty_like(x), _gate_save, _gate_backward_all)
+    'gate',
+    '(Tensor x, Tensor? g, Tensor? s, Tensor? to_dy, Tensor? to_g, Tensor? to_s, str how) -> Tensor',
+    _gate,
+    lambda x, *rest: torch.empty_like(x),
+    _gate_save,
+    _gate_backward_all,
+)

@@ -3,6 +3,7 @@
 The functions here are those of ``reference``, and mean the same, for a map that is held too. Whatever cannot
 be done by the passes is done by the definitions, on the map itself: never wrong, only slower.
 """
+
 from __future__ import annotations
 
 import torch
@@ -28,11 +29,11 @@ class _Uses:
             if self.tracked:
                 avg, top, _, *relays = fused.enter(self.x, pool, self.how)
             else:
-                avg, top, _ = fused.pool(self.x, 'max' in pool, self.how) if pool else (None, ) * 3
-                relays = (None, ) * 7
+                avg, top, _ = fused.pool(self.x, 'max' in pool, self.how) if pool else (None,) * 3
+                relays = (None,) * 7
             # Between two graphs of a compiler, a gradient that is not there becomes zeros.
             if torch.compiler.is_compiling() and not torch.compiler.is_exporting():
-                relays = (None, ) * 7
+                relays = (None,) * 7
             self.relays, self.pooled = tuple(relays), (pool, avg, top)
         return self.relays
 

@@ -18,6 +18,7 @@ the map before it is applied, and so is each product, as by multiplications in P
 
 Equal maxima share their gradient evenly; hence their number.
 """
+
 from __future__ import annotations
 
 from types import ModuleType
@@ -37,10 +38,12 @@ def map_format(x: Tensor) -> torch.memory_format:
 def _module(how: str, format_: torch.memory_format) -> ModuleType:
     if how == 'triton':
         from mmattn.ops import triton_passes
+
         if not triton_passes.missing_reason():
             return triton_passes
     elif how == 'compiled' and format_ is torch.contiguous_format:
         from mmattn.ops import compiled_passes
+
         return compiled_passes
     return aten_passes
 

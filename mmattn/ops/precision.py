@@ -1,4 +1,5 @@
 """Where half precision must not reach."""
+
 from contextlib import nullcontext
 
 import torch

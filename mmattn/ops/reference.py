@@ -4,6 +4,7 @@ Maps are ``(N, C, H, W)``; channel gates ``(N, C, 1, 1)``; spatial gates ``(N, 1
 groups of successive channels ``(N, G, H, W)``. Half precision is accumulated in fp32: a fp16 sum over a
 map overflows, and a bf16 one loses the mean.
 """
+
 import torch
 from torch import Tensor
 
@@ -36,9 +37,9 @@ def channel_stats(x: Tensor) -> Tensor:
     return torch.cat([x.amax(1, keepdim=True).to(dtype), x.mean(1, keepdim=True, dtype=dtype)], 1)
 
 
-def sigmoid_gate(z: Tensor, ceiling: float = 1.) -> Tensor:
+def sigmoid_gate(z: Tensor, ceiling: float = 1.0) -> Tensor:
     """``ceiling * sigmoid(z)``. With ``ceiling=2`` the gate is exactly 1 at ``z = 0``."""
-    return torch.sigmoid(z) if ceiling == 1. else ceiling * torch.sigmoid(z)
+    return torch.sigmoid(z) if ceiling == 1.0 else ceiling * torch.sigmoid(z)
 
 
 def apply_gate(x: Tensor, gate: Tensor) -> Tensor:

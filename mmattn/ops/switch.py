@@ -1,4 +1,5 @@
 """Which implementation of the functions of a map is used."""
+
 from __future__ import annotations
 
 import logging
@@ -83,9 +84,11 @@ def missing_reason(name: str) -> str:
     """Why this machine has not got an implementation; empty if it has."""
     if name == 'triton':
         from mmattn.ops import triton_passes
+
         return triton_passes.missing_reason()
     if name == 'compiled':
         from mmattn.ops import compiled_passes
+
         return compiled_passes.missing_reason()
     return ''
 
@@ -97,9 +100,12 @@ def is_dense(x: Tensor) -> bool:
 
 def _is_watched() -> bool:
     """Whether somebody waits for single operations: they shall get those of PyTorch."""
-    return (torch.jit.is_tracing() or torch._C._len_torch_dispatch_stack() > 0
-            or torch._C._functorch.peek_interpreter_stack() is not None
-            or torch.autograd.forward_ad._current_level >= 0)
+    return (
+        torch.jit.is_tracing()
+        or torch._C._len_torch_dispatch_stack() > 0
+        or torch._C._functorch.peek_interpreter_stack() is not None
+        or torch.autograd.forward_ad._current_level >= 0
+    )
 
 
 def _has_no_data(x: Tensor) -> bool:
@@ -123,8 +129,12 @@ def implementation_for(x: Tensor, maxima: bool = False) -> str:
         return 'plain'
     if not captured and (_is_watched() or x.is_neg()):
         return 'plain'
-    return _choice(_chosen, x.device.type, x.dtype in (torch.float32, torch.bfloat16) and x.is_contiguous(),
-                   captured and not (maxima and not torch.compiler.is_exporting()))
+    return _choice(
+        _chosen,
+        x.device.type,
+        x.dtype in (torch.float32, torch.bfloat16) and x.is_contiguous(),
+        captured and not (maxima and not torch.compiler.is_exporting()),
+    )
 
 
 def _choice(name: str | None, device: str, for_c: bool, leave_to_compiler: bool) -> str:

@@ -3,6 +3,7 @@
 Tiles and splits follow from sizes and layout alone, so that a result does not depend on the device; there are
 no atomics, so that it does not depend on the run. Nothing is tuned while a model trains.
 """
+
 from __future__ import annotations
 
 import math
@@ -47,7 +48,9 @@ def missing_reason() -> str:
     reason = _imported()[2] or _given_up
     if reason or is_interpreted() or torch.cuda.is_available():
         return reason
-    return "there is no CUDA device (to debug the kernels, set TRITON_INTERPRET=1 before Triton's first import)"
+    return (
+        "there is no CUDA device (to debug the kernels, set TRITON_INTERPRET=1 before Triton's first import)"
+    )
 
 
 def give_up(reason: str) -> None:
@@ -68,6 +71,7 @@ def _up(number: int) -> int:
 @dataclass(frozen=True)
 class _Sizes:
     """Of a map: pictures, channels, positions, and whether it is NCHW rather than channels_last."""
+
     n: int
     c: int
     p: int
@@ -97,6 +101,7 @@ class _Sizes:
 
 # Plans: what is launched on maps of a size. Kept, since they cost as much as a launch.
 
+
 @lru_cache(4096)
 def _plan_look(sizes: _Sizes, of_channels: bool):
     if of_channels:
@@ -116,7 +121,7 @@ def _plan_elements(sizes: _Sizes):
     bc, bp = sizes.tile()
     along_c, along_p = _blocks(sizes.c, bc), _blocks(sizes.p, bp)
     units, layout = sizes.layout()
-    return (sizes.n * along_c * along_p, ), (*units, along_c, along_p), dict(layout, BC=bc, BP=bp)
+    return (sizes.n * along_c * along_p,), (*units, along_c, along_p), dict(layout, BC=bc, BP=bp)
 
 
 @lru_cache(4096)
@@ -164,8 +169,19 @@ class _Map:
         """Put ``(N, splits, length)`` together; with three parts, maxima and their numbers too."""
         peaks, (n, splits, length) = len(parts) == 3, parts[0].shape
         block = min(_up(length), 256)
-        self.launch('join', (n * _blocks(length, block), ), *(parts if peaks else parts * 3),
-                    *(outs if peaks else outs * 3), length, splits, row, length, divisor, PEAKS=peaks, B=block)
+        self.launch(
+            'join',
+            (n * _blocks(length, block),),
+            *(parts if peaks else parts * 3),
+            *(outs if peaks else outs * 3),
+            length,
+            splits,
+            row,
+            length,
+            divisor,
+            PEAKS=peaks,
+            B=block,
+        )
 
     def look(self, g: Tensor | None, outs: tuple[Tensor, ...], row: int, of_channels: bool) -> None:
         """Means, and with three ``outs`` maxima and their numbers, of channels or of positions."""
@@ -174,9 +190,21 @@ class _Map:
         splits, peaks = grid[1], len(outs) == 3
         whole = splits == 1
         parts = outs if whole else tuple(self.new(self.sizes.n, splits, length) for _ in outs)
-        self.launch('look', grid, self.x, self.x if g is None else g, *(parts if peaks else parts * 3), *numbers,
-                    row if whole else length, length, extent if whole else 1, GATED=g is not None, PEAKS=peaks,
-                    OF_CHANNELS=of_channels, **constants)
+        self.launch(
+            'look',
+            grid,
+            self.x,
+            self.x if g is None else g,
+            *(parts if peaks else parts * 3),
+            *numbers,
+            row if whole else length,
+            length,
+            extent if whole else 1,
+            GATED=g is not None,
+            PEAKS=peaks,
+            OF_CHANNELS=of_channels,
+            **constants,
+        )
         if not whole:
             self.join(parts, outs, row, extent)
 
@@ -190,13 +218,13 @@ def pool(x: Tensor, peaks: bool) -> tuple[Tensor, Tensor, Tensor]:
     on = _Map(x)
     avg = on.new(*x.shape[:2], 1, 1)
     top, count = (on.new(*avg.shape) if peaks else on.new(0) for _ in range(2))
-    on.look(None, (avg, top, count) if peaks else (avg, ), on.sizes.c, of_channels=True)
+    on.look(None, (avg, top, count) if peaks else (avg,), on.sizes.c, of_channels=True)
     return avg, top, count
 
 
 def stats(x: Tensor, g: Tensor | None) -> tuple[Tensor, Tensor]:
     on = _Map(x)
-    g, = _flat(g)
+    (g,) = _flat(g)
     out, count = on.new(x.shape[0], 2, *x.shape[2:]), on.new(x.shape[0], 1, *x.shape[2:])
     on.look(g, (out[:, 1], out, count), 2 * on.sizes.p, of_channels=False)
     return out, count
@@ -207,8 +235,18 @@ def gate(x: Tensor, g: Tensor | None, s: Tensor | None) -> Tensor:
     g, s = _flat(g, s)
     y = torch.empty_like(x)
     grid, numbers, constants = _plan_elements(on.sizes)
-    on.launch('gate', grid, x, x if g is None else g, x if s is None else s, y, *numbers, GATED=g is not None,
-              SPATIAL=s is not None, **constants)
+    on.launch(
+        'gate',
+        grid,
+        x,
+        x if g is None else g,
+        x if s is None else s,
+        y,
+        *numbers,
+        GATED=g is not None,
+        SPATIAL=s is not None,
+        **constants,
+    )
     return y
 
 
@@ -222,12 +260,24 @@ def gate_backward(dy: Tensor, x: Tensor, g: Tensor | None, s: Tensor | None) -> 
     ds = on.new(n, 1, h, w) if s is not None else on.new(0)
     dg_parts = on.new(n, along_p, c) if g is not None and along_p > 1 else dg
     ds_parts = on.new(n, splits, h * w) if s is not None and splits > 1 else ds
-    on.launch('gate_backward', grid, dy, x, x if g is None else g, x if s is None else s, dg_parts, ds_parts,
-              *numbers, GATED=g is not None, SPATIAL=s is not None, **constants)
+    on.launch(
+        'gate_backward',
+        grid,
+        dy,
+        x,
+        x if g is None else g,
+        x if s is None else s,
+        dg_parts,
+        ds_parts,
+        *numbers,
+        GATED=g is not None,
+        SPATIAL=s is not None,
+        **constants,
+    )
     if dg_parts is not dg:
-        on.join((dg_parts, ), (dg, ), c)
+        on.join((dg_parts,), (dg,), c)
     if ds_parts is not ds:
-        on.join((ds_parts, ), (ds, ), h * w)
+        on.join((ds_parts,), (ds,), h * w)
     return dg, ds
 
 
@@ -239,18 +289,41 @@ def stats_backward(x: Tensor, g: Tensor, dstats: Tensor, stats: Tensor, count: T
     parts = dg if grid[1] == 1 else on.new(n, grid[1], c)
     on.launch('stats_backward', grid, x, *_flat(g, dstats, stats, count), parts, *numbers, **constants)
     if parts is not dg:
-        on.join((parts, ), (dg, ), c)
+        on.join((parts,), (dg,), c)
     return dg
 
 
-def map_backward(dy: Tensor | None, x: Tensor, g: Tensor | None, s: Tensor | None, davg: Tensor | None,
-                 dmax: Tensor | None, peak: Tensor | None, number: Tensor | None, dstats: Tensor | None,
-                 stats: Tensor | None, count: Tensor | None) -> Tensor:
+def map_backward(
+    dy: Tensor | None,
+    x: Tensor,
+    g: Tensor | None,
+    s: Tensor | None,
+    davg: Tensor | None,
+    dmax: Tensor | None,
+    peak: Tensor | None,
+    number: Tensor | None,
+    dstats: Tensor | None,
+    stats: Tensor | None,
+    count: Tensor | None,
+) -> Tensor:
     on = _Map(x)
     dx = torch.empty_like(x)
     given = _flat(g, s, davg, dmax, peak, number, dstats, stats, count)
     grid, numbers, constants = _plan_elements(on.sizes)
-    on.launch('map_backward', grid, x if dy is None else dy, x, *(x if t is None else t for t in given), dx, *numbers,
-              GATED=g is not None, SPATIAL=s is not None, USED=dy is not None, AVG=davg is not None,
-              MAX=dmax is not None, STATS=dstats is not None, **constants)
+    on.launch(
+        'map_backward',
+        grid,
+        x if dy is None else dy,
+        x,
+        *(x if t is None else t for t in given),
+        dx,
+        *numbers,
+        GATED=g is not None,
+        SPATIAL=s is not None,
+        USED=dy is not None,
+        AVG=davg is not None,
+        MAX=dmax is not None,
+        STATS=dstats is not None,
+        **constants,
+    )
     return dx

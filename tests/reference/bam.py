@@ -1,4 +1,5 @@
 """Park et al., BMVC 2018: as the official code has it, and as the paper's equations do (with ReLU)."""
+
 import torch
 
 
@@ -7,7 +8,7 @@ def _norm(z, p, name, training):
     if training:
         flat = z.flatten(0, -2)
         mean = flat.sum(0) / len(flat)
-        var = ((flat - mean)**2).sum(0) / len(flat)
+        var = ((flat - mean) ** 2).sum(0) / len(flat)
     else:
         mean, var = p[f'{name}.running_mean'], p[f'{name}.running_var']
     return (z - mean) / torch.sqrt(var + 1e-5) * p[f'{name}.weight'] + p[f'{name}.bias']

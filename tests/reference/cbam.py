@@ -1,4 +1,5 @@
 """Woo et al., ECCV 2018, equations 1 to 3, with the biases and the norm of the official code."""
+
 import torch
 
 
@@ -30,15 +31,21 @@ def pool_conv_norm(x, p, prefix, training):
         top = torch.gather(x, 1, x.argmax(1, keepdim=True))
         seen = torch.cat([top, x.sum(1, keepdim=True) / c], 1)
     padded = x.new_zeros(n, seen.shape[1], h + 2 * half, w + 2 * half)
-    padded[:, :, half:half + h, half:half + w] = seen
+    padded[:, :, half : half + h, half : half + w] = seen
     rows = []
     for i in range(h):
-        rows.append(torch.stack([
-            (padded[:, :, i:i + 2 * half + 1, j:j + 2 * half + 1] * weight).sum((1, 2, 3))
-            for j in range(w)], -1))
+        rows.append(
+            torch.stack(
+                [
+                    (padded[:, :, i : i + 2 * half + 1, j : j + 2 * half + 1] * weight).sum((1, 2, 3))
+                    for j in range(w)
+                ],
+                -1,
+            )
+        )
     z = torch.stack(rows, -2)[:, None]
     if training:
-        mean, var = z.mean(), ((z - z.mean())**2).mean()
+        mean, var = z.mean(), ((z - z.mean()) ** 2).mean()
     else:
         mean, var = p[f'{prefix}bn.running_mean'], p[f'{prefix}bn.running_var']
     return (z - mean) / torch.sqrt(var + 1e-5) * p[f'{prefix}bn.weight'] + p[f'{prefix}bn.bias']

@@ -1,4 +1,5 @@
 """Hou et al., CVPR 2021, with norm and hard swish of the official code."""
+
 import torch
 
 
@@ -12,7 +13,7 @@ def coord_attention(x, p, training=False):
     f = torch.stack(means) @ p['conv1.weight'].flatten(1).T + p['conv1.bias']  # (N, H + W, hidden)
     if training:
         mean = f.flatten(0, 1).sum(0) / (n * (h + w))
-        var = ((f - mean)**2).flatten(0, 1).sum(0) / (n * (h + w))
+        var = ((f - mean) ** 2).flatten(0, 1).sum(0) / (n * (h + w))
     else:
         mean, var = p['bn1.running_mean'], p['bn1.running_var']
     f = (f - mean) / torch.sqrt(var + 1e-5) * p['bn1.weight'] + p['bn1.bias']

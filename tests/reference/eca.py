@@ -1,4 +1,5 @@
 """Wang et al., CVPR 2020, equation 9, with the zero padding of the official code."""
+
 import torch
 
 

@@ -1,4 +1,5 @@
 """Ouyang et al., ICASSP 2023, a group and a channel at a time."""
+
 import torch
 
 
@@ -29,14 +30,24 @@ def ema(x, p, factor):
             normed = []
             for k in range(width):  # as many groups of the norm as channels
                 mean = one[k].sum() / (h * w)
-                var = ((one[k] - mean)**2).sum() / (h * w)
+                var = ((one[k] - mean) ** 2).sum() / (h * w)
                 normed.append((one[k] - mean) / torch.sqrt(var + 1e-5) * p['gn.weight'][k] + p['gn.bias'][k])
             one = torch.stack(normed)
             padded = x.new_zeros(width, h + 2, w + 2)
             padded[:, 1:-1, 1:-1] = t
-            two = torch.stack([torch.stack([
-                (padded[:, a:a + 3, b:b + 3] * wide).sum((1, 2, 3)) + p['conv3x3.bias']
-                for b in range(w)], -1) for a in range(h)], -2)
+            two = torch.stack(
+                [
+                    torch.stack(
+                        [
+                            (padded[:, a : a + 3, b : b + 3] * wide).sum((1, 2, 3)) + p['conv3x3.bias']
+                            for b in range(w)
+                        ],
+                        -1,
+                    )
+                    for a in range(h)
+                ],
+                -2,
+            )
             z = (_softmax(_means(one))[:, None, None] * two).sum(0)
             z = z + (_softmax(_means(two))[:, None, None] * one).sum(0)
             out[i, chosen] = t * _sigmoid(z)

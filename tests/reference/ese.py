@@ -1,4 +1,5 @@
 """Lee and Park, CVPR 2020, eSE with the hard sigmoid of the official code."""
+
 import torch
 
 
@@ -8,6 +9,6 @@ def ese(x, p):
         means = torch.stack([channel.sum() / channel.numel() for channel in x[n]])
         z = p['fc.weight'].flatten(1) @ means + p['fc.bias']
         for c in range(x.shape[1]):
-            gate = 0. if z[c] <= -3 else 1. if z[c] >= 3 else (z[c] + 3) / 6
+            gate = 0.0 if z[c] <= -3 else 1.0 if z[c] >= 3 else (z[c] + 3) / 6
             out[n, c] = x[n, c] * gate
     return out

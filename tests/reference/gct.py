@@ -1,4 +1,5 @@
 """Yang et al., CVPR 2020, and the l1 form of the official code."""
+
 import torch
 
 

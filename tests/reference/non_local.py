@@ -1,4 +1,5 @@
 """Wang et al., CVPR 2018: each position gets a weighted mean over all positions."""
+
 import torch
 
 
@@ -9,8 +10,13 @@ def _linear(t, p, name):
 def _pooled(t, h, w):
     """Largest of each 2x2 square: ``(H * W, C) -> (H // 2 * W // 2, C)``."""
     grid = t.reshape(h, w, -1)
-    return torch.stack([grid[2 * i:2 * i + 2, 2 * j:2 * j + 2].flatten(0, 1).max(0)[0]
-                        for i in range(h // 2) for j in range(w // 2)])
+    return torch.stack(
+        [
+            grid[2 * i : 2 * i + 2, 2 * j : 2 * j + 2].flatten(0, 1).max(0)[0]
+            for i in range(h // 2)
+            for j in range(w // 2)
+        ]
+    )
 
 
 def non_local(x, p, mode='embedded_gaussian', use_scale=True, sub_sample=False):
@@ -35,7 +41,7 @@ def non_local(x, p, mode='embedded_gaussian', use_scale=True, sub_sample=False):
                 if mode == 'dot_product':
                     weight = z / len(phi)
                 else:
-                    z = z / one.numel()**0.5 if mode == 'embedded_gaussian' and use_scale else z
+                    z = z / one.numel() ** 0.5 if mode == 'embedded_gaussian' and use_scale else z
                     e = torch.exp(z - z.max().detach())
                     weight = e / e.sum()
             rows.append(weight @ g)

@@ -1,4 +1,5 @@
 """Roy et al., MICCAI 2018, and the maximum of the official code."""
+
 import torch
 
 

@@ -1,4 +1,5 @@
 """Li et al., 2019, with the unbiased deviation of the official code."""
+
 import torch
 
 
@@ -12,7 +13,7 @@ def sge(x, p):
             group = x[n, chosen]
             c = sum(channel * (channel.sum() / channel.numel()) for channel in group)
             mean = c.sum() / c.numel()
-            std = torch.sqrt(((c - mean)**2).sum() / (c.numel() - 1))
+            std = torch.sqrt(((c - mean) ** 2).sum() / (c.numel() - 1))
             z = weight[g] * (c - mean) / (std + 1e-5) + bias[g]
             out[n, chosen] = group / (1 + torch.exp(-z))
     return out

@@ -1,4 +1,5 @@
 """Yang et al., ICML 2021, with the n - 1 of the official code."""
+
 import torch
 
 
@@ -8,7 +9,7 @@ def simam(x, p, e_lambda=1e-4):
         for c in range(x.shape[1]):
             t = x[n, c]
             mean = t.sum() / t.numel()
-            variance = ((t - mean)**2).sum() / (t.numel() - 1)
-            energy = 4 * (variance + e_lambda) / ((t - mean)**2 + 2 * variance + 2 * e_lambda)
+            variance = ((t - mean) ** 2).sum() / (t.numel() - 1)
+            energy = 4 * (variance + e_lambda) / ((t - mean) ** 2 + 2 * variance + 2 * e_lambda)
             out[n, c] = t / (1 + torch.exp(-1 / energy))
     return out

@@ -1,4 +1,5 @@
 """Li et al., CVPR 2019: branches of a convolution, and a softmax over them for each channel."""
+
 import torch
 
 
@@ -6,18 +7,22 @@ def _conv(x, weight, stride, padding, dilation, groups):
     n, c, h, w = x.shape
     o, per, k, _ = weight.shape
     padded = torch.zeros(n, c, h + 2 * padding, w + 2 * padding, dtype=x.dtype)
-    padded[:, :, padding:padding + h, padding:padding + w] = x
+    padded[:, :, padding : padding + h, padding : padding + w] = x
     rows = (h + 2 * padding - dilation * (k - 1) - 1) // stride + 1
     columns = (w + 2 * padding - dilation * (k - 1) - 1) // stride + 1
     out = [[None] * columns for _ in range(rows)]
     for i in range(rows):
         for j in range(columns):
-            patch = padded[:, :, i * stride:i * stride + dilation * (k - 1) + 1:dilation,
-                           j * stride:j * stride + dilation * (k - 1) + 1:dilation]
+            patch = padded[
+                :,
+                :,
+                i * stride : i * stride + dilation * (k - 1) + 1 : dilation,
+                j * stride : j * stride + dilation * (k - 1) + 1 : dilation,
+            ]
             values = []
             for channel in range(o):
                 first = channel // (o // groups) * per
-                values.append((patch[:, first:first + per] * weight[channel]).sum((1, 2, 3)))
+                values.append((patch[:, first : first + per] * weight[channel]).sum((1, 2, 3)))
             out[i][j] = torch.stack(values, 1)
     return torch.stack([torch.stack(row, -1) for row in out], -2)
 
@@ -25,7 +30,7 @@ def _conv(x, weight, stride, padding, dilation, groups):
 def _norm_relu(z, p, name, training):
     if training:
         mean = z.mean((0, 2, 3))
-        var = ((z - mean[:, None, None])**2).mean((0, 2, 3))
+        var = ((z - mean[:, None, None]) ** 2).mean((0, 2, 3))
     else:
         mean, var = p[f'{name}.running_mean'], p[f'{name}.running_var']
     z = (z - mean[:, None, None]) / torch.sqrt(var + 1e-5)[:, None, None]

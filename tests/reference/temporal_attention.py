@@ -1,4 +1,5 @@
 """The channel excitation of ACTION-Net, Wang et al., CVPR 2021, without its shift."""
+
 import torch
 
 

@@ -1,4 +1,5 @@
 """Misra et al., WACV 2021; the gates are CBAM's, as in the official code."""
+
 import torch
 
 from tests.reference.cbam import pool_conv_norm

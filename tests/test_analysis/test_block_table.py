@@ -1,4 +1,5 @@
 """The table of blocks, and that what is committed is what the code says today."""
+
 import inspect
 import subprocess
 import sys
@@ -20,8 +21,10 @@ def rows():
 
 def test_every_block_has_a_row(rows):
     assert {row.name for row in rows} == {
-        name for name, cls in MODELS.module_dict.items()
-        if inspect.isclass(cls) and issubclass(cls, AttentionBlock) and cls.__module__.startswith('mmattn.')}
+        name
+        for name, cls in MODELS.module_dict.items()
+        if inspect.isclass(cls) and issubclass(cls, AttentionBlock) and cls.__module__.startswith('mmattn.')
+    }
 
 
 def test_rows_say_what_the_papers_do(rows):
@@ -42,6 +45,7 @@ def test_the_committed_table_is_todays(rows, page):
 
 
 def test_the_tool_prints_it(rows):
-    done = subprocess.run([sys.executable, ROOT / 'tools/blocks.py'], capture_output=True, text=True,
-                          check=True)
+    done = subprocess.run(
+        [sys.executable, ROOT / 'tools/blocks.py'], capture_output=True, text=True, check=True
+    )
     assert done.stdout == markdown_table(rows)

@@ -1,4 +1,5 @@
 """The twelve figures are those of COCO's code, and None where there is nothing to measure."""
+
 import json
 
 import pytest
@@ -16,11 +17,14 @@ def files(tmp_path):
     """Two pictures, a small and a medium object; the detector finds one well and one badly."""
     objects = [box(1, 1, (10, 10, 20, 20)), box(2, 1, (50, 50, 40, 40))]
     truth = dict(
-        info={}, images=[dict(id=number, width=128, height=128, file_name=f'{number}.png')
-                         for number in (1, 2)],
+        info={},
+        images=[dict(id=number, width=128, height=128, file_name=f'{number}.png') for number in (1, 2)],
         categories=[dict(id=1, name='thing')],
-        annotations=[dict(id=number, iscrowd=0, area=item['bbox'][2] * item['bbox'][3], **item)
-                     for number, item in enumerate(objects, start=1)])
+        annotations=[
+            dict(id=number, iscrowd=0, area=item['bbox'][2] * item['bbox'][3], **item)
+            for number, item in enumerate(objects, start=1)
+        ],
+    )
     # IoU 1 for the first; 40 * 28 / (40 * 40) = 0.7 for the second, so right at 0.5 to 0.7
     found = [box(1, 1, (10, 10, 20, 20), score=0.9), box(2, 1, (50, 50, 40, 28), score=0.8)]
     (tmp_path / 'truth.json').write_text(json.dumps(truth))
@@ -58,8 +62,9 @@ def test_no_detections_is_zero_not_an_error(files):
 @pytest.mark.parametrize('kind', ['bbox', 'segm'])
 def test_same_figures_as_cocoapi(test_data, kind):
     folder = test_data / 'eval_fixtures/cocoapi'
-    figures = coco_figures(folder / 'gt_instances_val2014_100.json',
-                           folder / f'dt_fake{kind}100.json', iou_type=kind)
+    figures = coco_figures(
+        folder / 'gt_instances_val2014_100.json', folder / f'dt_fake{kind}100.json', iou_type=kind
+    )
     expected = json.loads((folder / f'dt_fake{kind}100_{kind}_stats.json').read_text())['stats']
     # a mean over thousands of numbers may end in another last bit on another processor
     assert list(figures.values()) == pytest.approx(expected, rel=1e-12)

@@ -1,4 +1,5 @@
 """Recording gates: they are the formula's, and the model does not notice."""
+
 import copy
 
 import numpy as np
@@ -17,13 +18,29 @@ from tests.test_insertion.models import build, features, model_cfg, narrow
 
 def traces(model):
     """All that a hook could leave on a model."""
-    kinds = ('_forward_hooks', '_forward_pre_hooks', '_backward_hooks', '_backward_pre_hooks',
-             '_forward_hooks_always_called', '_forward_hooks_with_kwargs')
-    return ([(name, tuple(len(getattr(m, kind)) for kind in kinds), sorted(m.__dict__), m.training,
-              [id(b) for b in m._buffers.values()]) for name, m in model.named_modules()],
-            {key: value.clone() for key, value in model.state_dict().items()
-             if isinstance(value, torch.Tensor)},
-            [p.requires_grad for p in model.parameters()], torch.get_rng_state())
+    kinds = (
+        '_forward_hooks',
+        '_forward_pre_hooks',
+        '_backward_hooks',
+        '_backward_pre_hooks',
+        '_forward_hooks_always_called',
+        '_forward_hooks_with_kwargs',
+    )
+    return (
+        [
+            (
+                name,
+                tuple(len(getattr(m, kind)) for kind in kinds),
+                sorted(m.__dict__),
+                m.training,
+                [id(b) for b in m._buffers.values()],
+            )
+            for name, m in model.named_modules()
+        ],
+        {key: value.clone() for key, value in model.state_dict().items() if isinstance(value, torch.Tensor)},
+        [p.requires_grad for p in model.parameters()],
+        torch.get_rng_state(),
+    )
 
 
 def assert_same_traces(model, before):
@@ -34,8 +51,14 @@ def assert_same_traces(model, before):
 
 
 def attended(block='mmattn.CBAM', at='backbone.layer[1-4].*.residual', **options):
-    cfg = narrow(model_cfg('RetinaNet', insert=[dict(at=at, block=dict(type=block, **options))],
-                           frozen_stages=-1, norm_eval=False))
+    cfg = narrow(
+        model_cfg(
+            'RetinaNet',
+            insert=[dict(at=at, block=dict(type=block, **options))],
+            frozen_stages=-1,
+            norm_eval=False,
+        )
+    )
     model = build(cfg)
     randomise(model.attention)
     return model
@@ -45,9 +68,12 @@ def test_gates_of_every_site_are_those_of_the_formula():
     """What is recorded in a detector, against the naive CBAM on the map that the block was given."""
     model = attended(reduction=4).eval()
     given = {}
-    handles = [block.register_forward_hook(  # a clone: BasicBlock adds to what it is given, in place
-        lambda m, x, y, name=site.name: given.update({name: (x[0], y.clone())}))
-        for site, _, block in model.attention.blocks()]
+    handles = [
+        block.register_forward_hook(  # a clone: BasicBlock adds to what it is given, in place
+            lambda m, x, y, name=site.name: given.update({name: (x[0], y.clone())})
+        )
+        for site, _, block in model.attention.blocks()
+    ]
     with torch.no_grad(), record_gates(model) as found:
         features(model)
     for handle in handles:
@@ -171,14 +197,25 @@ def test_what_was_compiled_before_is_recorded(fullgraph):
 
 def test_what_has_gates():
     halves = [dict(type='mmattn.ChannelAttention'), dict(type='mmattn.SpatialAttention')]
-    model = nn.ModuleDict(dict(
-        chain=Compose(16, halves), side=Compose(16, halves, how='parallel'), gc=GlobalContext(16),
-        mixed=Compose(16, [dict(type='mmattn.GlobalContext'), dict(type='mmattn.ECA')]),
-        other=External(16, dict(type='mmattn.SE')), norm=nn.BatchNorm2d(16),
-        foreign=External(16, dict(type='torch.nn.GroupNorm', num_groups=4), channels='num_channels')))
+    model = nn.ModuleDict(
+        dict(
+            chain=Compose(16, halves),
+            side=Compose(16, halves, how='parallel'),
+            gc=GlobalContext(16),
+            mixed=Compose(16, [dict(type='mmattn.GlobalContext'), dict(type='mmattn.ECA')]),
+            other=External(16, dict(type='mmattn.SE')),
+            norm=nn.BatchNorm2d(16),
+            foreign=External(16, dict(type='torch.nn.GroupNorm', num_groups=4), channels='num_channels'),
+        )
+    )
     assert [source.name for source in gate_sources(model)] == [
-        'chain.blocks.0', 'chain.blocks.1', 'side.blocks.0', 'side.blocks.1', 'mixed.blocks.1',
-        'other.module']
+        'chain.blocks.0',
+        'chain.blocks.1',
+        'side.blocks.0',
+        'side.blocks.1',
+        'mixed.blocks.1',
+        'other.module',
+    ]
     x = torch.randn(2, 16, 6, 5)
     for name in ('chain', 'side'):
         randomise(model[name])
@@ -190,18 +227,28 @@ def test_what_has_gates():
 
 def test_two_blocks_on_a_site_have_names_of_their_own():
     model = build(narrow(model_cfg('RetinaNet')))
-    attach(model, [dict(at='neck.fpn_convs.0', block=dict(type='mmattn.SE'), order=1),
-                   dict(at='neck.fpn_convs.0', block=dict(type='mmattn.ECA'), order=2)])
+    attach(
+        model,
+        [
+            dict(at='neck.fpn_convs.0', block=dict(type='mmattn.SE'), order=1),
+            dict(at='neck.fpn_convs.0', block=dict(type='mmattn.ECA'), order=2),
+        ],
+    )
     sources = gate_sources(model)
     assert [(source.name, type(source.block)) for source in sources] == [
-        ('neck.fpn_convs.0#1', SE), ('neck.fpn_convs.0#2', ECA)]
+        ('neck.fpn_convs.0#1', SE),
+        ('neck.fpn_convs.0#2', ECA),
+    ]
 
 
 def test_globs():
     model = attended()
     assert len(sources_at([model], ['backbone.layer4.**'])[0]) == 2
-    with pytest.raises(ValueError, match=r"'backbone.layer9.\*' matches no site that has a gate; nearest: "
-                                         r'backbone.layer'):
+    with pytest.raises(
+        ValueError,
+        match=r"'backbone.layer9.\*' matches no site that has a gate; nearest: "
+        r'backbone.layer',
+    ):
         sources_at([model], ['backbone.layer9.*'])
     with pytest.raises(ValueError, match='there is none in this model'):
         sources_at([nn.Linear(1, 1)], ['x'])
@@ -231,15 +278,18 @@ def naive_stats(gate, low, high):
     at_low, at_high = gate <= low + near, gate >= high - near
     channels = range(gate.shape[1])
     share = np.histogram(gate, BINS, (low, high))[0] / gate.size
-    return dict(mean=gate.mean(), std=gate.std(), saturation=(at_low | at_high).mean(),
-                stuck_low=np.mean([at_low[:, c].all() for c in channels]),
-                stuck_high=np.mean([at_high[:, c].all() for c in channels]),
-                entropy=-sum(p * np.log2(p) for p in share if p > 0))
+    return dict(
+        mean=gate.mean(),
+        std=gate.std(),
+        saturation=(at_low | at_high).mean(),
+        stuck_low=np.mean([at_low[:, c].all() for c in channels]),
+        stuck_high=np.mean([at_high[:, c].all() for c in channels]),
+        entropy=-sum(p * np.log2(p) for p in share if p > 0),
+    )
 
 
-@pytest.mark.parametrize('shape', [(2, 8, 1, 1), (2, 1, 5, 7), (3, 4, 6, 1), (2, 3, 5, 4),
-                                   (1, 1, 1, 1)])
-@pytest.mark.parametrize('ends', [(0., 1.), (0., 2.), (1., 2.)])
+@pytest.mark.parametrize('shape', [(2, 8, 1, 1), (2, 1, 5, 7), (3, 4, 6, 1), (2, 3, 5, 4), (1, 1, 1, 1)])
+@pytest.mark.parametrize('ends', [(0.0, 1.0), (0.0, 2.0), (1.0, 2.0)])
 def test_numbers_are_those_of_numpy(shape, ends):
     random = np.random.default_rng(0)
     gate = random.uniform(*ends, shape).astype(np.float32)
@@ -253,9 +303,9 @@ def test_numbers_are_those_of_numpy(shape, ends):
 
 
 def test_numbers_of_gates_out_of_range_and_of_none():
-    beyond = torch.tensor([[-.1, 1.1]]).view(1, 2, 1, 1)
+    beyond = torch.tensor([[-0.1, 1.1]]).view(1, 2, 1, 1)
     found = dict(zip(NAMES, gate_stats(beyond).tolist()))
-    assert found['saturation'] == 1 and found['stuck_low'] == found['stuck_high'] == .5
+    assert found['saturation'] == 1 and found['stuck_low'] == found['stuck_high'] == 0.5
     assert found['entropy'] == pytest.approx(1)
     assert gate_stats(torch.empty(0, 4, 1, 1)).isnan().all()
     half = torch.rand(2, 64, 1, 1).half()

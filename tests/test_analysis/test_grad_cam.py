@@ -1,4 +1,5 @@
 """Grad-CAM of a detection against the formula, written out."""
+
 import sys
 
 import pytest
@@ -12,23 +13,27 @@ LAYER = 'backbone.layer3'
 
 
 def detector(kind):
-    model = build(narrow(model_cfg(kind, insert=[
-        dict(at='backbone.layer[34].*.residual', block=dict(type='mmattn.SE'))]))).eval()
+    model = build(
+        narrow(
+            model_cfg(kind, insert=[dict(at='backbone.layer[34].*.residual', block=dict(type='mmattn.SE'))])
+        )
+    ).eval()
     for cfg in (model.test_cfg, model.test_cfg.get('rcnn')):
         if cfg is not None and 'score_thr' in cfg:
-            cfg.update(score_thr=0., max_per_img=6)
+            cfg.update(score_thr=0.0, max_per_img=6)
     return model
 
 
 @pytest.fixture
 def data(mmdet_scope):
     from mmdet.testing import demo_mm_inputs
+
     return demo_mm_inputs(1, [(3, 64, 96)])
 
 
 def formula(values, score):
     """Equations 1 and 2 of the paper; ``values`` are the layer's."""
-    gradient, = torch.autograd.grad(score, values, retain_graph=True)
+    (gradient,) = torch.autograd.grad(score, values, retain_graph=True)
     total = torch.zeros(values.shape[2:])
     for k in range(values.shape[1]):
         total += gradient[0, k].sum() / gradient[0, k].numel() * values.detach()[0, k]
@@ -45,14 +50,20 @@ def test_equals_the_formula(kind, data, monkeypatch):
     assert_same_traces(model, before)
     values, softmaxes, softmax = [], [], torch.nn.functional.softmax
     handle = model.get_submodule(LAYER).register_forward_hook(lambda m, x, y: values.append(y))
-    monkeypatch.setattr(torch.nn.functional, 'softmax',
-                        lambda *args, **kwargs: softmaxes.append(softmax(*args, **kwargs)) or softmaxes[-1])
+    monkeypatch.setattr(
+        torch.nn.functional,
+        'softmax',
+        lambda *args, **kwargs: softmaxes.append(softmax(*args, **kwargs)) or softmaxes[-1],
+    )
     batch = model.data_preprocessor(data, False)
     mode = 'tensor' if kind == 'RetinaNet' else 'predict'
     output = model(batch['inputs'].requires_grad_(), batch['data_samples'], mode=mode)
     handle.remove()
-    raw = (torch.cat([level.flatten() for level in output[0]]).sigmoid() if kind == 'RetinaNet'
-           else softmaxes[-1][:, :-1].flatten())
+    raw = (
+        torch.cat([level.flatten() for level in output[0]]).sigmoid()
+        if kind == 'RetinaNet'
+        else softmaxes[-1][:, :-1].flatten()
+    )
     scores = model.test_step(data)[0].pred_instances.scores.detach()
     for i, cam in zip([0, 2], found):
         distance = (raw - scores[i]).abs()
@@ -61,11 +72,15 @@ def test_equals_the_formula(kind, data, monkeypatch):
         assert cam.max() > 0
 
 
-@pytest.mark.parametrize('layer, text', [
-    ('backbone.layer9', "no module 'backbone.layer9'; nearest: backbone.layer"),
-    ('bbox_head.cls_convs.0', 'is called 5 times for a picture'),
-    ('neck', "'neck' returns tuple, not one map"),
-    ('data_preprocessor', 'returns dict, not one map')])
+@pytest.mark.parametrize(
+    'layer, text',
+    [
+        ('backbone.layer9', "no module 'backbone.layer9'; nearest: backbone.layer"),
+        ('bbox_head.cls_convs.0', 'is called 5 times for a picture'),
+        ('neck', "'neck' returns tuple, not one map"),
+        ('data_preprocessor', 'returns dict, not one map'),
+    ],
+)
 def test_wrong_layers(layer, text, data):
     pytest.importorskip('captum')
     with pytest.raises(ValueError, match=text):
@@ -76,7 +91,7 @@ def test_a_layer_without_a_part_in_the_score(data):
     pytest.importorskip('captum')
     model = detector('RetinaNet')
     model.bbox_head.retina_cls.weight.data.zero_()
-    (cam, ) = grad_cam(model, data, LAYER, [0])
+    (cam,) = grad_cam(model, data, LAYER, [0])
     assert (cam == 0).all()
 
 

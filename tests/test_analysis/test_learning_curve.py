@@ -1,4 +1,5 @@
 """The learning curve draws what MMEngine's log says."""
+
 import json
 
 import pytest
@@ -6,10 +7,12 @@ from PIL import Image
 
 from mmattn.analysis.learning_curve import draw_learning_curve, read_scalars
 
-LOG = [{'loss': 2.0, 'loss_cls': 1.0, 'lr': 0.1, 'step': 25},
-       {'coco/bbox_mAP': 0.1, 'coco/bbox_mAP_50': 0.3, 'step': 25},
-       {'loss': 1.0, 'loss_cls': 0.5, 'lr': 0.1, 'step': 50},
-       {'coco/bbox_mAP': 0.4, 'coco/bbox_mAP_50': 0.7, 'step': 50}]
+LOG = [
+    {'loss': 2.0, 'loss_cls': 1.0, 'lr': 0.1, 'step': 25},
+    {'coco/bbox_mAP': 0.1, 'coco/bbox_mAP_50': 0.3, 'step': 25},
+    {'loss': 1.0, 'loss_cls': 0.5, 'lr': 0.1, 'step': 50},
+    {'coco/bbox_mAP': 0.4, 'coco/bbox_mAP_50': 0.7, 'step': 50},
+]
 
 
 @pytest.fixture
@@ -52,5 +55,5 @@ def test_a_log_without_losses_is_an_error(tmp_path):
 def test_a_broken_line_is_named(tmp_path):
     path = tmp_path / 'scalars.json'
     path.write_text('{"loss": 1, "step": 1}\n{"loss": \n')
-    with pytest.raises(ValueError, match="line 2 of .* is not JSON: .* one object a line"):
+    with pytest.raises(ValueError, match='line 2 of .* is not JSON: .* one object a line'):
         read_scalars(path)

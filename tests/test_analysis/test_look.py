@@ -1,4 +1,5 @@
 """Drawing attention: where a gate lies on the picture, what the page says, what the files hold."""
+
 import html
 import json
 import re
@@ -20,17 +21,22 @@ def batch(model, picture, size):
     """A picture as the test pipeline of MMDetection makes it: scaled to ``size``."""
     from mmcv.transforms import Compose
     from mmdet.registry import TRANSFORMS
-    steps = [dict(type='Resize', scale=size, keep_ratio=True),
-             dict(type='PackDetInputs', meta_keys=('ori_shape', 'img_shape', 'scale_factor'))]
+
+    steps = [
+        dict(type='Resize', scale=size, keep_ratio=True),
+        dict(type='PackDetInputs', meta_keys=('ori_shape', 'img_shape', 'scale_factor')),
+    ]
     packed = Compose([TRANSFORMS.build(step) for step in steps])(
-        dict(img=picture[..., ::-1].copy(), ori_shape=picture.shape[:2], img_shape=picture.shape[:2]))
+        dict(img=picture[..., ::-1].copy(), ori_shape=picture.shape[:2], img_shape=picture.shape[:2])
+    )
     return dict(inputs=[packed['inputs']], data_samples=[packed['data_samples']])
 
 
 def seen(model, picture, size=(96, 64), **options):
     classes = [f'class {i}' for i in range(80)]
-    return look(model.eval(), picture, batch(model, picture, size), 'wide.png', classes,
-                **{'score': 0., **options})
+    return look(
+        model.eval(), picture, batch(model, picture, size), 'wide.png', classes, **{'score': 0.0, **options}
+    )
 
 
 @pytest.fixture
@@ -41,7 +47,7 @@ def wide(mmdet_scope):
 def preprocessed(block='mmattn.CBAM', **options):
     """With the padding of a real detector, and few detections."""
     model = attended(block, **options)
-    model.test_cfg.update(max_per_img=5, score_thr=0.)
+    model.test_cfg.update(max_per_img=5, score_thr=0.0)
     return model
 
 
@@ -51,18 +57,27 @@ def test_a_picture_is_neither_distorted_nor_moved():
     frame = _Frame(picture, dict(batch_input_shape=(64, 128), img_shape=(64, 128), scale_factor=(1.2, 1.2)))
     assert frame.content == (60, 120) and frame.size == (320, 640)
     stride = 8
-    columns = np.tile((np.arange(16, dtype=np.float32) + .5) * stride, (8, 1))
-    rows = np.tile(((np.arange(8, dtype=np.float32) + .5) * stride)[:, None], (1, 16))
+    columns = np.tile((np.arange(16, dtype=np.float32) + 0.5) * stride, (8, 1))
+    rows = np.tile(((np.arange(8, dtype=np.float32) + 0.5) * stride)[:, None], (1, 16))
     inner = np.arange(40, 590)  # beside it, there is nothing to interpolate between
-    np.testing.assert_allclose(frame.overlay(columns)[100, inner], (inner + .5) * 120 / 640, atol=.05)
+    np.testing.assert_allclose(frame.overlay(columns)[100, inner], (inner + 0.5) * 120 / 640, atol=0.05)
     inner = np.arange(40, 290)
-    np.testing.assert_allclose(frame.overlay(rows)[inner, 100], (inner + .5) * 60 / 320, atol=.05)
+    np.testing.assert_allclose(frame.overlay(rows)[inner, 100], (inner + 0.5) * 60 / 320, atol=0.05)
     assert frame.without_padding(columns).shape == (8, 15)
 
 
-@pytest.mark.parametrize('shape, fits', [
-    ((4, 8, 16), True), ((4, 1, 1), True), ((4, 9, 17), True), ((4, 2, 4), True), ((4, 7, 7), False),
-    ((4, 16, 8), False), ((4, 0, 0), False)])
+@pytest.mark.parametrize(
+    'shape, fits',
+    [
+        ((4, 8, 16), True),
+        ((4, 1, 1), True),
+        ((4, 9, 17), True),
+        ((4, 2, 4), True),
+        ((4, 7, 7), False),
+        ((4, 16, 8), False),
+        ((4, 0, 0), False),
+    ],
+)
 def test_which_maps_are_of_the_picture(shape, fits):
     meta = dict(batch_input_shape=(64, 128), scale_factor=(1.2, 1.2))
     frame = _Frame(np.zeros((50, 100, 3), np.uint8), meta)
@@ -77,7 +92,8 @@ def test_inside_less_outside_is_that_of_a_loop():
     assert inside_outside(values, box) == pytest.approx(np.mean(inside) - np.mean(outside), abs=1e-6)
     assert np.isnan(inside_outside(values, (-5, -5, 99, 99)))
     assert inside_outside(values, (29.9, 19.9, 29.95, 19.95)) == pytest.approx(
-        values[19, 29] - np.delete(values.ravel(), 20 * 30 - 1).mean(), abs=1e-6)  # below a pixel: that one
+        values[19, 29] - np.delete(values.ravel(), 20 * 30 - 1).mean(), abs=1e-6
+    )  # below a pixel: that one
 
 
 def test_a_look_holds_what_the_detector_and_its_blocks_say(wide):
@@ -89,8 +105,11 @@ def test_a_look_holds_what_the_detector_and_its_blocks_say(wide):
     assert [site.name for site in found.sites] == [site.name for site, _, _ in model.attention.blocks()]
     with torch.no_grad():
         expected = model.test_step(batch(model, wide, (96, 64)))[0].pred_instances
-    np.testing.assert_allclose(found.found.bboxes.numpy(), expected.bboxes.numpy() * np.tile(
-        (SHOWN / 120, found.picture.shape[0] / 50), 2), rtol=1e-5)
+    np.testing.assert_allclose(
+        found.found.bboxes.numpy(),
+        expected.bboxes.numpy() * np.tile((SHOWN / 120, found.picture.shape[0] / 50), 2),
+        rtol=1e-5,
+    )
     assert 0 < len(found.found) <= 5 and (found.found.scores.diff() <= 0).all()
     assert found.contrast.shape == (8, len(found.found))
     for site, row in zip(found.overlaid, found.contrast):
@@ -103,10 +122,17 @@ def test_a_look_holds_what_the_detector_and_its_blocks_say(wide):
         assert row[0] == inside_outside(site.overlay, found.found.bboxes[0].numpy())
 
 
-@pytest.mark.parametrize('block, options', [
-    ('mmattn.SE', {}), ('mmattn.SpatialAttention', {}), ('mmattn.CoordAttention', {}), ('mmattn.SGE', {}),
-    ('mmattn.BAM', {}),
-    ('mmattn.Compose', dict(blocks=[dict(type='mmattn.ECA'), dict(type='mmattn.SimAM')]))])
+@pytest.mark.parametrize(
+    'block, options',
+    [
+        ('mmattn.SE', {}),
+        ('mmattn.SpatialAttention', {}),
+        ('mmattn.CoordAttention', {}),
+        ('mmattn.SGE', {}),
+        ('mmattn.BAM', {}),
+        ('mmattn.Compose', dict(blocks=[dict(type='mmattn.ECA'), dict(type='mmattn.SimAM')])),
+    ],
+)
 def test_sheet_and_page_of_other_blocks(block, options, wide, tmp_path):
     found = seen(preprocessed(block, at='backbone.layer[34].0.residual', **options), wide)
     contact_sheet({'model': found}).savefig(tmp_path / 'sheet.png', dpi=30)
@@ -117,8 +143,12 @@ def test_sheet_and_page_of_other_blocks(block, options, wide, tmp_path):
 
 
 def test_a_head_for_regions_has_no_overlay(mmdet_scope, wide, tmp_path):
-    cfg = narrow(model_cfg('FasterRCNN', insert=[dict(
-        at='roi_head.bbox_head.shared_convs.0', block=dict(type='mmattn.CBAM'))]))
+    cfg = narrow(
+        model_cfg(
+            'FasterRCNN',
+            insert=[dict(at='roi_head.bbox_head.shared_convs.0', block=dict(type='mmattn.CBAM'))],
+        )
+    )
     cfg.roi_head.bbox_head.update(type='Shared4Conv1FCBBoxHead', conv_out_channels=32)
     cfg.test_cfg.rpn.max_per_img = 20
     cfg.test_cfg.rpn.max_per_img = 1  # one region on a square picture
@@ -137,14 +167,14 @@ def test_ends_are_those_of_the_product(wide):
     model = preprocessed('mmattn.CoordAttention', start='identity')
     for block in model.attention.values():
         for parameter in block.parameters():
-            torch.nn.init.normal_(parameter, std=2.)
+            torch.nn.init.normal_(parameter, std=2.0)
     for site in seen(model, wide).sites:
-        assert site.ends == site.channel_ends == (0., 4.)
+        assert site.ends == site.channel_ends == (0.0, 4.0)
     site = seen(preprocessed(start='identity'), wide).sites[0]
-    assert site.ends == site.channel_ends == (0., 2.)
+    assert site.ends == site.channel_ends == (0.0, 2.0)
 
 
-@pytest.mark.parametrize('size', [(0., 0.), (1.5, 1.5), (1.5, 9.), (3., 3.)])
+@pytest.mark.parametrize('size', [(0.0, 0.0), (1.5, 1.5), (1.5, 9.0), (3.0, 3.0)])
 def test_a_box_smaller_than_its_frame(size, wide):
     found = seen(preprocessed(), wide)
     found.found.bboxes[:, 2:] = found.found.bboxes[:, :2] + torch.tensor(size)
@@ -161,7 +191,7 @@ def test_a_name_with_dollars(wide, tmp_path):
 def test_what_finds_no_boxes(mmdet_scope, wide, monkeypatch, tmp_path):
     """A model of panoptic segmentation has no boxes to show; nor have scores that are too low."""
     model = preprocessed()
-    assert len(seen(model, wide, score=2.).found) == 0
+    assert len(seen(model, wide, score=2.0).found) == 0
     test_step = type(model).test_step
 
     def without_boxes(self, data):
@@ -179,10 +209,10 @@ def test_what_finds_no_boxes(mmdet_scope, wide, monkeypatch, tmp_path):
 
 def test_even_gates_are_drawn_as_even():
     """The last bits of gates that are all alike must not look like attention."""
-    values = np.full((4, 4), 1.) + np.linspace(0, 1e-6, 16).reshape(4, 4)
-    low, high = span(values, (0., 2.))
-    assert high - low == pytest.approx(.04) and low < 1 < high
-    assert span(np.array([.2, .9]), (0., 1.)) == (.2, .9)
+    values = np.full((4, 4), 1.0) + np.linspace(0, 1e-6, 16).reshape(4, 4)
+    low, high = span(values, (0.0, 2.0))
+    assert high - low == pytest.approx(0.04) and low < 1 < high
+    assert span(np.array([0.2, 0.9]), (0.0, 1.0)) == (0.2, 0.9)
 
 
 def test_colours_follow_the_gates(wide):
@@ -191,8 +221,8 @@ def test_colours_follow_the_gates(wide):
     site.overlay = np.tile(np.linspace(0, 1, SHOWN, dtype=np.float32), (found.picture.shape[0], 1))
     found.picture[:] = 100
     drawn = overlaid(found, site).astype(int)
-    first = np.array([.267004, .004874, .329415])  # of viridis, as published
-    assert (drawn[0, 0] == np.round(255 * (.6 * first + .4 * 100 / 255))).all()
+    first = np.array([0.267004, 0.004874, 0.329415])  # of viridis, as published
+    assert (drawn[0, 0] == np.round(255 * (0.6 * first + 0.4 * 100 / 255))).all()
     assert drawn[0, -1, 0] > 150 > drawn[0, -1, 2]  # viridis ends yellow
     assert range_text(site) == '0.000 to 1.000 of (0, 1)'
 

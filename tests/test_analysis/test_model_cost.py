@@ -1,4 +1,5 @@
 """What detectors cost: against a paper's table, against real forward passes, and as the tool prints it."""
+
 import csv
 import json
 import subprocess
@@ -22,8 +23,11 @@ sys.path.insert(0, str(ROOT / 'benchmarks'))
 import cost_tables  # noqa: E402
 
 RESIDUAL = dict(at='backbone.layer[1-4].*.residual', block=dict(type='mmattn.CBAM'))
-CASES = [pytest.param(*key, block, marks=[] if key == ('RetinaNet', 50) else pytest.mark.slow)
-         for key, blocks in cost_tables.PAPER.items() for block in blocks]
+CASES = [
+    pytest.param(*key, block, marks=[] if key == ('RetinaNet', 50) else pytest.mark.slow)
+    for key, blocks in cost_tables.PAPER.items()
+    for block in blocks
+]
 
 
 @pytest.mark.parametrize('detector, depth, block', CASES)
@@ -78,21 +82,44 @@ def test_nothing_is_left_on_the_model():
 def test_attention_is_found_whichever_door_it_came_by():
     plugins = [dict(cfg=dict(type='mmattn.SE'), stages=(False, True, True, True), position='after_conv3')]
     native = build(model_cfg('RetinaNet', depth=50, plugins=plugins))
-    inserted = build(model_cfg('RetinaNet', depth=50, insert=[
-        dict(at='backbone.layer[2-4].*.residual', block=dict(type='mmattn.SE'))]))
+    inserted = build(
+        model_cfg(
+            'RetinaNet',
+            depth=50,
+            insert=[dict(at='backbone.layer[2-4].*.residual', block=dict(type='mmattn.SE'))],
+        )
+    )
     one, other = (model_cost(model, (64, 96)) for model in (native, inserted))
     assert len(one.attention) == len(other.attention) == 13
     assert one.attention_parameters == other.attention_parameters
     assert one.attention_ops() == other.attention_ops() > 0
     assert one.ops.by_kind() == other.ops.by_kind()
-    composed = build(narrow(model_cfg('RetinaNet', insert=[dict(at='backbone.layer4', block=dict(
-        type='mmattn.Compose', blocks=[dict(type='mmattn.SE'), dict(type='mmattn.ECA')]))])))
+    composed = build(
+        narrow(
+            model_cfg(
+                'RetinaNet',
+                insert=[
+                    dict(
+                        at='backbone.layer4',
+                        block=dict(
+                            type='mmattn.Compose', blocks=[dict(type='mmattn.SE'), dict(type='mmattn.ECA')]
+                        ),
+                    )
+                ],
+            )
+        )
+    )
     assert [path for path, _ in attention_of(composed)] == ['attention.backbone_layer4']
 
 
 def test_sites_and_stages_add_up():
-    model = build(narrow(model_cfg('RetinaNet', insert=[RESIDUAL, dict(
-        at='neck.fpn_convs.*', block=dict(type='mmattn.SE'))])))
+    model = build(
+        narrow(
+            model_cfg(
+                'RetinaNet', insert=[RESIDUAL, dict(at='neck.fpn_convs.*', block=dict(type='mmattn.SE'))]
+            )
+        )
+    )
     report = cost_report(model, (64, 96))
     cost = report.cost
     for gathered in (by_site(report), by_stage(report)):
@@ -109,12 +136,14 @@ def test_sites_and_stages_add_up():
 
 def test_what_does_not_run_without_data_is_told():
     from mmattn.engine.config_list import build_model
+
     cost = model_cost(build_model('mmdet::dino/dino-4scale_r50_8xb2-12e_coco.py'), (128, 160), memory=False)
     assert '' in cost.not_run and cost.not_run[''].startswith('RuntimeError: ')
 
 
 def test_a_report_can_have_nothing_to_compare_with():
     from mmattn.engine.config_list import build_model
+
     model = build_model('configs/temporal_attention/mask2former_r50-temporal_8xb2-8e_youtubevis2019.py')
     reports = {name: cost_report(model, (64, 96)) for name in ('one', 'other')}
     table = rows(reports)
@@ -129,6 +158,7 @@ def test_functions_are_timed_in_turn():
         def run():
             calls.append(name)
             time.sleep(seconds)
+
         return run
 
     found = time_in_turn(dict(a=function('a', 0.01), b=function('b', 0.03)), repeats=4, warmup=1, pictures=2)
@@ -159,14 +189,19 @@ def test_a_step_leaves_the_weights_as_they_are(detector):
 
 
 def run_tool(*arguments):
-    return subprocess.run([sys.executable, ROOT / 'tools/cost.py', *map(str, arguments)], cwd=ROOT,
-                          capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, ROOT / 'tools/cost.py', *map(str, arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
 
 
 def test_tool(tmp_path):
     config = 'configs/cbam/retinanet_r18-cbam_fpn_1x_coco.py'
-    done = run_tool(config, '--baseline', 'plain', '--shape', 128, 160, '--json',
-                    '--plot', tmp_path / 'cost.png')
+    done = run_tool(
+        config, '--baseline', 'plain', '--shape', 128, 160, '--json', '--plot', tmp_path / 'cost.png'
+    )
     plain, attended = json.loads(done.stdout)
     assert plain['model'] == 'without attention' and attended['model'] == config
     assert attended['parameters'] - plain['parameters'] == attended['attention_parameters'] == 89_880
@@ -174,24 +209,43 @@ def test_tool(tmp_path):
     assert len(attended['sites']) == 8 and (tmp_path / 'cost.png').stat().st_size > 10_000
     done = run_tool(config, 'configs/se/retinanet_r18-se_fpn_1x_coco.py', '--shape', 96, '--csv')
     assert [row['model'] for row in csv.DictReader(done.stdout.splitlines())] == [
-        config, 'configs/se/retinanet_r18-se_fpn_1x_coco.py']
+        config,
+        'configs/se/retinanet_r18-se_fpn_1x_coco.py',
+    ]
 
 
 def test_tool_measures():
-    done = run_tool('configs/shapes/faster-rcnn_r18-se_fpn_shapes.py', '--baseline', 'plain', '--time',
-                    '--repeats', 2, '--warmup', 1, '--shape', 96, '--sites')
+    done = run_tool(
+        'configs/shapes/faster-rcnn_r18-se_fpn_shapes.py',
+        '--baseline',
+        'plain',
+        '--time',
+        '--repeats',
+        2,
+        '--warmup',
+        1,
+        '--shape',
+        96,
+        '--sites',
+    )
     assert done.returncode == 0, done.stderr
     for text in ('ms inference', 'ms step', 'MiB step', 'backbone.layer4.1.residual', 'cpu, fp32, batch 1'):
         assert text in done.stdout
 
 
-@pytest.mark.parametrize('arguments, text', [
-    (['configs/nothing.py'], 'cost.py: no model was built from configs/nothing.py: FileNotFoundError'),
-    (['mmdet::retinanet/retinanet_r18_fpn_1x_coco.py', '--baseline', 'plain'],
-     'has no attention that attach() put there; give the config without attention as the first one instead'),
-    (['a.py', 'a.py'], 'a config is given twice'), (['a.py', '--repeats', '1'], '--repeats is at least 2'),
-    (['a.py', '--shape', '1', '2', '3'], '--shape takes one positive number or two'),
-])
+@pytest.mark.parametrize(
+    'arguments, text',
+    [
+        (['configs/nothing.py'], 'cost.py: no model was built from configs/nothing.py: FileNotFoundError'),
+        (
+            ['mmdet::retinanet/retinanet_r18_fpn_1x_coco.py', '--baseline', 'plain'],
+            'has no attention that attach() put there; give the config without attention as the first one instead',
+        ),
+        (['a.py', 'a.py'], 'a config is given twice'),
+        (['a.py', '--repeats', '1'], '--repeats is at least 2'),
+        (['a.py', '--shape', '1', '2', '3'], '--shape takes one positive number or two'),
+    ],
+)
 def test_tool_refuses(arguments, text):
     done = run_tool(*arguments)
     assert done.returncode and text in done.stderr
@@ -199,6 +253,7 @@ def test_tool_refuses(arguments, text):
 
 def test_a_part_of_a_detector_is_counted_too():
     from mmdet.models import ResNet
+
     backbone = attach(ResNet(18), [dict(at='layer4.*.residual', block=dict(type='mmattn.SE'))])
     assert model_cost(backbone, (64, 96)).attention_ops() > 0
 

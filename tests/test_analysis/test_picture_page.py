@@ -1,4 +1,5 @@
 """The page shows ground truth on the left and detections on the right, in place and undistorted."""
+
 import json
 import re
 
@@ -17,11 +18,15 @@ def files(tmp_path):
     for number in range(1, 6):
         Image.new('RGB', SIZE, (40, 40, 40)).save(tmp_path / f'{number}.png')
         images.append(dict(id=number, file_name=f'{number}.png', width=SIZE[0], height=SIZE[1]))
-    truth = dict(images=images, categories=[dict(id=3, name='thing'), dict(id=7, name='other')],
-                 annotations=[dict(id=1, image_id=1, category_id=3, iscrowd=0, area=800,
-                                   bbox=[20, 30, 40, 20])])
-    found = [dict(image_id=1, category_id=7, score=0.9, bbox=[10, 25, 30, 30]),
-             dict(image_id=1, category_id=7, score=0.1, bbox=[0, 0, 80, 60])]
+    truth = dict(
+        images=images,
+        categories=[dict(id=3, name='thing'), dict(id=7, name='other')],
+        annotations=[dict(id=1, image_id=1, category_id=3, iscrowd=0, area=800, bbox=[20, 30, 40, 20])],
+    )
+    found = [
+        dict(image_id=1, category_id=7, score=0.9, bbox=[10, 25, 30, 30]),
+        dict(image_id=1, category_id=7, score=0.1, bbox=[0, 0, 80, 60]),
+    ]
     (tmp_path / 'truth.json').write_text(json.dumps(truth))
     (tmp_path / 'found.json').write_text(json.dumps(found))
     return tmp_path / 'truth.json', tmp_path, tmp_path / 'found.json'
@@ -72,7 +77,7 @@ def test_sheet_and_page(files, tmp_path):
     for index, (_, image) in enumerate(pairs):
         row, column = divmod(index, 2)
         top, left = 24 + row * (height + 24), 24 + column * (width + 24)
-        assert (pixels[top:top + height, left:left + width] == np.asarray(image)).all()
+        assert (pixels[top : top + height, left : left + width] == np.asarray(image)).all()
     write_page(pairs, tmp_path / 'page.html', 'a <b> title', 'AP 1')
     text = (tmp_path / 'page.html').read_text()
     assert text.count('data:image/png;base64,') == 3

@@ -1,4 +1,5 @@
 """The table of places, and what a block costs there."""
+
 import json
 import subprocess
 import sys
@@ -53,14 +54,17 @@ def test_rows_tell_what_a_rule_matches():
     rows = without_plain(site_rows(model, blocks=['SE']))
     table = grouped(rows)
     assert [(row.at, row.sites) for row in table if row.site.kind == 'residual'] == [
-        ('layer1.[0-2].residual', 3), ('layer2.[0-3].residual', 4), ('layer3.[0-5].residual', 6),
-        ('layer4.[0-2].residual', 3)]
+        ('layer1.[0-2].residual', 3),
+        ('layer2.[0-3].residual', 4),
+        ('layer3.[0-5].residual', 6),
+        ('layer4.[0-2].residual', 3),
+    ]
     assert sum(row.sites for row in table) == len(rows) == 20
     for row in table:
         assert sum(glob_match(row.at, each.at) for each in rows) == row.sites
     attach(model, [dict(at=row.at, block=dict(type='mmattn.ECA')) for row in table])
     assert len(model.attention) == 20
-    assert {row.holds for row in without_plain(site_rows(model))} == {('ECA', )}
+    assert {row.holds for row in without_plain(site_rows(model))} == {('ECA',)}
 
 
 def test_plain_modules_that_hold_a_block_are_shown():
@@ -78,7 +82,9 @@ def test_groups_are_split_where_they_differ():
     backbone = attach(ResNet(18), dict(at='layer2.0.residual', block=dict(type='mmattn.SE')))
     rows = grouped(site_rows(backbone, ['layer2.*.residual'], blocks=[]))
     assert [(row.at, row.holds) for row in rows] == [
-        ('layer2.0.residual', ('SE', )), ('layer2.1.residual', ())]
+        ('layer2.0.residual', ('SE',)),
+        ('layer2.1.residual', ()),
+    ]
 
 
 def test_globs_without_a_place_are_errors():
@@ -93,7 +99,6 @@ def test_globs_without_a_place_are_errors():
 def test_a_model_that_cannot_run_without_data_has_no_sizes():
 
     class Model(nn.Module):
-
         def __init__(self):
             super().__init__()
             self.conv = nn.Conv2d(3, 8, 1)
@@ -101,7 +106,7 @@ def test_a_model_that_cannot_run_without_data_has_no_sizes():
         def forward(self, x):
             return self.conv(x) if x.sum().item() > 0 else x
 
-    row, = site_rows(Model())
+    (row,) = site_rows(Model())
     assert (row.at, row.site.channels, row.site.size, set(row.costs.values())) == ('conv', 8, None, {None})
 
 
@@ -114,18 +119,29 @@ def test_tool():
     assert found.returncode == 0, found.stderr
     rows = json.loads(found.stdout)
     assert [(row['at'], row['channels'], row['stride'], row['size']) for row in rows] == [
-        ('neck.output.0', 96, 8, [52, 52]), ('neck.output.1', 96, 16, [26, 26]),
-        ('neck.output.2', 96, 32, [13, 13])]
+        ('neck.output.0', 96, 8, [52, 52]),
+        ('neck.output.1', 96, 16, [26, 26]),
+        ('neck.output.2', 96, 32, [13, 13]),
+    ]
     assert rows[0]['costs']['SE']['parameters'] == sum(p.numel() for p in SE(96).parameters())
 
 
 @pytest.mark.slow
 def test_tool_finds_a_student_and_its_teacher():
-    found = run('mmdet::soft_teacher/soft-teacher_faster-rcnn_r50-caffe_fpn_180k_semi-0.1-coco.py', '--json',
-                'student.backbone.stage4', '--blocks', 'SE', '--each', 'teacher.neck.output')
+    found = run(
+        'mmdet::soft_teacher/soft-teacher_faster-rcnn_r50-caffe_fpn_180k_semi-0.1-coco.py',
+        '--json',
+        'student.backbone.stage4',
+        '--blocks',
+        'SE',
+        '--each',
+        'teacher.neck.output',
+    )
     assert found.returncode == 0, found.stderr
     assert [row['at'] for row in json.loads(found.stdout)] == [
-        'student.backbone.stage4', *(f'teacher.neck.output.{i}' for i in range(5))]
+        'student.backbone.stage4',
+        *(f'teacher.neck.output.{i}' for i in range(5)),
+    ]
 
 
 @pytest.mark.slow
@@ -137,16 +153,28 @@ def test_tool_table_and_errors():
     assert 'rpn_head' not in found.stdout and 'INFO' not in found.stdout
     wrong = run('configs/retinanet/retinanet_r18_fpn_1x_coco.py', 'neck.outputs')
     assert wrong.returncode == 1 and wrong.stderr.splitlines()[-1].startswith(
-        "sites.py: no place for a block matches 'neck.outputs'; nearest: neck.output")
+        "sites.py: no place for a block matches 'neck.outputs'; nearest: neck.output"
+    )
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('args, text', [
-    (['nope.py'], "sites.py: no model was built from nope.py: FileNotFoundError: no config file 'nope.py'"),
-    (['configs/retinanet/retinanet_r18_fpn_1x_coco.py', '--cfg-options', 'model.backbone.depth=19'],
-     'KeyError: invalid depth 19'),
-    (['configs/retinanet/retinanet_r18_fpn_1x_coco.py', '--shape', '0'],
-     '--shape takes one positive number')])
+@pytest.mark.parametrize(
+    'args, text',
+    [
+        (
+            ['nope.py'],
+            "sites.py: no model was built from nope.py: FileNotFoundError: no config file 'nope.py'",
+        ),
+        (
+            ['configs/retinanet/retinanet_r18_fpn_1x_coco.py', '--cfg-options', 'model.backbone.depth=19'],
+            'KeyError: invalid depth 19',
+        ),
+        (
+            ['configs/retinanet/retinanet_r18_fpn_1x_coco.py', '--shape', '0'],
+            '--shape takes one positive number',
+        ),
+    ],
+)
 def test_tool_says_what_is_wrong(args, text):
     wrong = run(*args)
     assert wrong.returncode and text in wrong.stderr and 'Traceback' not in wrong.stderr

@@ -1,4 +1,5 @@
 """The page says what was measured, and what is measured is what it says."""
+
 import json
 import subprocess
 import sys
@@ -59,7 +60,9 @@ def test_passes_of_plain_pytorch_are_counted():
 
 def test_what_a_gpu_is_checked_by(monkeypatch):
     monkeypatch.setattr(gpu_check, 'BLOCKS', ('SE', 'CBAM'))
-    monkeypatch.setattr(gpu_check, 'CHECKS', [check for check in gpu_check.CHECKS if check.__name__ != 'compiled'])
+    monkeypatch.setattr(
+        gpu_check, 'CHECKS', [check for check in gpu_check.CHECKS if check.__name__ != 'compiled']
+    )
     assert gpu_check.main(['--device', 'cpu', '--how', 'aten', '--sizes', '2']) == 0
 
 
@@ -80,10 +83,25 @@ def test_everything_for_a_gpu_in_one_call(tmp_path):
     """On the CPU, by Triton's interpreter, on little."""
     file = tmp_path / 'all.json'
     done = subprocess.run(
-        [sys.executable, str(ROOT / 'benchmarks/gpu_all.py'), '--device', 'cpu', '--output', str(file), '--minutes', '6',
-         '--check-args', '--sizes 1 --skip compiled automatic_mixed_precision', '--blocks-args', '--maps layer4 --dtypes fp32 --blocks SE --ways official ours '
-         '--repeats 2', '--detectors-args', '--detectors RetinaNet --size 128 160 --repeats 2'],
-        capture_output=True, text=True)
+        [
+            sys.executable,
+            str(ROOT / 'benchmarks/gpu_all.py'),
+            '--device',
+            'cpu',
+            '--output',
+            str(file),
+            '--minutes',
+            '6',
+            '--check-args',
+            '--sizes 1 --skip compiled automatic_mixed_precision',
+            '--blocks-args',
+            '--maps layer4 --dtypes fp32 --blocks SE --ways official ours --repeats 2',
+            '--detectors-args',
+            '--detectors RetinaNet --size 128 160 --repeats 2',
+        ],
+        capture_output=True,
+        text=True,
+    )
     found = json.loads(file.read_text())
     assert done.returncode == 0, (done.stdout, done.stderr, found)
     assert set(found['check']['checks'].values()) == {'ok'}

@@ -1,4 +1,5 @@
 """The benchmark of starts: what its arms differ in, its figures, and its table."""
+
 import json
 import sys
 from argparse import Namespace
@@ -17,9 +18,15 @@ import start_table  # noqa: E402
 def args(tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     (tmp_path / 'annotations').mkdir()
-    (tmp_path / 'annotations/train.json').write_text(json.dumps(dict(
-        images=[dict(id=1, file_name='a.jpg', width=9, height=9)], annotations=[],
-        categories=[dict(id=1, name='thing')])))
+    (tmp_path / 'annotations/train.json').write_text(
+        json.dumps(
+            dict(
+                images=[dict(id=1, file_name='a.jpg', width=9, height=9)],
+                annotations=[],
+                categories=[dict(id=1, name='thing')],
+            )
+        )
+    )
     return Namespace(data_root=str(tmp_path), work_dir=str(tmp_path), size=96, base_epochs=3, epochs=2)
 
 
@@ -29,7 +36,7 @@ def test_arms_differ_in_attention_alone(args):
     for arm in ('identity', 'paper', 'adapter'):
         config = start.make_config(args, arm, 1).to_dict()
         model = config['model']
-        rule, = model.pop('insert')
+        (rule,) = model.pop('insert')
         assert rule['block'] == dict(type='mmattn.CBAM', start='paper' if arm == 'paper' else 'identity')
         assert model.pop('freeze_detector', False) is (arm == 'adapter')
         model['type'] = model.pop('detector')

@@ -1,4 +1,5 @@
 """The page says what was measured."""
+
 import json
 import sys
 from pathlib import Path

@@ -1,4 +1,5 @@
 """What several tests of blocks need."""
+
 import importlib
 import importlib.metadata
 import sys
@@ -15,7 +16,7 @@ def randomise(block, seed=0):
     for name, tensor in block.state_dict().items():
         if tensor.is_floating_point():
             values = torch.rand(tensor.shape, generator=generator, dtype=torch.float64)
-            scale = 0.2 / max(tensor[0].numel(), 1)**0.5 if tensor.dim() > 1 else 0.5
+            scale = 0.2 / max(tensor[0].numel(), 1) ** 0.5 if tensor.dim() > 1 else 0.5
             tensor.copy_(values + 0.5 if 'running_var' in name else (values - 0.5) * 10 * scale)
     return block
 
@@ -75,8 +76,10 @@ def timm_layer(file, name):
         root = str(importlib.metadata.distribution('timm').locate_file('timm'))
     except importlib.metadata.PackageNotFoundError:
         pytest.skip('timm is not installed')
-    stubs = {name: types.ModuleType(name) for name in
-             ('timm', 'timm.layers', 'torchvision', 'torchvision.ops', 'torchvision.ops.misc')}
+    stubs = {
+        name: types.ModuleType(name)
+        for name in ('timm', 'timm.layers', 'torchvision', 'torchvision.ops', 'torchvision.ops.misc')
+    }
     stubs['timm'].__path__ = [root]
     stubs['timm.layers'].__path__ = [f'{root}/layers']
     stubs['torchvision.ops.misc'].FrozenBatchNorm2d = torch.nn.Module

@@ -1,4 +1,5 @@
 """What docs/adding_a_block.md tells a stranger to write keeps the contract; what it warns of does not."""
+
 import os
 import re
 import subprocess
@@ -19,29 +20,45 @@ def contract(folder, code, *options):
     (package / 'srm.py').write_text(code, encoding='utf-8')
     command = re.search(r'MMATTN_BLOCKS=(\S+) python (-m pytest .*)', PAGE)
     env = dict(os.environ, MMATTN_BLOCKS=command[1], PYTHONPATH=os.pathsep.join([str(folder), str(ROOT)]))
-    return subprocess.run([sys.executable, *command[2].split(), '-q', '-p', 'no:cacheprovider', *options],
-                          cwd=ROOT, env=env, capture_output=True, text=True).stdout
+    return subprocess.run(
+        [sys.executable, *command[2].split(), '-q', '-p', 'no:cacheprovider', *options],
+        cwd=ROOT,
+        env=env,
+        capture_output=True,
+        text=True,
+    ).stdout
 
 
 def test_the_example_is_short_and_keeps_the_contract(tmp_path):
     code = re.sub(r'""".*?"""', '', EXAMPLE, flags=re.DOTALL)
-    lines = [line for line in code[code.index('class SRM'):].splitlines() if line.strip()]
+    lines = [line for line in code[code.index('class SRM') :].splitlines() if line.strip()]
     assert len(lines) <= 20
     out = contract(tmp_path, EXAMPLE)
     passed = re.search(r'(\d+) passed', out)
     assert passed and int(passed[1]) > 40 and 'failed' not in out, out
 
 
-@pytest.mark.parametrize('was, now, test, text', [
-    ('(flat.var(2, correction=0) + 1e-5).sqrt()', 'flat.std(2)', 'test_trains_on_any_map', 'isfinite'),
-    ('return [self.cfc]', 'return [self.cfc, self.bn.weight]', 'test_identity_reaches', "['cfc', 'bn.w"),
-    ("in_channels, start='paper', init", "in_channels, width, start='paper', init", 'test_can_be_built',
-     'where it has options without a default, tests/test_blocks/cases.py must give them'),
-    ("in_channels, start='paper', init", "in_channels, width=3, start='paper', init", 'test_can_be_built',
-     'SRM has options that no test draws: width; give tests/test_blocks/cases.py some values'),
-    ('Official code: ', '', 'test_docstring', "its docstring has 'fficial code'"),
-    ("    _abbr_ = 'srm'\n", '', 'test_signature', "_abbr_ is its name in MMDetection's plugins="),
-])
+@pytest.mark.parametrize(
+    'was, now, test, text',
+    [
+        ('(flat.var(2, correction=0) + 1e-5).sqrt()', 'flat.std(2)', 'test_trains_on_any_map', 'isfinite'),
+        ('return [self.cfc]', 'return [self.cfc, self.bn.weight]', 'test_identity_reaches', "['cfc', 'bn.w"),
+        (
+            "in_channels, start='paper', init",
+            "in_channels, width, start='paper', init",
+            'test_can_be_built',
+            'where it has options without a default, tests/test_blocks/cases.py must give them',
+        ),
+        (
+            "in_channels, start='paper', init",
+            "in_channels, width=3, start='paper', init",
+            'test_can_be_built',
+            'SRM has options that no test draws: width; give tests/test_blocks/cases.py some values',
+        ),
+        ('Official code: ', '', 'test_docstring', "its docstring has 'fficial code'"),
+        ("    _abbr_ = 'srm'\n", '', 'test_signature', "_abbr_ is its name in MMDetection's plugins="),
+    ],
+)
 def test_what_is_forgotten_is_told(tmp_path, was, now, test, text):
     assert was in EXAMPLE
     out = contract(tmp_path, EXAMPLE.replace(was, now), '-k', f'SRM and {test}')

@@ -1,4 +1,5 @@
 """What every block promises, for options and sizes that nobody has thought of."""
+
 import pytest
 import torch
 
@@ -8,8 +9,13 @@ from tests.test_blocks.test_contract import BLOCKS, every
 
 hypothesis = pytest.importorskip('hypothesis', reason='hypothesis is not installed')
 st = hypothesis.strategies
-SETTINGS = hypothesis.settings(max_examples=25, deadline=None, derandomize=True, database=None,
-                               suppress_health_check=list(hypothesis.HealthCheck))
+SETTINGS = hypothesis.settings(
+    max_examples=25,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=list(hypothesis.HealthCheck),
+)
 SIDES = st.integers(1, 9)
 SHAPES = st.tuples(st.integers(0, 3), st.sampled_from([4, 12, 32]), SIDES, SIDES)
 
@@ -54,7 +60,8 @@ def test_keeps_its_promises(cls, data):
         for gate in block.gates(x).values():
             assert ((gate >= 0) & (gate <= block.ceiling)).all()
             expected = expected * gate.repeat_interleave(
-                shape[1] // gate.shape[1] if gate.shape[1] > 1 else 1, 1)
+                shape[1] // gate.shape[1] if gate.shape[1] > 1 else 1, 1
+            )
         torch.testing.assert_close(out, expected)
     x = x.detach().requires_grad_()
     block.train()(x).sum().backward()
@@ -72,7 +79,7 @@ def test_gradient_is_that_of_finite_differences(cls, data):
     names = [name for name, _ in block.named_parameters()]
 
     def f(x, *parameters):
-        return torch.func.functional_call(block, dict(zip(names, parameters)), (x, ))
+        return torch.func.functional_call(block, dict(zip(names, parameters)), (x,))
 
     assert torch.autograd.gradcheck(f, (x, *block.parameters()), fast_mode=True)
 

@@ -7,7 +7,7 @@ from mmattn.blocks import BAM
 from tests.reference.bam import bam
 from tests.test_blocks.helpers import check_against, randomise, smooth_map
 
-BEFORE_A_NORM = dict(code=('fc_0.bias', 'reduce0.bias', 'di_0.bias', 'di_1.bias'), paper=('final.bias', ))
+BEFORE_A_NORM = dict(code=('fc_0.bias', 'reduce0.bias', 'di_0.bias', 'di_1.bias'), paper=('final.bias',))
 
 
 @pytest.mark.parametrize('training', [True, False])
@@ -36,15 +36,27 @@ def test_has_the_official_names_and_shapes():
     shapes = {k: tuple(v.shape) for k, v in BAM(64).named_parameters()}
     c, s = 'channel_att.gate_c.gate_c_', 'spatial_att.gate_s.gate_s_'
     assert shapes == {
-        f'{c}fc_0.weight': (4, 64), f'{c}fc_0.bias': (4, ), f'{c}bn_1.weight': (4, ), f'{c}bn_1.bias': (4, ),
-        f'{c}fc_final.weight': (64, 4), f'{c}fc_final.bias': (64, ),
-        f'{s}conv_reduce0.weight': (4, 64, 1, 1), f'{s}conv_reduce0.bias': (4, ),
-        f'{s}bn_reduce0.weight': (4, ), f'{s}bn_reduce0.bias': (4, ),
-        f'{s}conv_di_0.weight': (4, 4, 3, 3), f'{s}conv_di_0.bias': (4, ),
-        f'{s}bn_di_0.weight': (4, ), f'{s}bn_di_0.bias': (4, ),
-        f'{s}conv_di_1.weight': (4, 4, 3, 3), f'{s}conv_di_1.bias': (4, ),
-        f'{s}bn_di_1.weight': (4, ), f'{s}bn_di_1.bias': (4, ),
-        f'{s}conv_final.weight': (1, 4, 1, 1), f'{s}conv_final.bias': (1, )}
+        f'{c}fc_0.weight': (4, 64),
+        f'{c}fc_0.bias': (4,),
+        f'{c}bn_1.weight': (4,),
+        f'{c}bn_1.bias': (4,),
+        f'{c}fc_final.weight': (64, 4),
+        f'{c}fc_final.bias': (64,),
+        f'{s}conv_reduce0.weight': (4, 64, 1, 1),
+        f'{s}conv_reduce0.bias': (4,),
+        f'{s}bn_reduce0.weight': (4,),
+        f'{s}bn_reduce0.bias': (4,),
+        f'{s}conv_di_0.weight': (4, 4, 3, 3),
+        f'{s}conv_di_0.bias': (4,),
+        f'{s}bn_di_0.weight': (4,),
+        f'{s}bn_di_0.bias': (4,),
+        f'{s}conv_di_1.weight': (4, 4, 3, 3),
+        f'{s}conv_di_1.bias': (4,),
+        f'{s}bn_di_1.weight': (4,),
+        f'{s}bn_di_1.bias': (4,),
+        f'{s}conv_final.weight': (1, 4, 1, 1),
+        f'{s}conv_final.bias': (1,),
+    }
 
 
 def test_has_the_official_number_of_parameters():

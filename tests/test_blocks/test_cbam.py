@@ -17,12 +17,17 @@ def test_is_the_formula(channels, kernel_size, training):
 
 def test_has_the_official_names_and_shapes():
     assert {k: tuple(v.shape) for k, v in CBAM(256).state_dict().items()} == {
-        'ChannelGate.mlp.1.weight': (16, 256), 'ChannelGate.mlp.1.bias': (16, ),
-        'ChannelGate.mlp.3.weight': (256, 16), 'ChannelGate.mlp.3.bias': (256, ),
+        'ChannelGate.mlp.1.weight': (16, 256),
+        'ChannelGate.mlp.1.bias': (16,),
+        'ChannelGate.mlp.3.weight': (256, 16),
+        'ChannelGate.mlp.3.bias': (256,),
         'SpatialGate.spatial.conv.weight': (1, 2, 7, 7),
-        'SpatialGate.spatial.bn.weight': (1, ), 'SpatialGate.spatial.bn.bias': (1, ),
-        'SpatialGate.spatial.bn.running_mean': (1, ), 'SpatialGate.spatial.bn.running_var': (1, ),
-        'SpatialGate.spatial.bn.num_batches_tracked': ()}
+        'SpatialGate.spatial.bn.weight': (1,),
+        'SpatialGate.spatial.bn.bias': (1,),
+        'SpatialGate.spatial.bn.running_mean': (1,),
+        'SpatialGate.spatial.bn.running_var': (1,),
+        'SpatialGate.spatial.bn.num_batches_tracked': (),
+    }
 
 
 def test_starts_as_the_official_model_does():
@@ -56,7 +61,6 @@ def test_a_synchronised_norm_is_always_called():
     calls = []
 
     class Norm(torch.nn.SyncBatchNorm):
-
         def forward(self, x):
             calls.append(tuple(x.shape))
             return x
@@ -71,11 +75,18 @@ def test_agrees_with_timm():
 
     def convert(state):
         # timm: no biases, and [mean, max] where the official code has [max, mean].
-        found = {'ChannelGate.mlp.1.weight': state['channel.fc1.weight'].flatten(1),
-                 'ChannelGate.mlp.3.weight': state['channel.fc2.weight'].flatten(1),
-                 'SpatialGate.spatial.conv.weight': state['spatial.conv.conv.weight'].flip(1)}
-        found.update({k.replace('spatial.conv.bn', 'SpatialGate.spatial.bn'): v
-                      for k, v in state.items() if 'spatial.conv.bn' in k})
+        found = {
+            'ChannelGate.mlp.1.weight': state['channel.fc1.weight'].flatten(1),
+            'ChannelGate.mlp.3.weight': state['channel.fc2.weight'].flatten(1),
+            'SpatialGate.spatial.conv.weight': state['spatial.conv.conv.weight'].flip(1),
+        }
+        found.update(
+            {
+                k.replace('spatial.conv.bn', 'SpatialGate.spatial.bn'): v
+                for k, v in state.items()
+                if 'spatial.conv.bn' in k
+            }
+        )
         return found
 
     # Our biases are zero at the start.

@@ -19,7 +19,8 @@ def test_channel_then_spatial_is_cbam(start):
     both.blocks[1].load_state_dict(cbam.SpatialGate.state_dict())
     assert both(x()).equal(cbam(x()))
     assert [(k, v.tolist()) for k, v in both.gates(x()).items()] == [
-        (k, v.tolist()) for k, v in cbam.gates(x()).items()]
+        (k, v.tolist()) for k, v in cbam.gates(x()).items()
+    ]
 
 
 def test_the_order_is_the_one_stated():
@@ -38,7 +39,7 @@ def test_parallel_gates_see_the_input():
 
 def test_gates_of_one_kind_are_multiplied():
     block = randomise(Compose(16, [dict(type='SE'), dict(type='ECA')])).eval()
-    (kind, gate), = block.gates(x()).items()
+    ((kind, gate),) = block.gates(x()).items()
     assert kind == 'channel'
     torch.testing.assert_close(x() * gate, block(x()))
 
@@ -71,18 +72,25 @@ def test_compositions_can_be_composed():
     assert block(x()).equal(x()) and list(block.gates(x())) == ['channel', 'spatial']
 
 
-@pytest.mark.parametrize('options, text', [
-    (dict(blocks=[]), r"'blocks' is a list of configs with a type, such as .*; got \[\]"),
-    (dict(blocks=dict(type='SE')), "'blocks' is a list of configs"),
-    (dict(blocks=['SE']), "'blocks' is a list of configs"),
-    (dict(blocks=[dict(type='SE')], how='sum'), "how='sum'; possible: 'chain', 'parallel'"),
-    (dict(blocks=[dict(type='GlobalContext')], how='parallel'),
-     "how='parallel' multiplies gates, and GlobalContext has none: possible is how='chain'"),
-    (dict(blocks=[dict(type='torch.nn.Identity')]),
-     "'torch.nn.Identity' is no attention block; put a module from elsewhere into "
-     r"dict\(type='mmattn.External', module=dict\(type='torch.nn.Identity'\)\)"),
-    (dict(blocks=[dict(type='SE', reduction=0)]), 'SE: reduction=0; it must be a positive integer'),
-])
+@pytest.mark.parametrize(
+    'options, text',
+    [
+        (dict(blocks=[]), r"'blocks' is a list of configs with a type, such as .*; got \[\]"),
+        (dict(blocks=dict(type='SE')), "'blocks' is a list of configs"),
+        (dict(blocks=['SE']), "'blocks' is a list of configs"),
+        (dict(blocks=[dict(type='SE')], how='sum'), "how='sum'; possible: 'chain', 'parallel'"),
+        (
+            dict(blocks=[dict(type='GlobalContext')], how='parallel'),
+            "how='parallel' multiplies gates, and GlobalContext has none: possible is how='chain'",
+        ),
+        (
+            dict(blocks=[dict(type='torch.nn.Identity')]),
+            "'torch.nn.Identity' is no attention block; put a module from elsewhere into "
+            r"dict\(type='mmattn.External', module=dict\(type='torch.nn.Identity'\)\)",
+        ),
+        (dict(blocks=[dict(type='SE', reduction=0)]), 'SE: reduction=0; it must be a positive integer'),
+    ],
+)
 def test_bad_options_are_refused(options, text):
     with pytest.raises(ValueError, match=text):
         Compose(16, **options)

@@ -1,4 +1,5 @@
 """What every block promises; the list is the registry's, so a new block cannot escape it."""
+
 import copy
 import inspect
 
@@ -36,12 +37,16 @@ def grads(block, x, run=None):
 
 @every()
 def test_can_be_built(cls):
-    assert cls.problem is None, (f'{cls.name}(32) cannot be built: {cls.problem!r}; where it has options '
-                                 'without a default, tests/test_blocks/cases.py must give them')
+    assert cls.problem is None, (
+        f'{cls.name}(32) cannot be built: {cls.problem!r}; where it has options '
+        'without a default, tests/test_blocks/cases.py must give them'
+    )
     missing = [option for option in cls.own_options() if option not in cls.case.values]
-    assert not missing, (f'{cls.name} has options that no test draws: {", ".join(missing)}; give '
-                         f'tests/test_blocks/cases.py some values: {cls.name}=Case(values=dict('
-                         f'{missing[0]}=[...]))')
+    assert not missing, (
+        f'{cls.name} has options that no test draws: {", ".join(missing)}; give '
+        f'tests/test_blocks/cases.py some values: {cls.name}=Case(values=dict('
+        f'{missing[0]}=[...]))'
+    )
 
 
 @every()
@@ -50,7 +55,7 @@ def test_signature(cls):
     assert next(iter(parameters)) == 'in_channels', 'the first argument is in_channels, which a site tells'
     assert 'start' in parameters and parameters['start'].default == 'paper', "it has an option start='paper'"
     assert issubclass(cls.cls, AttentionBlock), 'it is a subclass of mmattn.blocks.AttentionBlock'
-    assert isinstance(getattr(cls.cls, '_abbr_', None), str), '_abbr_ is its name in MMDetection\'s plugins='
+    assert isinstance(getattr(cls.cls, '_abbr_', None), str), "_abbr_ is its name in MMDetection's plugins="
 
 
 @every('gate', 'additive')
@@ -86,9 +91,15 @@ def test_gates_are_what_forward_multiplies_by(cls, shape, start):
     for kind, gate in block.gates(x).items():
         n, c, h, w = x.shape
         groups = gate.shape[1]
-        sizes = {'channel': (n, c, 1, 1), 'spatial': (n, 1, h, w), 'height': (n, c, h, 1),
-                 'width': (n, c, 1, w), 'frame': (n, 1, 1, 1), 'group': (n, groups, h, w),
-                 'element': (n, c, h, w)}
+        sizes = {
+            'channel': (n, c, 1, 1),
+            'spatial': (n, 1, h, w),
+            'height': (n, c, h, 1),
+            'width': (n, c, 1, w),
+            'frame': (n, 1, 1, 1),
+            'group': (n, groups, h, w),
+            'element': (n, c, h, w),
+        }
         assert gate.shape == sizes[kind]
         assert ((gate >= 0) & (gate <= block.ceiling)).all()
         expected = expected * (gate.repeat_interleave(c // groups, 1) if kind == 'group' else gate)
@@ -102,7 +113,7 @@ def test_gradcheck(cls):
     names = [name for name, _ in block.named_parameters()]
 
     def f(x, *parameters):
-        return torch.func.functional_call(block, dict(zip(names, parameters)), (x, ))
+        return torch.func.functional_call(block, dict(zip(names, parameters)), (x,))
 
     assert torch.autograd.gradcheck(f, (x, *block.parameters()))
 
@@ -113,11 +124,13 @@ def test_a_parents_init_does_not_change_the_start(cls, start):
     """As FPN's Xavier and ResNet's Kaiming do: parent first, then the children's init_weights."""
 
     class Parent(BaseModule):
-
         def __init__(self):
-            super().__init__(init_cfg=[dict(type='Constant', layer=['Conv1d', 'Conv2d', 'Linear'],
-                                            val=0.7, bias=0.3),
-                                       dict(type='Constant', layer='_BatchNorm', val=0.9)])
+            super().__init__(
+                init_cfg=[
+                    dict(type='Constant', layer=['Conv1d', 'Conv2d', 'Linear'], val=0.7, bias=0.3),
+                    dict(type='Constant', layer='_BatchNorm', val=0.9),
+                ]
+            )
             self.block = cls(32, start=start)
 
     torch.manual_seed(0)
@@ -199,11 +212,14 @@ def test_deepcopy_is_independent(cls):
 
 
 @every()
-@pytest.mark.parametrize('kwargs, text', [
-    (dict(start='random'), r"start='random'; possible: 'paper', 'identity'"),
-    (dict(in_channels=0), 'in_channels=0; it must be a positive integer'),
-    (dict(init_cfg=dict(type='Xavier')), "say start='paper' or start='identity' instead"),
-])
+@pytest.mark.parametrize(
+    'kwargs, text',
+    [
+        (dict(start='random'), r"start='random'; possible: 'paper', 'identity'"),
+        (dict(in_channels=0), 'in_channels=0; it must be a positive integer'),
+        (dict(init_cfg=dict(type='Xavier')), "say start='paper' or start='identity' instead"),
+    ],
+)
 def test_bad_values_are_refused(cls, kwargs, text):
     with pytest.raises(ValueError, match=text):
         cls(**{'in_channels': 32, **kwargs})
@@ -280,10 +296,14 @@ def test_trains_compiled(cls):
 def test_exports_with_dynamic_sizes(cls):
     block = randomise(cls(32)).eval()
     dim = torch.export.Dim
-    sizes = {0: cls.case.frames * dim('n', min=1, max=64), 2: dim('h', min=1, max=512),
-             3: dim('w', min=1, max=512)}
-    program = torch.export.export(block, (a_map(cls, 2, 32, 9, 6, dtype=torch.float32), ),
-                                  dynamic_shapes=(sizes, ))
+    sizes = {
+        0: cls.case.frames * dim('n', min=1, max=64),
+        2: dim('h', min=1, max=512),
+        3: dim('w', min=1, max=512),
+    }
+    program = torch.export.export(
+        block, (a_map(cls, 2, 32, 9, 6, dtype=torch.float32),), dynamic_shapes=(sizes,)
+    )
     for shape in ((2, 32, 9, 6), (3, 32, 21, 4)):
         x = a_map(cls, *shape, dtype=torch.float32)
         torch.testing.assert_close(program.module()(x), block(x))
@@ -294,15 +314,22 @@ def test_runs_as_onnx_on_other_sizes(cls, tmp_path):
     for module in ('onnx', 'onnxscript', 'onnxruntime'):
         pytest.importorskip(module, reason=f'{module} is not installed')
     import onnxruntime
+
     block = randomise(cls(32)).eval()
     dim = torch.export.Dim
     file = tmp_path / 'block.onnx'
-    torch.onnx.export(block, (a_map(cls, 2, 32, 9, 6, dtype=torch.float32), ), file, verbose=False,
-                      input_names=['x'], dynamo=True, opset_version=18,
-                      dynamic_shapes=({0: cls.case.frames * dim('n', max=64), 2: dim('h', max=512),
-                                       3: dim('w', max=512)}, ))
+    torch.onnx.export(
+        block,
+        (a_map(cls, 2, 32, 9, 6, dtype=torch.float32),),
+        file,
+        verbose=False,
+        input_names=['x'],
+        dynamo=True,
+        opset_version=18,
+        dynamic_shapes=({0: cls.case.frames * dim('n', max=64), 2: dim('h', max=512), 3: dim('w', max=512)},),
+    )
     session = onnxruntime.InferenceSession(file, providers=['CPUExecutionProvider'])
     for shape in ((2, 32, 9, 6), (3, 32, 21, 4), (1, 32, 1, 5)):
         x = a_map(cls, *shape, dtype=torch.float32)
-        got, = session.run(None, {'x': x.numpy()})
+        (got,) = session.run(None, {'x': x.numpy()})
         torch.testing.assert_close(torch.from_numpy(got), block(x).detach(), rtol=1e-4, atol=1e-5)

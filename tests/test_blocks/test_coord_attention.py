@@ -18,12 +18,17 @@ def test_is_the_formula(training):
 @pytest.mark.parametrize('channels, hidden', [(64, 8), (512, 16)])
 def test_has_the_official_names_and_shapes(channels, hidden):
     shapes = {k: tuple(v.shape) for k, v in CoordAttention(channels).state_dict().items()}
-    norm = {f'bn1.{name}': (hidden, ) for name in ('weight', 'bias', 'running_mean', 'running_var')}
+    norm = {f'bn1.{name}': (hidden,) for name in ('weight', 'bias', 'running_mean', 'running_var')}
     assert shapes == {
         'conv1.weight': (hidden, channels, 1, 1),
-        'conv1.bias': (hidden, ), **norm, 'bn1.num_batches_tracked': (),
-        'conv_h.weight': (channels, hidden, 1, 1), 'conv_h.bias': (channels, ),
-        'conv_w.weight': (channels, hidden, 1, 1), 'conv_w.bias': (channels, )}
+        'conv1.bias': (hidden,),
+        **norm,
+        'bn1.num_batches_tracked': (),
+        'conv_h.weight': (channels, hidden, 1, 1),
+        'conv_h.bias': (channels,),
+        'conv_w.weight': (channels, hidden, 1, 1),
+        'conv_w.bias': (channels,),
+    }
 
 
 def test_agrees_with_timm():

@@ -16,8 +16,13 @@ def test_is_the_formula(channels, factor):
 
 def test_has_the_official_names_and_shapes():
     assert {k: tuple(v.shape) for k, v in EMA(256).state_dict().items()} == {
-        'gn.weight': (8, ), 'gn.bias': (8, ), 'conv1x1.weight': (8, 8, 1, 1), 'conv1x1.bias': (8, ),
-        'conv3x3.weight': (8, 8, 3, 3), 'conv3x3.bias': (8, )}
+        'gn.weight': (8,),
+        'gn.bias': (8,),
+        'conv1x1.weight': (8, 8, 1, 1),
+        'conv1x1.bias': (8,),
+        'conv3x3.weight': (8, 8, 3, 3),
+        'conv3x3.bias': (8,),
+    }
 
 
 @pytest.mark.parametrize('channels, factor', [(2048, 32), (96, 32), (24, 8), (5, 1)])

@@ -17,12 +17,14 @@ def test_is_the_formula(scale):
 
 def test_has_the_official_names_and_shapes():
     assert {k: tuple(v.shape) for k, v in ESE(64).state_dict().items()} == {
-        'fc.weight': (64, 64, 1, 1), 'fc.bias': (64, )}
+        'fc.weight': (64, 64, 1, 1),
+        'fc.bias': (64,),
+    }
 
 
 def test_starts_as_the_official_model_does():
     torch.manual_seed(0)
-    assert abs(ESE(256).fc.weight.std() - (2 / 256)**0.5) < 0.001
+    assert abs(ESE(256).fc.weight.std() - (2 / 256) ** 0.5) < 0.001
 
 
 def test_identity_is_at_the_middle_of_the_slope():
@@ -30,7 +32,7 @@ def test_identity_is_at_the_middle_of_the_slope():
     x = smooth_map(2, 8, 5, 3)
     assert (block.gates(x)['channel'] == 1).all()
     block.gates(x)['channel'].sum().backward()
-    torch.testing.assert_close(block.fc.bias.grad, torch.full((8, ), 2 / 3, dtype=torch.float64))
+    torch.testing.assert_close(block.fc.bias.grad, torch.full((8,), 2 / 3, dtype=torch.float64))
 
 
 def test_agrees_with_timm():

@@ -45,7 +45,9 @@ class OnData(nn.Module):
 def test_paper_is_the_module_as_it_is():
     block = External(16, GATE, channels='width')
     assert isinstance(block.module, Gate) and [*dict(block.named_parameters())] == [
-        'module.fc.weight', 'module.fc.bias']
+        'module.fc.weight',
+        'module.fc.bias',
+    ]
     assert block(X).equal(block.module(X))
 
 
@@ -57,8 +59,9 @@ def test_identity_mixes_the_module_in():
 
 
 def test_identity_is_exact_where_a_difference_would_overflow():
-    block = External(16, dict(type='torch.nn.Hardtanh', min_val=-6e4, max_val=-6e4 + 100), channels=None,
-                     start='identity')
+    block = External(
+        16, dict(type='torch.nn.Hardtanh', min_val=-6e4, max_val=-6e4 + 100), channels=None, start='identity'
+    )
     x = torch.full((1, 16, 2, 2), 6e4, dtype=torch.float16)
     assert torch.isinf(block.module(x) - x).all()
     assert block(x).equal(x)
@@ -97,6 +100,7 @@ def test_what_depends_on_data_is_let_through():
 def test_timms_module_by_its_path(monkeypatch):
     import sys
     import types
+
     layer = timm_layer('squeeze_excite', 'SEModule')
     monkeypatch.setitem(sys.modules, 'timm_se', types.SimpleNamespace(SEModule=layer, __spec__=None))
     block = External(64, dict(type='timm_se.SEModule', rd_ratio=1 / 8), channels='channels', start='identity')
@@ -139,27 +143,71 @@ def test_deepcopy():
     assert copy.deepcopy(block)(X).equal(block(X))
 
 
-@pytest.mark.parametrize('error, options, text', [
-    (ValueError, dict(module='torch.nn.Identity'), "'module' is a config with a type, such as .* got 'torch"),
-    (ValueError, dict(module=dict(type='nowhere.at.all')),
-     "'nowhere.at.all' was found neither in a registry nor by import: ModuleNotFoundError: No module named"),
-    (ValueError, dict(module=dict(type='torch.nn.Nothing')), "AttributeError: .* has no attribute 'Nothing'"),
-    (ValueError, dict(module=dict(type='builtins.int')), "is <class 'int'>, which is no class of torch"),
-    (ValueError, dict(module=dict(type=int)), 'which is no class of torch.nn.Module'),
-    (ValueError, dict(module=dict(type=Pair), channels=None), r'Pair makes a tuple of one map, \(2, 16, '),
-    (ValueError, dict(module=dict(type=Wider)), r'Wider makes \(2, 32, 32, 48\) of a map, \(2, 16, 32, 48\); '
-                                                'a block keeps the shape'),
-    (ValueError, dict(module=dict(type='torch.nn.Linear', in_features=3, out_features=3), channels=None),
-     'Linear cannot be run on one map'),
-    (ValueError, dict(module=GATE, channels=['width']), r"channels=\['width'\]; it is the name of"),
-    (ValueError, dict(module=dict(type=Squeeze, squeeze_channels=dict(of_channels='x'))),
-     "of_channels='x'; it is a fraction of in_channels, such as 1/16"),
-    (TypeError, dict(module=GATE), "Gate has no argument 'in_channels' for the channels: name it in 'channel"
-                                   "s', or write channels=None if it has none. Its arguments: width"),
-    (TypeError, dict(module=dict(GATE, width=3), channels='width'), "Gate's 'width' is found at the site"),
-    (TypeError, dict(module=dict(type=Squeeze), channels='input_channels'), "needs 'squeeze_channels': name"),
-    (TypeError, dict(module=dict(GATE, depth=3), channels='width'), "Gate has no option 'depth'. Its option"),
-])
+@pytest.mark.parametrize(
+    'error, options, text',
+    [
+        (
+            ValueError,
+            dict(module='torch.nn.Identity'),
+            "'module' is a config with a type, such as .* got 'torch",
+        ),
+        (
+            ValueError,
+            dict(module=dict(type='nowhere.at.all')),
+            "'nowhere.at.all' was found neither in a registry nor by import: ModuleNotFoundError: No module named",
+        ),
+        (
+            ValueError,
+            dict(module=dict(type='torch.nn.Nothing')),
+            "AttributeError: .* has no attribute 'Nothing'",
+        ),
+        (ValueError, dict(module=dict(type='builtins.int')), "is <class 'int'>, which is no class of torch"),
+        (ValueError, dict(module=dict(type=int)), 'which is no class of torch.nn.Module'),
+        (
+            ValueError,
+            dict(module=dict(type=Pair), channels=None),
+            r'Pair makes a tuple of one map, \(2, 16, ',
+        ),
+        (
+            ValueError,
+            dict(module=dict(type=Wider)),
+            r'Wider makes \(2, 32, 32, 48\) of a map, \(2, 16, 32, 48\); '
+            'a block keeps the shape',
+        ),
+        (
+            ValueError,
+            dict(module=dict(type='torch.nn.Linear', in_features=3, out_features=3), channels=None),
+            'Linear cannot be run on one map',
+        ),
+        (ValueError, dict(module=GATE, channels=['width']), r"channels=\['width'\]; it is the name of"),
+        (
+            ValueError,
+            dict(module=dict(type=Squeeze, squeeze_channels=dict(of_channels='x'))),
+            "of_channels='x'; it is a fraction of in_channels, such as 1/16",
+        ),
+        (
+            TypeError,
+            dict(module=GATE),
+            "Gate has no argument 'in_channels' for the channels: name it in 'channel"
+            "s', or write channels=None if it has none. Its arguments: width",
+        ),
+        (
+            TypeError,
+            dict(module=dict(GATE, width=3), channels='width'),
+            "Gate's 'width' is found at the site",
+        ),
+        (
+            TypeError,
+            dict(module=dict(type=Squeeze), channels='input_channels'),
+            "needs 'squeeze_channels': name",
+        ),
+        (
+            TypeError,
+            dict(module=dict(GATE, depth=3), channels='width'),
+            "Gate has no option 'depth'. Its option",
+        ),
+    ],
+)
 def test_bad_options_are_refused(error, options, text):
     with pytest.raises(error, match=text):
         External(16, **options)

@@ -52,8 +52,11 @@ def test_the_published_start_survives_a_parents_init_where_mmcvs_does_not():
 
     def difference(plugin):
         torch.manual_seed(0)
-        backbone = ResNet(50, out_indices=(3, ), plugins=[
-            dict(cfg=plugin, stages=(False, False, False, True), position='after_conv3')])
+        backbone = ResNet(
+            50,
+            out_indices=(3,),
+            plugins=[dict(cfg=plugin, stages=(False, False, False, True), position='after_conv3')],
+        )
         backbone.init_weights()
         block = next(m for m in backbone.modules() if hasattr(m, 'channel_add_conv'))
         x = torch.randn(1, 2048, 5, 7)
@@ -82,12 +85,18 @@ def test_large_half_precision_values_are_mmcvs_end():
         assert ours(x).equal(x)
 
 
-@pytest.mark.parametrize('options, text', [
-    (dict(ratio=16), 'ratio=16; it is a fraction of the channels, above 0 and at most 1, such as 1/16'),
-    (dict(pooling_type='max'), "pooling_type='max'; possible: 'att', 'avg'"),
-    (dict(fusion_types=['add']), r"fusion_types=\['add'\]; it is a list of 'channel_add', 'channel_mul' or"),
-    (dict(fusion_types=[]), r'fusion_types=\[\]'),
-])
+@pytest.mark.parametrize(
+    'options, text',
+    [
+        (dict(ratio=16), 'ratio=16; it is a fraction of the channels, above 0 and at most 1, such as 1/16'),
+        (dict(pooling_type='max'), "pooling_type='max'; possible: 'att', 'avg'"),
+        (
+            dict(fusion_types=['add']),
+            r"fusion_types=\['add'\]; it is a list of 'channel_add', 'channel_mul' or",
+        ),
+        (dict(fusion_types=[]), r'fusion_types=\[\]'),
+    ],
+)
 def test_bad_options_are_refused(options, text):
     with pytest.raises(ValueError, match=text):
         GlobalContext(32, **options)

@@ -27,11 +27,22 @@ def test_scale_is_optional():
     check_against(partial(non_local, use_scale=False), block, smooth_map(2, 6, 5, 4))
 
 
-@pytest.mark.parametrize('options', [dict(), dict(sub_sample=True), dict(norm_cfg=dict(type='BN')),
-                                     dict(mode='gaussian'), dict(mode='gaussian', sub_sample=True),
-                                     dict(mode='dot_product'), dict(mode='concatenation')], ids=str)
+@pytest.mark.parametrize(
+    'options',
+    [
+        dict(),
+        dict(sub_sample=True),
+        dict(norm_cfg=dict(type='BN')),
+        dict(mode='gaussian'),
+        dict(mode='gaussian', sub_sample=True),
+        dict(mode='dot_product'),
+        dict(mode='concatenation'),
+    ],
+    ids=str,
+)
 def test_agrees_with_mmcv(options):
     from mmcv.cnn.bricks import NonLocal2d
+
     theirs = randomise(NonLocal2d(16, **options)).double().eval()
     ours = NonLocal(16, **options).double().eval()
     assert ours.state_dict().keys() == theirs.state_dict().keys()

@@ -16,8 +16,13 @@ def test_is_the_formula(channels, reduction, combine):
 
 def test_has_the_official_names_and_shapes():
     assert {k: tuple(v.shape) for k, v in SCSE(64).state_dict().items()} == {
-        'cSE.fc1.weight': (32, 64), 'cSE.fc1.bias': (32, ), 'cSE.fc2.weight': (64, 32),
-        'cSE.fc2.bias': (64, ), 'sSE.conv.weight': (1, 64, 1, 1), 'sSE.conv.bias': (1, )}
+        'cSE.fc1.weight': (32, 64),
+        'cSE.fc1.bias': (32,),
+        'cSE.fc2.weight': (64, 32),
+        'cSE.fc2.bias': (64,),
+        'sSE.conv.weight': (1, 64, 1, 1),
+        'sSE.conv.bias': (1,),
+    }
 
 
 @pytest.mark.parametrize('combine', ['max', 'add'])

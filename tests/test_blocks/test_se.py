@@ -31,8 +31,14 @@ def test_agrees_with_timm():
 def test_agrees_with_mmdet():
     layers = pytest.importorskip('mmdet.models.layers', reason='mmdet is not installed')
     theirs = randomise(layers.SELayer(64))
-    check_agreement(SE(64), theirs, smooth_map(2, 64, 5, 7), lambda state: {
-        k.replace('conv1.conv', 'fc1').replace('conv2.conv', 'fc2'): v for k, v in state.items()})
+    check_agreement(
+        SE(64),
+        theirs,
+        smooth_map(2, 64, 5, 7),
+        lambda state: {
+            k.replace('conv1.conv', 'fc1').replace('conv2.conv', 'fc2'): v for k, v in state.items()
+        },
+    )
 
 
 def test_agrees_with_torchvision():

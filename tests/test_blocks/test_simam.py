@@ -16,7 +16,7 @@ def test_is_the_formula(e_lambda):
 
 def test_a_weight_of_one_is_twice_the_published_gate():
     block = SimAM(7, start='identity')
-    assert block.weight.shape == (1, ) and not block.weight.any()
+    assert block.weight.shape == (1,) and not block.weight.any()
     x = smooth_map(2, 7, 5, 3, dtype=torch.float32)
     torch.nn.init.ones_(block.weight)
     torch.testing.assert_close(block(x), 2 * SimAM(7)(x))

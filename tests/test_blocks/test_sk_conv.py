@@ -13,18 +13,28 @@ SLOT = dict(type='mmattn.SKConv', fallback_on_stride=False)
 
 
 @pytest.mark.parametrize('training', [True, False])
-@pytest.mark.parametrize('options, shapes', [
-    (dict(padding=1), [(1, 1), (2, 2)]),
-    (dict(padding=1, stride=2, groups=2), [(1, 1), (2, 2)]),
-    (dict(padding=2, dilation=2, branches=3), [(2, 2), (4, 4), (6, 6)]),
-    (dict(padding=1, by='kernel_size', branches=3), [(1, 1), (2, 1), (3, 1)]),
-], ids=str)
+@pytest.mark.parametrize(
+    'options, shapes',
+    [
+        (dict(padding=1), [(1, 1), (2, 2)]),
+        (dict(padding=1, stride=2, groups=2), [(1, 1), (2, 2)]),
+        (dict(padding=2, dilation=2, branches=3), [(2, 2), (4, 4), (6, 6)]),
+        (dict(padding=1, by='kernel_size', branches=3), [(1, 1), (2, 1), (3, 1)]),
+    ],
+    ids=str,
+)
 def test_is_the_formula(options, shapes, training):
     block = randomise(SKConv(4, 6, 3, min_channels=12, **options)).double().train(training)
     x, y = (smooth_map(3, 4, 7, 5).requires_grad_() for _ in range(2))
     parameters = {name: q.detach().clone().requires_grad_() for name, q in block.named_parameters()}
-    expected = sk_conv(y, {**dict(block.named_buffers()), **parameters}, shapes, options.get('stride', 1),
-                       options.get('groups', 1), training)
+    expected = sk_conv(
+        y,
+        {**dict(block.named_buffers()), **parameters},
+        shapes,
+        options.get('stride', 1),
+        options.get('groups', 1),
+        training,
+    )
     out = block(x)
     torch.testing.assert_close(out, expected, rtol=1e-10, atol=1e-12)
     weight = smooth_map(*out.shape, seed=2)
@@ -39,15 +49,18 @@ def test_is_the_formula(options, shapes, training):
 @pytest.mark.parametrize('options', [dict(), dict(stride=2, groups=8)], ids=str)
 @pytest.mark.parametrize('by, keep_3x3', [('dilation', True), ('kernel_size', False)])
 def test_agrees_with_timm(options, by, keep_3x3):
-    theirs = randomise(timm_layer('selective_kernel', 'SelectiveKernel')(
-        64, 64, rd_divisor=32, keep_3x3=keep_3x3, split_input=False, **options)).train()
+    theirs = randomise(
+        timm_layer('selective_kernel', 'SelectiveKernel')(
+            64, 64, rd_divisor=32, keep_3x3=keep_3x3, split_input=False, **options
+        )
+    ).train()
     ours = SKConv(64, 64, 3, padding=1, by=by, **options).train()
     assert ours.state_dict().keys() == theirs.state_dict().keys()
     check_agreement(ours, theirs, smooth_map(3, 64, 9, 7))
 
 
 def test_weights_of_the_branches_are_a_softmax():
-    gate, = randomise(SKConv(8, 8, 3, padding=1, branches=3)).eval().gates(torch.randn(2, 8, 5, 7)).values()
+    (gate,) = randomise(SKConv(8, 8, 3, padding=1, branches=3)).eval().gates(torch.randn(2, 8, 5, 7)).values()
     assert gate.shape == (2, 3, 8, 1, 1)
     torch.testing.assert_close(gate.sum(1), torch.ones(2, 8, 1, 1))
 
@@ -100,14 +113,20 @@ def test_a_plain_checkpoint_gives_the_first_branch_its_weights():
     assert all(a.equal(b) for a, b in zip(again.state_dict().values(), block.state_dict().values()))
 
 
-@pytest.mark.parametrize('options, text', [
-    (dict(kernel_size=1), 'kernel_size=1; it must be odd and larger than 1, as branches differ in how far'),
-    (dict(kernel_size=4), 'kernel_size=4; it must be odd'),
-    (dict(branches=1), 'branches=1; it takes two to choose between'),
-    (dict(by='size'), "by='size'; possible: 'dilation', 'kernel_size'"),
-    (dict(padding='same'), "padding='same'; it must be a number, or two"),
-    (dict(reduction=0), 'reduction=0; it must be a positive integer'),
-])
+@pytest.mark.parametrize(
+    'options, text',
+    [
+        (
+            dict(kernel_size=1),
+            'kernel_size=1; it must be odd and larger than 1, as branches differ in how far',
+        ),
+        (dict(kernel_size=4), 'kernel_size=4; it must be odd'),
+        (dict(branches=1), 'branches=1; it takes two to choose between'),
+        (dict(by='size'), "by='size'; possible: 'dilation', 'kernel_size'"),
+        (dict(padding='same'), "padding='same'; it must be a number, or two"),
+        (dict(reduction=0), 'reduction=0; it must be a positive integer'),
+    ],
+)
 def test_bad_options_are_refused(options, text):
     with pytest.raises(ValueError, match=text):
         SKConv(8, 8, **options)
@@ -122,16 +141,25 @@ class TestInMMDetection:
 
     def backbone(self, kind='ResNet', **options):
         from mmdet.registry import MODELS
+
         return MODELS.build(dict(type=kind, depth=50, base_channels=16, **options))
 
-    def selective(self, kind='ResNet', stages=(True, ) * 4, slot=SLOT, **options):
+    def selective(self, kind='ResNet', stages=(True,) * 4, slot=SLOT, **options):
         return self.backbone(kind, dcn=dict(slot), stage_with_dcn=stages, **options)
 
-    @pytest.mark.parametrize('kind, options', [
-        ('ResNet', {}), ('ResNeXt', dict(groups=4, base_width=8)), ('ResNet', dict(style='caffe')),
-        ('ResNet', dict(strides=(1, 2, 2, 1), dilations=(1, 1, 1, 2)))], ids=str)
+    @pytest.mark.parametrize(
+        'kind, options',
+        [
+            ('ResNet', {}),
+            ('ResNeXt', dict(groups=4, base_width=8)),
+            ('ResNet', dict(style='caffe')),
+            ('ResNet', dict(strides=(1, 2, 2, 1), dilations=(1, 1, 1, 2))),
+        ],
+        ids=str,
+    )
     def test_a_stock_checkpoint_starts_the_same_detector(self, kind, options):
         from mmengine.runner.checkpoint import load_state_dict
+
         torch.manual_seed(0)
         stock = self.backbone(kind, **options)
         stock.init_weights()
@@ -170,6 +198,7 @@ class TestInMMDetection:
     def test_survives_fusion_and_sync_bn(self):
         from mmcv.cnn.utils.fuse_conv_bn import fuse_conv_bn
         from mmengine.model import convert_sync_batchnorm, revert_sync_batchnorm
+
         ours = randomise(self.selective())
         ours.eval()
         x = torch.randn(1, 3, 64, 96)
@@ -184,15 +213,26 @@ class TestInMMDetection:
 
     def test_conv_cfg(self):
         from mmcv.cnn import ConvModule
-        module = ConvModule(8, 16, 3, stride=2, padding=1, conv_cfg=dict(type='mmattn.SKConv', branches=3),
-                            norm_cfg=dict(type='BN'))
+
+        module = ConvModule(
+            8,
+            16,
+            3,
+            stride=2,
+            padding=1,
+            conv_cfg=dict(type='mmattn.SKConv', branches=3),
+            norm_cfg=dict(type='BN'),
+        )
         assert isinstance(module.conv, SKConv) and module(torch.randn(2, 8, 9, 7)).shape == (2, 16, 5, 4)
         with pytest.raises(ValueError, match="for the 3x3 ones of a ResNet write dcn=dict.type='mmattn.SKC"):
             ConvModule(8, 16, 1, conv_cfg=dict(type='mmattn.SKConv'))
 
     def test_insertion_says_where_it_goes(self):
-        with pytest.raises(ValueError, match='SKConv stands in place of a convolution, not behind a module: '
-                                             "give it to the backbone, as dcn=dict.type='mmattn.SKConv'"):
+        with pytest.raises(
+            ValueError,
+            match='SKConv stands in place of a convolution, not behind a module: '
+            "give it to the backbone, as dcn=dict.type='mmattn.SKConv'",
+        ):
             attach(self.backbone(), [dict(at='layer4', block=dict(type='mmattn.SKConv'))])
 
     def test_attention_can_be_inserted_behind_it(self):

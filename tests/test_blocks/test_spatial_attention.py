@@ -17,14 +17,23 @@ def test_is_the_formula(kernel_size, descriptor, training):
 
 def test_has_the_official_names_and_shapes():
     shapes = {k: tuple(v.shape) for k, v in SpatialAttention(64).state_dict().items()}
-    assert shapes == {'spatial.conv.weight': (1, 2, 7, 7), 'spatial.bn.weight': (1, ),
-                      'spatial.bn.bias': (1, ), 'spatial.bn.running_mean': (1, ),
-                      'spatial.bn.running_var': (1, ), 'spatial.bn.num_batches_tracked': ()}
+    assert shapes == {
+        'spatial.conv.weight': (1, 2, 7, 7),
+        'spatial.bn.weight': (1,),
+        'spatial.bn.bias': (1,),
+        'spatial.bn.running_mean': (1,),
+        'spatial.bn.running_var': (1,),
+        'spatial.bn.num_batches_tracked': (),
+    }
 
 
-@pytest.mark.parametrize('options, text', [
-    (dict(kernel_size=5), 'kernel_size=5; possible: 3, 7'),
-    (dict(descriptor='max'), "descriptor='max'; possible: 'pool', 'conv'")])
+@pytest.mark.parametrize(
+    'options, text',
+    [
+        (dict(kernel_size=5), 'kernel_size=5; possible: 3, 7'),
+        (dict(descriptor='max'), "descriptor='max'; possible: 'pool', 'conv'"),
+    ],
+)
 def test_other_options_are_refused(options, text):
     with pytest.raises(ValueError, match=text):
         SpatialAttention(64, **options)

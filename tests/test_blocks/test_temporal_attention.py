@@ -18,8 +18,10 @@ def test_is_the_formula(frames, kernel_size, per_channel):
 
 def test_has_the_official_names_and_shapes():
     assert {k: tuple(v.shape) for k, v in TemporalAttention(64, 8, True).state_dict().items()} == {
-        'action_p2_squeeze.weight': (4, 64, 1, 1), 'action_p2_conv1.weight': (4, 4, 3),
-        'action_p2_expand.weight': (64, 4, 1, 1)}
+        'action_p2_squeeze.weight': (4, 64, 1, 1),
+        'action_p2_conv1.weight': (4, 4, 3),
+        'action_p2_expand.weight': (64, 4, 1, 1),
+    }
 
 
 def test_frames_see_their_neighbours_and_no_other_clip():
@@ -43,12 +45,19 @@ def test_any_number_of_frames():
         assert block(x).equal(fixed(x))
 
 
-@pytest.mark.parametrize('num_frames, clips, text', [
-    (4, None, 'a batch of 6 pictures is no number of clips of num_frames=4'),
-    (None, None, 'num_frames=None takes the number of frames from the batches of a video detector that it '
-                 'was inserted into, and there is none: write num_frames='),
-    (None, (2, 2), 'there are 2 clips of 2 frames, and 6 pictures here: this detector does not run the'),
-])
+@pytest.mark.parametrize(
+    'num_frames, clips, text',
+    [
+        (4, None, 'a batch of 6 pictures is no number of clips of num_frames=4'),
+        (
+            None,
+            None,
+            'num_frames=None takes the number of frames from the batches of a video detector that it '
+            'was inserted into, and there is none: write num_frames=',
+        ),
+        (None, (2, 2), 'there are 2 clips of 2 frames, and 6 pictures here: this detector does not run the'),
+    ],
+)
 def test_other_batches_are_refused(num_frames, clips, text):
     block = TemporalAttention(8, num_frames)
     block.clips = clips
@@ -56,10 +65,13 @@ def test_other_batches_are_refused(num_frames, clips, text):
         block(torch.rand(6, 8, 5, 3))
 
 
-@pytest.mark.parametrize('options, text', [
-    (dict(num_frames=0), 'num_frames=0; it must be a positive integer'),
-    (dict(kernel_size=2), 'kernel_size=2; it must be an odd positive integer'),
-])
+@pytest.mark.parametrize(
+    'options, text',
+    [
+        (dict(num_frames=0), 'num_frames=0; it must be a positive integer'),
+        (dict(kernel_size=2), 'kernel_size=2; it must be an odd positive integer'),
+    ],
+)
 def test_bad_options_are_refused(options, text):
     with pytest.raises(ValueError, match=text):
         TemporalAttention(8, **options)

@@ -1,4 +1,5 @@
 """Adapters: attention alone, to the last bit, and for one detector only."""
+
 import copy
 import json
 import os
@@ -28,10 +29,12 @@ from mmattn.checkpoints import (
 )
 from tests.test_insertion.models import build, features, model_cfg, narrow
 
-RULES = [dict(at='backbone.layer[34].*.residual', block=dict(type='mmattn.CBAM', start='identity')),
-         dict(at='neck.output', block=dict(type='mmattn.ECA'), order=1),
-         dict(at='neck.fpn_convs.0', block=dict(type='mmattn.SE', start='paper'))]
-META = dict(epoch=7, dataset_meta=dict(classes=('a', )))
+RULES = [
+    dict(at='backbone.layer[34].*.residual', block=dict(type='mmattn.CBAM', start='identity')),
+    dict(at='neck.output', block=dict(type='mmattn.ECA'), order=1),
+    dict(at='neck.fpn_convs.0', block=dict(type='mmattn.SE', start='paper')),
+]
+META = dict(epoch=7, dataset_meta=dict(classes=('a',)))
 
 
 def detector(rules=None, seed=0, **more):
@@ -102,8 +105,9 @@ def test_an_attended_detector_takes_it_too(trained, stock):
 def test_the_file_holds_attention_and_says_what_it_is(trained):
     folder, model = trained
     tensors = load_file(folder / 'adapter.safetensors')
-    assert set(tensors) == {key for key in model.state_dict()
-                            if key.startswith('attention.') and key != 'attention._extra_state'}
+    assert set(tensors) == {
+        key for key in model.state_dict() if key.startswith('attention.') and key != 'attention._extra_state'
+    }
     adapter = read_adapter(folder / 'adapter.safetensors')
     assert adapter.spec == model.attention.spec
     assert adapter.versions['torch'] == torch.__version__ and 'mmattn' in adapter.versions
@@ -146,17 +150,29 @@ def test_a_checkpoint_with_a_moving_average_gives_what_is_loaded_for_testing(tra
     assert adapter_of_checkpoint(prefixed).base == found.base
 
 
-@pytest.mark.parametrize('change, text', [
-    (lambda s: s['backbone.conv1.weight'].view(-1)[:1].mul_(1 + 2**-20),
-     r'1 of \d+ tensors with other values \(backbone.conv1.weight\)'),
-    (lambda s: s['backbone.bn1.running_mean'].add_(1),
-     r'1 of \d+ tensors with other values \(backbone.bn1.running_mean\)'),
-    (lambda s: s.pop('backbone.conv1.weight'), r'1 tensor missing \(backbone.conv1.weight\)'),
-    (lambda s: s.update(extra=torch.zeros(1)), r'1 tensor too many \(extra\)'),
-    (lambda s: s.update({'bbox_head.retina_cls.bias': torch.zeros(3)}),
-     r'1 tensor of another type or shape \(bbox_head.retina_cls.bias: float32 3 instead of float32 720\)'),
-    (lambda s: s.update({k: v.half() for k, v in s.items() if v.is_floating_point()}),
-     r'\d+ tensors of another type or shape \(backbone.bn1.bias: float16 16 instead of float32 16, ...\)')])
+@pytest.mark.parametrize(
+    'change, text',
+    [
+        (
+            lambda s: s['backbone.conv1.weight'].view(-1)[:1].mul_(1 + 2**-20),
+            r'1 of \d+ tensors with other values \(backbone.conv1.weight\)',
+        ),
+        (
+            lambda s: s['backbone.bn1.running_mean'].add_(1),
+            r'1 of \d+ tensors with other values \(backbone.bn1.running_mean\)',
+        ),
+        (lambda s: s.pop('backbone.conv1.weight'), r'1 tensor missing \(backbone.conv1.weight\)'),
+        (lambda s: s.update(extra=torch.zeros(1)), r'1 tensor too many \(extra\)'),
+        (
+            lambda s: s.update({'bbox_head.retina_cls.bias': torch.zeros(3)}),
+            r'1 tensor of another type or shape \(bbox_head.retina_cls.bias: float32 3 instead of float32 720\)',
+        ),
+        (
+            lambda s: s.update({k: v.half() for k, v in s.items() if v.is_floating_point()}),
+            r'\d+ tensors of another type or shape \(backbone.bn1.bias: float16 16 instead of float32 16, ...\)',
+        ),
+    ],
+)
 def test_another_base_is_refused_and_what_differs_named(trained, tmp_path, change, text):
     folder, model = trained
     checkpoint = torch.load(folder / 'stock.pth')
@@ -186,8 +202,11 @@ def test_another_insertion_is_refused(trained):
     model = detector(rules)
     load_checkpoint(model, str(trained[0] / 'stock.pth'))
     before = copy.deepcopy(model.state_dict())
-    with pytest.raises(WrongSpec, match=r"at 4 sites .* the adapter has dict\(type='mmattn.CBAM', "
-                       r"start='identity'\), the model dict\(type='mmattn.CBAM', start='paper'\)"):
+    with pytest.raises(
+        WrongSpec,
+        match=r"at 4 sites .* the adapter has dict\(type='mmattn.CBAM', "
+        r"start='identity'\), the model dict\(type='mmattn.CBAM', start='paper'\)",
+    ):
         load_adapter(model, trained[0] / 'adapter.safetensors')
     assert all(v.equal(before[k]) for k, v in model.state_dict().items())
 
@@ -204,17 +223,18 @@ def test_a_detector_that_was_trained_too_is_no_adapter(trained):
 def rewritten(folder, change):
     """The adapter's bytes with changed metadata."""
     data = (folder / 'adapter.safetensors').read_bytes()
-    size, = struct.unpack('<Q', data[:8])
-    header = json.loads(data[8:8 + size])
+    (size,) = struct.unpack('<Q', data[:8])
+    header = json.loads(data[8 : 8 + size])
     change(header['__metadata__'])
     new = json.dumps(header).encode()
-    return struct.pack('<Q', len(new)) + new + data[8 + size:]
+    return struct.pack('<Q', len(new)) + new + data[8 + size :]
 
 
 def entry(**values):
     def change(metadata):
         content = {**json.loads(metadata['mmattn_adapter']), **values}
         metadata['mmattn_adapter'] = json.dumps(content)
+
     return change
 
 
@@ -223,23 +243,48 @@ def start_paper(metadata):
 
 
 def flipped(data, at):
-    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1:]
+    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
 
 
-@pytest.mark.parametrize('kind, make, text', [
-    (DamagedAdapter, lambda f, data: data[:-100], 'is damaged, or not a safetensors file'),
-    (DamagedAdapter, lambda f, data: b'', 'is damaged, or not a safetensors file'),
-    (DamagedAdapter, lambda f, data: (f / 'stock.pth').read_bytes(), 'is damaged, or not a safetensors file'),
-    (DamagedAdapter, lambda f, data: flipped(data, len(data) - 7),
-     r'does not hold the weights that were saved: 1 of \d+ tensors with other values'),
-    (DamagedAdapter, lambda f, data: rewritten(f, lambda m: m.clear()), 'but not an adapter: it lacks'),
-    (DamagedAdapter, lambda f, data: rewritten(f, lambda m: m.update(mmattn_adapter='{')),
-     'its metadata cannot be read'),
-    (DamagedAdapter, lambda f, data: rewritten(f, entry(spec=dict(format=1))),
-     r'its metadata cannot be read \(it has no readable insertion spec\)'),
-    (DamagedAdapter, lambda f, data: rewritten(f, entry(weights={})), r'\d+ tensors too many \(attention'),
-    (DamagedAdapter, lambda f, data: rewritten(f, start_paper), 'its spec or the fingerprint .* was changed'),
-    (NewerAdapter, lambda f, data: rewritten(f, entry(format=2)), 'of format 2, .* update mmattn')])
+@pytest.mark.parametrize(
+    'kind, make, text',
+    [
+        (DamagedAdapter, lambda f, data: data[:-100], 'is damaged, or not a safetensors file'),
+        (DamagedAdapter, lambda f, data: b'', 'is damaged, or not a safetensors file'),
+        (
+            DamagedAdapter,
+            lambda f, data: (f / 'stock.pth').read_bytes(),
+            'is damaged, or not a safetensors file',
+        ),
+        (
+            DamagedAdapter,
+            lambda f, data: flipped(data, len(data) - 7),
+            r'does not hold the weights that were saved: 1 of \d+ tensors with other values',
+        ),
+        (DamagedAdapter, lambda f, data: rewritten(f, lambda m: m.clear()), 'but not an adapter: it lacks'),
+        (
+            DamagedAdapter,
+            lambda f, data: rewritten(f, lambda m: m.update(mmattn_adapter='{')),
+            'its metadata cannot be read',
+        ),
+        (
+            DamagedAdapter,
+            lambda f, data: rewritten(f, entry(spec=dict(format=1))),
+            r'its metadata cannot be read \(it has no readable insertion spec\)',
+        ),
+        (
+            DamagedAdapter,
+            lambda f, data: rewritten(f, entry(weights={})),
+            r'\d+ tensors too many \(attention',
+        ),
+        (
+            DamagedAdapter,
+            lambda f, data: rewritten(f, start_paper),
+            'its spec or the fingerprint .* was changed',
+        ),
+        (NewerAdapter, lambda f, data: rewritten(f, entry(format=2)), 'of format 2, .* update mmattn'),
+    ],
+)
 def test_a_damaged_file_is_refused(trained, stock, tmp_path, kind, make, text):
     folder = trained[0]
     bad = tmp_path / 'bad.safetensors'
@@ -252,6 +297,7 @@ def test_a_damaged_file_is_refused(trained, stock, tmp_path, kind, make, text):
 
 def test_a_file_lacking_a_tensor_is_refused(trained, tmp_path):
     from safetensors import safe_open
+
     path = trained[0] / 'adapter.safetensors'
     with safe_open(path, 'pt') as file:
         metadata = file.metadata()

@@ -1,4 +1,5 @@
 """A checkpoint with attention loaded into a model without."""
+
 import pytest
 import torch
 from mmdet.models import ResNet
@@ -32,25 +33,34 @@ def said(warnings):
     return found
 
 
-LINES = ("Write in the config, beside the other settings of the model:\n"
-         "  model = dict(type='mmattn.WithAttention', detector='ResNet', insert=[dict(at='layer[3-4]', "
-         "block=dict(type='mmattn.SE', start='identity'))])")
+LINES = (
+    'Write in the config, beside the other settings of the model:\n'
+    "  model = dict(type='mmattn.WithAttention', detector='ResNet', insert=[dict(at='layer[3-4]', "
+    "block=dict(type='mmattn.SE', start='identity'))])"
+)
 
 
-@pytest.mark.parametrize('wrap', [
-    lambda state: dict(state_dict=state, meta={}), lambda state: state,
-    lambda state: dict(state_dict={f'module.{key}': value for key, value in state.items()})],
-    ids=['checkpoint', 'state_dict', 'distributed'])
+@pytest.mark.parametrize(
+    'wrap',
+    [
+        lambda state: dict(state_dict=state, meta={}),
+        lambda state: state,
+        lambda state: dict(state_dict={f'module.{key}': value for key, value in state.items()}),
+    ],
+    ids=['checkpoint', 'state_dict', 'distributed'],
+)
 def test_it_is_warned_of_with_the_lines_to_write(wrap, warnings):
     checkpoint = wrap(attended().state_dict())
     assert check_insertion(backbone(), checkpoint) is False
-    text, = said(warnings)
+    (text,) = said(warnings)
     assert text.endswith(LINES)
 
 
-@pytest.mark.parametrize('model', [
-    attended, lambda: Wrapper(module=attended()),
-    lambda: Wrapper(student=attended(), teacher=attended())], ids=['itself', 'wrapped', 'teacher'])
+@pytest.mark.parametrize(
+    'model',
+    [attended, lambda: Wrapper(module=attended()), lambda: Wrapper(student=attended(), teacher=attended())],
+    ids=['itself', 'wrapped', 'teacher'],
+)
 def test_a_model_with_attention_compares_by_itself(model, warnings):
     assert check_insertion(model(), attended().state_dict()) is True
     assert not said(warnings)

@@ -1,4 +1,5 @@
 """Every config builds what its name says and costs what its header says."""
+
 import re
 from pathlib import Path
 
@@ -15,18 +16,45 @@ CONFIGS = ROOT / 'configs'
 OURS = list_configs(CONFIGS)
 # By the part of a config's name between backbone and neck, which may be longer than the block's.
 BLOCKS = dict(
-    se=blocks.SE, cbam=blocks.CBAM, eca=blocks.ECA, ese=blocks.ESE, gct=blocks.GCT, simam=blocks.SimAM,
-    sge=blocks.SGE, scse=blocks.SCSE, coord=blocks.CoordAttention, triplet=blocks.TripletAttention,
-    ema=blocks.EMA, bam=blocks.BAM, gc=blocks.GlobalContext, nl=blocks.NonLocal,
-    temporal=blocks.TemporalAttention)
-BLOCKS.update({'cbam-sp-ch': blocks.Compose, 'cbam-parallel': blocks.Compose, 'cbam-avg': blocks.Compose,
-               'cbam-max': blocks.Compose, 'cbam-conv-k7': blocks.Compose, 'cbam-k3': blocks.CBAM,
-               'channel-attention': blocks.ChannelAttention, 'spatial-attention': blocks.SpatialAttention})
+    se=blocks.SE,
+    cbam=blocks.CBAM,
+    eca=blocks.ECA,
+    ese=blocks.ESE,
+    gct=blocks.GCT,
+    simam=blocks.SimAM,
+    sge=blocks.SGE,
+    scse=blocks.SCSE,
+    coord=blocks.CoordAttention,
+    triplet=blocks.TripletAttention,
+    ema=blocks.EMA,
+    bam=blocks.BAM,
+    gc=blocks.GlobalContext,
+    nl=blocks.NonLocal,
+    temporal=blocks.TemporalAttention,
+)
+BLOCKS.update(
+    {
+        'cbam-sp-ch': blocks.Compose,
+        'cbam-parallel': blocks.Compose,
+        'cbam-avg': blocks.Compose,
+        'cbam-max': blocks.Compose,
+        'cbam-conv-k7': blocks.Compose,
+        'cbam-k3': blocks.CBAM,
+        'channel-attention': blocks.ChannelAttention,
+        'spatial-attention': blocks.SpatialAttention,
+    }
+)
 DETECTORS = {'faster-rcnn': 'FasterRCNN', 'retinanet': 'RetinaNet', 'mask2former': 'Mask2FormerVideo'}
 # The rest takes a minute or two, so it is left to the slow tests.
-QUICK = [path for path in OURS if re.search(
-    r'_r18-\w+_fpn_1x|_r18-(?!se|cbam|eca).+_folder|^shapes/|retinanet_r50_fpn-(lateral-)?cbam|r50-cbam-parallel|'
-    'retinanet_sknet|temporal', path)]
+QUICK = [
+    path
+    for path in OURS
+    if re.search(
+        r'_r18-\w+_fpn_1x|_r18-(?!se|cbam|eca).+_folder|^shapes/|retinanet_r50_fpn-(lateral-)?cbam|r50-cbam-parallel|'
+        'retinanet_sknet|temporal',
+        path,
+    )
+]
 SLOW = [pytest.param(path, marks=pytest.mark.slow) for path in OURS if path not in QUICK]
 
 RESIDUALS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
@@ -49,8 +77,11 @@ def expected_sites(path):
     if f'_fpn-{block}_' in path:
         return {f'neck.fpn_convs.{i}' for i in range(5 if retina else 4)}
     depth = int(re.search(rf'_r(\d+)-{block}(-c3-c5)?_', path).group(1))
-    ends = {f'backbone.layer{stage}.{i}.residual'
-            for stage, count in enumerate(RESIDUALS[depth], 1) for i in range(count)}
+    ends = {
+        f'backbone.layer{stage}.{i}.residual'
+        for stage, count in enumerate(RESIDUALS[depth], 1)
+        for i in range(count)
+    }
     if block == 'bam':  # where the map gets smaller
         return {f'backbone.layer{stage}' for stage in (1, 2, 3)}
     if block == 'nl':  # before the last block of the fourth stage
@@ -82,6 +113,7 @@ def test_sknet_50_is_that_of_the_paper():
     import torch
 
     from mmattn.analysis.op_count import CountOps
+
     path = str(CONFIGS / 'sknet/retinanet_sknet50_fpn_1x_coco.py')
     for start in ('paper', 'identity'):
         backbone = build_model(path, {'model.backbone.dcn.start': start}).backbone
@@ -97,25 +129,31 @@ def test_sknet_50_is_that_of_the_paper():
         assert round(ops / 1e9, 2) == 4.47 and not counting.count.not_counted
 
 
-@pytest.mark.parametrize('path', [
-    'faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py', 'faster_rcnn/faster-rcnn_r101_fpn_1x_coco.py',
-    'retinanet/retinanet_r18_fpn_1x_coco.py', 'retinanet/retinanet_r50_fpn_1x_coco.py',
-    'retinanet/retinanet_r101_fpn_1x_coco.py'])
+@pytest.mark.parametrize(
+    'path',
+    [
+        'faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py',
+        'faster_rcnn/faster-rcnn_r101_fpn_1x_coco.py',
+        'retinanet/retinanet_r18_fpn_1x_coco.py',
+        'retinanet/retinanet_r50_fpn_1x_coco.py',
+        'retinanet/retinanet_r101_fpn_1x_coco.py',
+    ],
+)
 def test_plain_configs_are_those_of_mmdet(path):
     """The baseline differs from mmdet's in how data is found and read, and in what is printed."""
     from mmengine.config import Config
-    ours, theirs = (_plain(cfg) for cfg in (Config.fromfile(CONFIGS / path),
-                                            get_config(f'mmdet::{path}')))
+
+    ours, theirs = (_plain(cfg) for cfg in (Config.fromfile(CONFIGS / path), get_config(f'mmdet::{path}')))
     for cfg in (ours, theirs):
         for part in ('val', 'test'):
             cfg[f'{part}_evaluator'].pop('proposal_nums', None)
         # The pipeline as a variable of its own is of no effect once the data sets are written.
         for key in [key for key in cfg if key.endswith('pipeline')] + ['data_root']:
             cfg.pop(key)
-    assert ours['train_dataloader']['dataset']['pipeline'].pop(0) == dict(
-        type='mmattn.LoadImageFromFile')
+    assert ours['train_dataloader']['dataset']['pipeline'].pop(0) == dict(type='mmattn.LoadImageFromFile')
     assert theirs['train_dataloader']['dataset']['pipeline'].pop(0) == dict(
-        type='LoadImageFromFile', backend_args=None)
+        type='LoadImageFromFile', backend_args=None
+    )
     if 'r18' in path:  # mmdet's leaves these out; ours inherits them
         assert ours.pop('tta_model') and ours.pop('img_scales')
     assert ours == theirs
@@ -133,25 +171,24 @@ def _plain(node):
 @pytest.mark.parametrize('path', [path for path in OURS if 'finetune' in path])
 def test_finetuning_starts_from_the_released_detector(path):
     from mmengine.config import Config
+
     cfg = Config.fromfile(CONFIGS / path)
     name = 'retinanet' if 'retinanet' in path else 'faster-rcnn'
-    released = get_config(f'mmdet::{name.replace("-", "_")}/{name}_r50_fpn_1x_coco.py',
-                          pretrained=True)
+    released = get_config(f'mmdet::{name.replace("-", "_")}/{name}_r50_fpn_1x_coco.py', pretrained=True)
     assert cfg.load_from == released.model_path
     assert cfg.model.backbone.init_cfg is None
-    assert cfg.optim_wrapper.optimizer.lr == pytest.approx(
-        released.optim_wrapper.optimizer.lr / 10)
+    assert cfg.optim_wrapper.optimizer.lr == pytest.approx(released.optim_wrapper.optimizer.lr / 10)
     assert cfg.train_cfg.max_epochs == 4
 
 
 def test_attention_learns_at_the_full_rate_when_finetuning():
     from mmengine.config import Config
     from mmengine.optim import build_optim_wrapper
+
     cfg = Config.fromfile(CONFIGS / 'cbam/retinanet_r50-cbam_fpn_finetune_coco.py')
     model = build_model(cfg.filename)
     optimizer = build_optim_wrapper(model, cfg.optim_wrapper).optimizer
-    rates = {id(p): round(group['lr'], 9)
-             for group in optimizer.param_groups for p in group['params']}
+    rates = {id(p): round(group['lr'], 9) for group in optimizer.param_groups for p in group['params']}
     new = {id(p) for p in model.attention.parameters()}
     assert {rate for p, rate in rates.items() if p in new} == {0.01}
     assert {rate for p, rate in rates.items() if p not in new} == {0.001}
@@ -161,15 +198,23 @@ def test_attention_learns_at_the_full_rate_when_finetuning():
 def test_metafiles_list_all_configs(folder):
     listed = yaml.safe_load((CONFIGS / folder / 'metafile.yml').read_text())['Models']
     assert sorted(model['Config'] for model in listed) == [
-        f'configs/{path}' for path in OURS if path.startswith(f'{folder}/')]
+        f'configs/{path}' for path in OURS if path.startswith(f'{folder}/')
+    ]
 
 
 def test_folder_config_reads_classes(tmp_path, monkeypatch):
     import json
+
     (tmp_path / 'annotations').mkdir()
-    (tmp_path / 'annotations' / 'train.json').write_text(json.dumps(dict(
-        images=[dict(id=1, file_name='a.jpg')], annotations=[],
-        categories=[dict(id=7, name='nut'), dict(id=3, name='bolt')])))
+    (tmp_path / 'annotations' / 'train.json').write_text(
+        json.dumps(
+            dict(
+                images=[dict(id=1, file_name='a.jpg')],
+                annotations=[],
+                categories=[dict(id=7, name='nut'), dict(id=3, name='bolt')],
+            )
+        )
+    )
     for root in (str(tmp_path), f'{tmp_path}/'):
         monkeypatch.setenv('MMATTN_DATA_ROOT', root)
         model = build_model(str(CONFIGS / 'se/faster-rcnn_r18-se_fpn_folder.py'))
@@ -181,8 +226,7 @@ def test_folder_config_reads_classes(tmp_path, monkeypatch):
 def test_documented_costs_are_those_of_the_headers():
     table = (ROOT / 'docs' / 'configs.md').read_text()
     for path in OURS:
-        row = re.search(
-            rf'^\| `{re.escape(path)}` \| (.+) \| (.+) \| (.+) \| (\d+) \|$', table, re.M)
+        row = re.search(rf'^\| `{re.escape(path)}` \| (.+) \| (.+) \| (.+) \| (\d+) \|$', table, re.M)
         parameters, trained, attention, sites = row.groups()
         cost = f'{parameters} parameters, {trained} of them trained'
         if sites != '0':

@@ -1,4 +1,5 @@
 """The configs that docs/any_detector.md shows do what it says."""
+
 import re
 from pathlib import Path
 
@@ -10,11 +11,11 @@ from mmengine.optim import build_optim_wrapper
 from mmattn.engine.config_list import build_model
 
 PAGE = (Path(__file__).parents[2] / 'docs/any_detector.md').read_text(encoding='utf-8')
-EXAMPLES = re.findall(r"```python\n(_base_ = .*?)```", PAGE, flags=re.DOTALL)
+EXAMPLES = re.findall(r'```python\n(_base_ = .*?)```', PAGE, flags=re.DOTALL)
 
 
 def names(example):
-    return re.search(r"mmdet::(\w+)/", example)[1]
+    return re.search(r'mmdet::(\w+)/', example)[1]
 
 
 def test_the_four_detectors_are_there():

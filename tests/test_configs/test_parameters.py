@@ -3,6 +3,7 @@
 The paper counts what is trained, in millions: frozen are the stem and the first stage, and with
 them the attention in that stage; SE has no biases.
 """
+
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,17 @@ TABLE = {
     ('retinanet', 50): dict(plain='37.74', se='40.23', eca='37.74'),
     ('retinanet', 101): dict(plain='56.74', se='61.45', eca='56.74'),
 }
-CASES = [pytest.param(*detector, block, millions, id=f'{detector[0]}-{detector[1]}-{block}',
-                      marks=[pytest.mark.slow] if detector[1] == 101 else [])
-         for detector, row in TABLE.items() for block, millions in row.items()]
+CASES = [
+    pytest.param(
+        *detector,
+        block,
+        millions,
+        id=f'{detector[0]}-{detector[1]}-{block}',
+        marks=[pytest.mark.slow] if detector[1] == 101 else [],
+    )
+    for detector, row in TABLE.items()
+    for block, millions in row.items()
+]
 
 
 @pytest.mark.parametrize('detector, depth, block, millions', CASES)
@@ -29,7 +38,6 @@ def test_trained_parameters_of_eca_net_table_5(detector, depth, block, millions)
         folder, middle, options = block, f'-{block}', {'model.insert.0.freeze_with_host': True}
     if block == 'se':
         options['model.insert.0.block.bias'] = False
-    model = build_model(
-        str(CONFIGS / folder / f'{detector}_r{depth}{middle}_fpn_1x_coco.py'), options)
+    model = build_model(str(CONFIGS / folder / f'{detector}_r{depth}{middle}_fpn_1x_coco.py'), options)
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     assert f'{trained / 1e6:.2f}' == millions

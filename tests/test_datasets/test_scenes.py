@@ -1,4 +1,5 @@
 """What the annotations of the shapes data set say is what the pictures show."""
+
 import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
@@ -19,8 +20,13 @@ def many():
 
 def decode(annotation, size=SIZE):
     segmentation = annotation['segmentation']
-    return coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(
-        segmentation if isinstance(segmentation, list) else [segmentation], size, size)))
+    return coco_mask.decode(
+        coco_mask.merge(
+            coco_mask.frPyObjects(
+                segmentation if isinstance(segmentation, list) else [segmentation], size, size
+            )
+        )
+    )
 
 
 def painted(monkeypatch, seed, size=SIZE):
@@ -34,7 +40,7 @@ def painted(monkeypatch, seed, size=SIZE):
         order.append(item.label is not None)
         value = sum(order) if order[-1] else 0
         for corners in item.parts:
-            drawing.fill(canvas, corners, (value, ) * 3)
+            drawing.fill(canvas, corners, (value,) * 3)
 
     monkeypatch.setattr(drawing, 'paint_background', lambda canvas, rng: None)
     monkeypatch.setattr(drawing, 'finish', lambda canvas: canvas[::2, ::2, 0])
@@ -70,8 +76,7 @@ def test_area_and_box_are_those_of_the_segmentation(many):
             if annotation['iscrowd']:
                 assert annotation['area'] == decode(annotation).sum()
             else:
-                points = np.concatenate([np.reshape(ring, (-1, 2))
-                                         for ring in annotation['segmentation']])
+                points = np.concatenate([np.reshape(ring, (-1, 2)) for ring in annotation['segmentation']])
                 left, top, width, height = annotation['bbox']
                 assert points.min(axis=0) == pytest.approx([left, top])
                 assert points.max(axis=0) == pytest.approx([left + width, top + height])
@@ -101,15 +106,19 @@ def test_the_set_has_all_that_it_promises(many):
     small, large = scenes.area_limits(SIZE)
     assert (small, large) == (32**2, 96**2)
     areas = np.array([annotation['area'] for annotation in everything])
-    for share in ((areas < small).mean(), ((areas >= small) & (areas < large)).mean(),
-                  (areas >= large).mean()):
+    for share in (
+        (areas < small).mean(),
+        ((areas >= small) & (areas < large)).mean(),
+        (areas >= large).mean(),
+    ):
         assert share > 0.08
     assert {annotation['label'] for annotation in everything} == set(range(len(scenes.CLASSES)))
     assert any(not annotations for _, annotations in many)
     crowds = [annotation for annotation in everything if annotation['iscrowd']]
     assert 1 <= len(crowds) < 20
-    assert any(len(annotation['segmentation']) > 1 for annotation in everything
-               if not annotation['iscrowd']), 'no object is cut in two by an occluder'
+    assert any(
+        len(annotation['segmentation']) > 1 for annotation in everything if not annotation['iscrowd']
+    ), 'no object is cut in two by an occluder'
 
 
 def test_shape_and_texture_are_both_needed():

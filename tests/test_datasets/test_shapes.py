@@ -1,4 +1,5 @@
 """Writing the shapes data set: same bytes, never half a set, nothing of the user's replaced."""
+
 import hashlib
 import io
 import json
@@ -30,8 +31,11 @@ def make(out, settings=SMALL, **kwargs):
 
 
 def content(folder):
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-            for path in sorted(folder.rglob('*')) if path.is_file()}
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob('*'))
+        if path.is_file()
+    }
 
 
 def leftovers(out):
@@ -87,9 +91,13 @@ def test_an_empty_folder_is_used(tmp_path):
 def test_something_else_is_never_replaced(tmp_path, force):
     (tmp_path / 's').mkdir()
     (tmp_path / 's/thesis.tex').write_text('years of work')
-    with pytest.raises(FileExistsError, match=re.escape(
+    with pytest.raises(
+        FileExistsError,
+        match=re.escape(
             f"'{tmp_path}/s' exists and is not a shapes data set (it has no {MARKER}), so it is "
-            'left alone; give another folder, or remove it yourself')):
+            'left alone; give another folder, or remove it yourself'
+        ),
+    ):
         make(tmp_path / 's', force=force)
     (tmp_path / 'file').write_text('a file')
     with pytest.raises(FileExistsError, match='is not a shapes data set'):
@@ -101,9 +109,12 @@ def test_something_else_is_never_replaced(tmp_path, force):
 def test_other_settings_need_force(tmp_path):
     make(tmp_path / 's')
     other = ShapesSettings(train=2, val=3, size=96, seed=7)
-    with pytest.raises(FileExistsError, match='made with version=1 train=5 val=3 size=96 seed=7; '
-                       'asked for was version=1 train=2 val=3 size=96 seed=7; give another folder, '
-                       'or replace it with tools/make_shapes.py --force'):
+    with pytest.raises(
+        FileExistsError,
+        match='made with version=1 train=5 val=3 size=96 seed=7; '
+        'asked for was version=1 train=2 val=3 size=96 seed=7; give another folder, '
+        'or replace it with tools/make_shapes.py --force',
+    ):
         make(tmp_path / 's', other)
     assert make(tmp_path / 's', other, force=True) is True
     assert len(content(tmp_path / 's')) == 2 + 3 + 2 + 1
@@ -118,19 +129,27 @@ def test_a_set_of_another_version_needs_force(tmp_path, monkeypatch):
     assert make(tmp_path / 's', force=True) is True
 
 
-@pytest.mark.parametrize('harm, message', [
-    (lambda root: (root / 'images/train/000002.png').unlink(),
-     '1 of images/train are missing, such as 000002.png'),
-    (lambda root: (root / 'annotations/val.json').unlink(), 'annotations/val.json is missing'),
-    (lambda root: (root / 'annotations/train.json').write_text('{}'),
-     'annotations/train.json was changed'),
-])
+@pytest.mark.parametrize(
+    'harm, message',
+    [
+        (
+            lambda root: (root / 'images/train/000002.png').unlink(),
+            '1 of images/train are missing, such as 000002.png',
+        ),
+        (lambda root: (root / 'annotations/val.json').unlink(), 'annotations/val.json is missing'),
+        (
+            lambda root: (root / 'annotations/train.json').write_text('{}'),
+            'annotations/train.json was changed',
+        ),
+    ],
+)
 def test_damage_is_found(tmp_path, harm, message):
     make(tmp_path / 's')
     whole = content(tmp_path / 's')
     harm(tmp_path / 's')
-    with pytest.raises(FileExistsError, match=f'is damaged: {message}; write it anew with '
-                       'tools/make_shapes.py --force'):
+    with pytest.raises(
+        FileExistsError, match=f'is damaged: {message}; write it anew with tools/make_shapes.py --force'
+    ):
         make(tmp_path / 's')
     make(tmp_path / 's', force=True)
     assert content(tmp_path / 's') == whole
@@ -158,12 +177,24 @@ def test_an_error_leaves_what_was_there(tmp_path, monkeypatch, old):
 @pytest.mark.parametrize('how', [signal.SIGKILL, signal.SIGINT])
 def test_a_killed_run_leaves_no_set_and_the_next_one_succeeds(tmp_path, how):
     out = tmp_path / 's'
-    command = [sys.executable, ROOT / 'tools/make_shapes.py', '--out', out, '--train', '5000',
-               '--workers', '1']
+    command = [
+        sys.executable,
+        ROOT / 'tools/make_shapes.py',
+        '--out',
+        out,
+        '--train',
+        '5000',
+        '--workers',
+        '1',
+    ]
     # SIGINT as at a terminal: what a shell starts with & ignores it, and hands that down.
-    process = subprocess.Popen(command, env=dict(os.environ, PYTHONPATH=str(ROOT)),
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+    process = subprocess.Popen(
+        command,
+        env=dict(os.environ, PYTHONPATH=str(ROOT)),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     partial = tmp_path / 's.partial'
     deadline = time.monotonic() + 60
     while not list(partial.glob('images/train/*.png')):
@@ -201,13 +232,16 @@ def claim(folder, marker):
     (folder / shapes._PARTIAL_MARKER).write_text(marker)
 
 
-@pytest.mark.parametrize('leave', [
-    lambda partial: partial.mkdir(),  # before the marker was made
-    lambda partial: claim(partial, ''),  # before it was written
-    lambda partial: claim(partial, dead_owner()),
-    lambda partial: (make(partial, OTHER), claim(partial, dead_owner())),  # before the swap
-    lambda partial: make(partial, OTHER),  # whole, and without the marker
-])
+@pytest.mark.parametrize(
+    'leave',
+    [
+        lambda partial: partial.mkdir(),  # before the marker was made
+        lambda partial: claim(partial, ''),  # before it was written
+        lambda partial: claim(partial, dead_owner()),
+        lambda partial: (make(partial, OTHER), claim(partial, dead_owner())),  # before the swap
+        lambda partial: make(partial, OTHER),  # whole, and without the marker
+    ],
+)
 def test_what_a_killed_run_left_is_written_over(tmp_path, leave):
     leave(tmp_path / 's.partial')
     assert make(tmp_path / 's') is True
@@ -270,20 +304,40 @@ def test_a_run_killed_after_the_renames_is_mended(tmp_path, left):
     assert leftovers(tmp_path / 's') == []
 
 
-@pytest.mark.parametrize('name, value, least', [('train', 0, 1), ('val', -1, 1), ('size', 32, 64),
-                                                ('seed', -1, 0), ('size', 128.5, 64)])
+@pytest.mark.parametrize(
+    'name, value, least',
+    [('train', 0, 1), ('val', -1, 1), ('size', 32, 64), ('seed', -1, 0), ('size', 128.5, 64)],
+)
 def test_settings_are_checked(name, value, least):
-    with pytest.raises(ValueError, match=re.escape(
-            f'{name}={value!r} of the shapes data set: give a whole number from {least} to')):
+    with pytest.raises(
+        ValueError,
+        match=re.escape(f'{name}={value!r} of the shapes data set: give a whole number from {least} to'),
+    ):
         ShapesSettings(**{name: value})
 
 
 def test_tool_says_what_it_did(tmp_path):
     def run(*args):
         return subprocess.run(
-            [sys.executable, ROOT / 'tools/make_shapes.py', '--out', tmp_path / 's', '--train', '2',
-             '--val', '1', '--size', '64', '--workers', '1', *args], text=True,
-            capture_output=True, env=dict(os.environ, PYTHONPATH=str(ROOT)))
+            [
+                sys.executable,
+                ROOT / 'tools/make_shapes.py',
+                '--out',
+                tmp_path / 's',
+                '--train',
+                '2',
+                '--val',
+                '1',
+                '--size',
+                '64',
+                '--workers',
+                '1',
+                *args,
+            ],
+            text=True,
+            capture_output=True,
+            env=dict(os.environ, PYTHONPATH=str(ROOT)),
+        )
 
     first = run()
     assert first.returncode == 0 and first.stdout.endswith(f'shapes: {tmp_path}/s written\n')
@@ -298,9 +352,23 @@ def test_tool_says_what_it_did(tmp_path):
 
 @pytest.mark.parametrize('root', ['', 'elsewhere'])
 def test_tool_writes_where_the_configs_look(tmp_path, root):
-    subprocess.run([sys.executable, ROOT / 'tools/make_shapes.py', '--train', '1', '--val', '1',
-                    '--size', '64', '--workers', '1'], check=True, cwd=tmp_path,
-                   env=dict(os.environ, PYTHONPATH=str(ROOT), MMATTN_DATA_ROOT=root))
+    subprocess.run(
+        [
+            sys.executable,
+            ROOT / 'tools/make_shapes.py',
+            '--train',
+            '1',
+            '--val',
+            '1',
+            '--size',
+            '64',
+            '--workers',
+            '1',
+        ],
+        check=True,
+        cwd=tmp_path,
+        env=dict(os.environ, PYTHONPATH=str(ROOT), MMATTN_DATA_ROOT=root),
+    )
     assert (tmp_path / (root or 'data/shapes') / MARKER).is_file()
 
 
@@ -317,8 +385,12 @@ def test_the_config_has_the_classes_and_finds_the_root(root, monkeypatch, tmp_pa
         assert loader.dataset.data_root == f'{expected}/'
     assert config.val_evaluator.ann_file == f'{expected}/annotations/val.json'
     assert config.val_evaluator.proposal_nums == (1, 10, 100)
-    with pytest.raises(FileNotFoundError, match=(
+    with pytest.raises(
+        FileNotFoundError,
+        match=(
             rf"no annotation file '{expected}/annotations/train.json' .*\. Write it with `python "
-            f'tools/make_shapes.py --out {expected}/`. Set the data root')):
+            f'tools/make_shapes.py --out {expected}/`. Set the data root'
+        ),
+    ):
         monkeypatch.chdir(tmp_path)
         check_data(config)

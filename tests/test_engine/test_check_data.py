@@ -1,4 +1,5 @@
 """Each thing wrong with the data is one clear message before training starts."""
+
 import json
 import sys
 
@@ -26,19 +27,34 @@ def data(request, tmp_path, monkeypatch):
     content = dict(
         images=images,
         categories=[dict(id=5, name='nut'), dict(id=2, name='bolt'), dict(id=9, name='extra')],
-        annotations=[dict(id=1, image_id=0, category_id=5, bbox=[1, 1, 4, 4], area=16, iscrowd=0)])
+        annotations=[dict(id=1, image_id=0, category_id=5, bbox=[1, 1, 4, 4], area=16, iscrowd=0)],
+    )
     for part in ('train', 'val'):
         (tmp_path / 'annotations' / f'{part}.json').write_text(json.dumps(content))
 
     def loader(part):
-        return dict(dataset=dict(
-            type='CocoDataset', data_root=f'{tmp_path}/', ann_file=f'annotations/{part}.json',
-            data_prefix=dict(img='images/'), metainfo=dict(classes=CLASSES)))
-    cfg = Config(dict(
-        train_dataloader=loader('train'), val_dataloader=loader('val'),
-        val_evaluator=dict(type='CocoMetric', ann_file=f'{tmp_path}/annotations/val.json'),
-        model=dict(type='FasterRCNN', rpn_head=dict(type='RPNHead', num_classes=1),
-                   roi_head=dict(bbox_head=dict(num_classes=2)))))
+        return dict(
+            dataset=dict(
+                type='CocoDataset',
+                data_root=f'{tmp_path}/',
+                ann_file=f'annotations/{part}.json',
+                data_prefix=dict(img='images/'),
+                metainfo=dict(classes=CLASSES),
+            )
+        )
+
+    cfg = Config(
+        dict(
+            train_dataloader=loader('train'),
+            val_dataloader=loader('val'),
+            val_evaluator=dict(type='CocoMetric', ann_file=f'{tmp_path}/annotations/val.json'),
+            model=dict(
+                type='FasterRCNN',
+                rpn_head=dict(type='RPNHead', num_classes=1),
+                roi_head=dict(bbox_head=dict(num_classes=2)),
+            ),
+        )
+    )
     cfg.root = tmp_path
     return cfg
 
@@ -56,43 +72,51 @@ def test_nothing_wrong(data):
 
 def test_wrappers_are_looked_into(data):
     data.train_dataloader.dataset = ConfigDict(
-        type='RepeatDataset', dataset=dict(type='ConcatDataset',
-                                           datasets=[data.train_dataloader.dataset] * 2))
+        type='RepeatDataset', dataset=dict(type='ConcatDataset', datasets=[data.train_dataloader.dataset] * 2)
+    )
     check_data(data)
     (data.root / 'annotations' / 'train.json').unlink()
-    with pytest.raises(FileNotFoundError,
-                       match=r'train_dataloader.dataset.dataset.datasets.0.ann_file'):
+    with pytest.raises(FileNotFoundError, match=r'train_dataloader.dataset.dataset.datasets.0.ann_file'):
         check_data(data)
 
 
 def test_no_data_set(data):
     data.train_dataloader.dataset.data_root = '/no/such/place/'
-    with pytest.raises(FileNotFoundError, match=(
+    with pytest.raises(
+        FileNotFoundError,
+        match=(
             r"no annotation file '/no/such/place/annotations/train.json' "
             r'\(train_dataloader.dataset.ann_file\). Set the data root with --data-root or '
-            'MMATTN_DATA_ROOT, or the file with --cfg-options train_dataloader.dataset.ann_file=')):
+            'MMATTN_DATA_ROOT, or the file with --cfg-options train_dataloader.dataset.ann_file='
+        ),
+    ):
         check_data(data)
 
 
 def test_no_picture_folder(data):
     data.val_dataloader.dataset.data_prefix.img = 'val2017/'
-    with pytest.raises(FileNotFoundError, match=(
-            r"no picture folder '.*val2017/' \(val_dataloader.dataset.data_prefix.img\)")):
+    with pytest.raises(
+        FileNotFoundError,
+        match=(r"no picture folder '.*val2017/' \(val_dataloader.dataset.data_prefix.img\)"),
+    ):
         check_data(data)
 
 
 def test_missing_pictures(data):
     (data.root / 'images' / '1.jpg').unlink()
-    with pytest.raises(FileNotFoundError, match=(
+    with pytest.raises(
+        FileNotFoundError,
+        match=(
             r"1 of 3 looked for pictures that '.*train.json' names are not in '.*images/': 1.jpg. "
-            'Complete the folder')):
+            'Complete the folder'
+        ),
+    ):
         check_data(data)
 
 
 def test_empty_picture(data):
     (data.root / 'images' / '2.jpg').write_bytes(b'')
-    with pytest.raises(ValueError,
-                       match=r"1 of 3 looked for pictures in '.*' are empty files: 2.jpg"):
+    with pytest.raises(ValueError, match=r"1 of 3 looked for pictures in '.*' are empty files: 2.jpg"):
         check_data(data)
 
 
@@ -107,10 +131,14 @@ def test_large_sets_are_sampled(data, monkeypatch):
 
 def test_annotations_of_another_data_set(data):
     edit(data, lambda content: content.update(categories=[dict(id=1, name='cat')]))
-    with pytest.raises(ValueError, match=(
+    with pytest.raises(
+        ValueError,
+        match=(
             r"annotation file '.*train.json' is of another data set: 2 of the 2 classes that "
             r'train_dataloader.dataset is configured for are not in it \(nut, bolt\); its 1 '
-            'categories are cat. Set metainfo')):
+            'categories are cat. Set metainfo'
+        ),
+    ):
         check_data(data)
 
 
@@ -122,22 +150,29 @@ def test_classes_that_are_coco_by_default(data):
 
 def test_classes_in_another_order(data):
     data.val_dataloader.dataset.metainfo.classes = ('bolt', 'nut')
-    with pytest.raises(ValueError, match=(
+    with pytest.raises(
+        ValueError,
+        match=(
             "classes of val_dataloader.dataset are in another order .* class 0 is 'bolt' in the "
-            "config and 'nut' in the file")):
+            "config and 'nut' in the file"
+        ),
+    ):
         check_data(data)
 
 
 def test_names_that_stand_twice(data):
     edit(data, lambda content: content['categories'].append(dict(id=11, name='nut')))
-    with pytest.raises(ValueError, match=(
-            r"annotation file '.*train.json' names 1 classes more than once: nut. Labels could")):
+    with pytest.raises(
+        ValueError,
+        match=(r"annotation file '.*train.json' names 1 classes more than once: nut. Labels could"),
+    ):
         check_data(data)
     with pytest.raises(ValueError, match='names 1 classes more than once: nut'):
         read_classes(str(data.root / 'annotations' / 'train.json'))
     data.train_dataloader.dataset.metainfo.classes = ('nut', 'bolt', 'bolt')
-    with pytest.raises(ValueError, match=(
-            'train_dataloader.dataset.metainfo.classes names 1 classes more than once: bolt')):
+    with pytest.raises(
+        ValueError, match=('train_dataloader.dataset.metainfo.classes names 1 classes more than once: bolt')
+    ):
         check_data(data)
 
 
@@ -147,28 +182,32 @@ def test_names_that_stand_twice_and_are_not_configured(data):
 
 
 def test_a_single_class_without_comma(data):
-    data.train_dataloader.dataset.metainfo.classes = ('nut')
+    data.train_dataloader.dataset.metainfo.classes = 'nut'
     with pytest.raises(TypeError, match=r"is the string 'nut'.*classes=\('nut', \)"):
         check_data(data)
 
 
 def test_head_with_another_number_of_classes(data):
     data.model.roi_head.bbox_head = [dict(num_classes=2), dict(num_classes=80)]
-    with pytest.raises(ValueError, match=(
-            'model.roi_head.bbox_head has num_classes=80, but train_dataloader.dataset has 2 '
-            'classes')):
+    with pytest.raises(
+        ValueError,
+        match=('model.roi_head.bbox_head has num_classes=80, but train_dataloader.dataset has 2 classes'),
+    ):
         check_data(data)
 
 
-@pytest.mark.parametrize('text, says', [
-    ('{"images": [', 'is not valid JSON: Expecting value'),
-    ('', 'is not valid JSON'),
-    ('{"images": [{}], "categories": [, "annotations": []}', 'is not valid JSON'),
-    ('[1, 2]', "not in COCO's detection format: TypeError"),
-    ('{"images": [{"id": 1}], "categories": [], "annotations": []}', "KeyError 'file_name'"),
-    ('{"images": [{"id": 1, "file_name": "a"}], "categories": []}', "KeyError 'annotations'"),
-    ('{"images": [], "categories": [], "annotations": []}', 'names no picture'),
-])
+@pytest.mark.parametrize(
+    'text, says',
+    [
+        ('{"images": [', 'is not valid JSON: Expecting value'),
+        ('', 'is not valid JSON'),
+        ('{"images": [{}], "categories": [, "annotations": []}', 'is not valid JSON'),
+        ('[1, 2]', "not in COCO's detection format: TypeError"),
+        ('{"images": [{"id": 1}], "categories": [], "annotations": []}', "KeyError 'file_name'"),
+        ('{"images": [{"id": 1, "file_name": "a"}], "categories": []}', "KeyError 'annotations'"),
+        ('{"images": [], "categories": [], "annotations": []}', 'names no picture'),
+    ],
+)
 def test_broken_annotation_file(data, text, says):
     (data.root / 'annotations' / 'train.json').write_text(text)
     with pytest.raises(ValueError, match=rf"'.*train.json'.*{says}"):
@@ -180,24 +219,33 @@ def test_evaluator_of_other_pictures(data):
     edit(data, lambda content: content['images'].pop(), 'val')
     (data.root / 'annotations' / 'val.json').rename(other)
     (data.root / 'annotations' / 'val.json').write_text(
-        (data.root / 'annotations' / 'train.json').read_text())
+        (data.root / 'annotations' / 'train.json').read_text()
+    )
     data.val_evaluator.ann_file = str(other)
-    with pytest.raises(ValueError, match=(
+    with pytest.raises(
+        ValueError,
+        match=(
             r"val_evaluator.ann_file '.*other.json' does not know 1 of the 3 pictures that will be "
-            r'evaluated \(ids 2\). Set it to the annotation file of val_dataloader')):
+            r'evaluated \(ids 2\). Set it to the annotation file of val_dataloader'
+        ),
+    ):
         check_data(data)
 
 
 def test_other_formats_are_left_alone(data):
     data.train_dataloader.dataset = ConfigDict(type='VOCDataset', data_root='/no/such/place/')
-    check_data(data, ('train', ))
+    check_data(data, ('train',))
 
 
 def test_read_classes(data):
     assert read_classes(str(data.root / 'annotations' / 'train.json')) == ('nut', 'bolt', 'extra')
-    with pytest.raises(FileNotFoundError, match=(
+    with pytest.raises(
+        FileNotFoundError,
+        match=(
             "no annotation file 'x/train.json', from which the classes are read. Set the data root "
-            'with --data-root or MMATTN_DATA_ROOT')):
+            'with --data-root or MMATTN_DATA_ROOT'
+        ),
+    ):
         read_classes('x/train.json')
 
 

@@ -1,4 +1,5 @@
 """The data root of every config can be set from outside."""
+
 import os
 
 import pytest
@@ -19,7 +20,8 @@ def _in_project(monkeypatch, request):
 def roots(cfg):
     return {cfg[f'{part}_dataloader'].dataset.data_root for part in ('train', 'val', 'test')} | {
         cfg[f'{part}_evaluator'].ann_file.replace('annotations/instances_val2017.json', '')
-        for part in ('val', 'test')}
+        for part in ('val', 'test')
+    }
 
 
 def test_default():
@@ -48,8 +50,10 @@ def test_one_config_does_not_move_the_next():
 
 def test_a_slash_makes_no_second_root(tmp_path):
     file = tmp_path / 'config.py'
-    file.write_text("train_dataloader = dict(dataset=dict(data_root='data/coco'))\n"
-                    "val_dataloader = dict(dataset=dict(data_root='data/coco/'))")
+    file.write_text(
+        "train_dataloader = dict(dataset=dict(data_root='data/coco'))\n"
+        "val_dataloader = dict(dataset=dict(data_root='data/coco/'))"
+    )
     cfg = load_config(str(file), '/new')
     assert cfg.train_dataloader.dataset.data_root == '/new/'
     assert cfg.val_dataloader.dataset.data_root == '/new/'
@@ -68,24 +72,35 @@ def test_a_config_left_by_an_earlier_run(tmp_path):
 
 def test_a_wrapped_data_set(tmp_path):
     file = tmp_path / 'wrapped.py'
-    file.write_text("train_dataloader = dict(dataset=dict(type='RepeatDataset', times=3, dataset="
-                    "dict(type='CocoDataset', data_root='data/x', ann_file='data/x/a.json', "
-                    "data_prefix=dict(img='data/xy/'))))")
+    file.write_text(
+        "train_dataloader = dict(dataset=dict(type='RepeatDataset', times=3, dataset="
+        "dict(type='CocoDataset', data_root='data/x', ann_file='data/x/a.json', "
+        "data_prefix=dict(img='data/xy/'))))"
+    )
     inner = load_config(str(file), '/new').train_dataloader.dataset.dataset
     assert (inner.data_root, inner.ann_file) == ('/new/', '/new/a.json')
     assert inner.data_prefix.img == 'data/xy/'  # another folder, whose name begins alike
 
 
-@pytest.mark.parametrize('text, says', [
-    ("train_dataloader = dict(dataset=dict(type='CocoDataset'))", 'it has none'),
-    ("train_dataloader = dict(dataset=dict(data_root='a/'))\n"
-     "val_dataloader = dict(dataset=dict(data_root='b/'))", r'it has several: a, b'),
-])
+@pytest.mark.parametrize(
+    'text, says',
+    [
+        ("train_dataloader = dict(dataset=dict(type='CocoDataset'))", 'it has none'),
+        (
+            "train_dataloader = dict(dataset=dict(data_root='a/'))\n"
+            "val_dataloader = dict(dataset=dict(data_root='b/'))",
+            r'it has several: a, b',
+        ),
+    ],
+)
 def test_nothing_to_replace_is_an_error(tmp_path, text, says):
     file = tmp_path / 'config.py'
     file.write_text(text)
-    with pytest.raises(ValueError, match=rf"cannot set the data root to '/new'.*{says}.*"
-                       r'Set the paths with --cfg-options'):
+    with pytest.raises(
+        ValueError,
+        match=rf"cannot set the data root to '/new'.*{says}.*"
+        r'Set the paths with --cfg-options',
+    ):
         load_config(str(file), '/new')
     Config.fromfile(file)  # the config itself is fine
 

@@ -1,21 +1,28 @@
 """What a launcher tells a process."""
+
 import pytest
 
 from mmattn.engine.distributed import _first_host, read_ranks
 
 
-@pytest.mark.parametrize('launcher, names', [
-    ('pytorch', ('RANK', 'WORLD_SIZE', 'LOCAL_RANK')),
-    ('slurm', ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID')),
-    ('mpi', ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_RANK')),
-])
+@pytest.mark.parametrize(
+    'launcher, names',
+    [
+        ('pytorch', ('RANK', 'WORLD_SIZE', 'LOCAL_RANK')),
+        ('slurm', ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID')),
+        ('mpi', ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_RANK')),
+    ],
+)
 def test_ranks(launcher, names, monkeypatch):
     for i, name in enumerate(names):
         monkeypatch.setenv(name, '361'[i])
     assert read_ranks(launcher) == (3, 6, 1)
     monkeypatch.delenv(names[1])
-    with pytest.raises(RuntimeError, match=f'--launcher {launcher} was asked for, but {names[1]} '
-                       'is not set: this process was not started by it'):
+    with pytest.raises(
+        RuntimeError,
+        match=f'--launcher {launcher} was asked for, but {names[1]} '
+        'is not set: this process was not started by it',
+    ):
         read_ranks(launcher)
 
 
@@ -26,14 +33,20 @@ def test_one_process():
 def test_mpi_on_several_machines_needs_the_address(monkeypatch):
     monkeypatch.setenv('OMPI_COMM_WORLD_LOCAL_SIZE', '2')
     assert _first_host('mpi', 2) == '127.0.0.1'
-    with pytest.raises(ValueError, match='with 4 processes, of which 2 are on this machine, and '
-                       'MASTER_ADDR is not set. Set it to the name of the machine of rank 0'):
+    with pytest.raises(
+        ValueError,
+        match='with 4 processes, of which 2 are on this machine, and '
+        'MASTER_ADDR is not set. Set it to the name of the machine of rank 0',
+    ):
         _first_host('mpi', 4)
 
 
 def test_slurm_without_scontrol(monkeypatch, tmp_path):
     monkeypatch.setenv('PATH', str(tmp_path))
     monkeypatch.setenv('SLURM_NODELIST', 'node[1-2]')
-    with pytest.raises(RuntimeError, match=r"scontrol was asked for the first machine of "
-                       r"'node\[1-2\]', but failed: .*scontrol.*Set MASTER_ADDR to the name"):
+    with pytest.raises(
+        RuntimeError,
+        match=r'scontrol was asked for the first machine of '
+        r"'node\[1-2\]', but failed: .*scontrol.*Set MASTER_ADDR to the name",
+    ):
         _first_host('slurm', 2)

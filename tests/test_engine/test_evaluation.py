@@ -1,4 +1,5 @@
 """COCO evaluation as the configs run it gives the figures that cocoapi gives, to the last digit."""
+
 import json
 from collections import defaultdict
 
@@ -11,8 +12,20 @@ from mmengine.structures import InstanceData
 from mmattn.engine import load_config
 
 # MMDetection's names for COCO's twelve figures; its AR names are of its own default limits.
-TWELVE = ['mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l',
-          'AR@100', 'AR@300', 'AR@1000', 'AR_s@1000', 'AR_m@1000', 'AR_l@1000']
+TWELVE = [
+    'mAP',
+    'mAP_50',
+    'mAP_75',
+    'mAP_s',
+    'mAP_m',
+    'mAP_l',
+    'AR@100',
+    'AR@300',
+    'AR@1000',
+    'AR_s@1000',
+    'AR_m@1000',
+    'AR_l@1000',
+]
 
 
 @pytest.mark.parametrize('kind', ['bbox', 'segm'])
@@ -30,10 +43,15 @@ def test_figures_equal_cocoapi(kind, test_data, request, monkeypatch):
     monkeypatch.setattr(coco_metric, 'COCOeval', Recorded)
     cfg = load_config(
         str(request.config.rootpath / 'configs/cbam/faster-rcnn_r50-cbam_fpn_1x_coco.py'),
-        cfg_options={'val_evaluator.ann_file': str(folder / 'gt_instances_val2014_100.json'),
-                     'val_evaluator.metric': kind, 'val_evaluator.metric_items': TWELVE})
+        cfg_options={
+            'val_evaluator.ann_file': str(folder / 'gt_instances_val2014_100.json'),
+            'val_evaluator.metric': kind,
+            'val_evaluator.metric_items': TWELVE,
+        },
+    )
     metric = METRICS.build(cfg.val_evaluator)
     from mmdet.datasets import CocoDataset
+
     metric.dataset_meta = CocoDataset.METAINFO
     metric.process({}, data_samples(detections, metric._coco_api))
     figures = metric.evaluate(size=len(metric.results))
@@ -58,8 +76,8 @@ def data_samples(detections, coco):
         predicted = InstanceData(
             bboxes=boxes,
             scores=torch.tensor([d['score'] for d in mine], dtype=torch.float64),
-            labels=torch.tensor([labels[d['category_id']] for d in mine], dtype=torch.long))
+            labels=torch.tensor([labels[d['category_id']] for d in mine], dtype=torch.long),
+        )
         if detections[0].get('segmentation'):
             predicted.masks = [d['segmentation'] for d in mine]
-        yield dict(img_id=image['id'], ori_shape=(image['height'], image['width']),
-                   pred_instances=predicted)
+        yield dict(img_id=image['id'], ori_shape=(image['height'], image['width']), pred_instances=predicted)

@@ -10,6 +10,7 @@ evaluation mode, as ``norm_eval`` has the backbone's.
 Faster R-CNN draws its samples at random, so for it the average of two backward passes in one
 process, each with the random state of its twin, is compared.
 """
+
 import sys
 
 import pytest
@@ -20,23 +21,26 @@ from torch import multiprocessing
 from mmattn.engine import prepare_processes
 from mmattn.engine.config_list import build_model
 
-BOXES = [[[10., 12., 60., 70.], [50., 8., 120., 90.]], [[30., 40., 100., 120.]]]
+BOXES = [[[10.0, 12.0, 60.0, 70.0], [50.0, 8.0, 120.0, 90.0]], [[30.0, 40.0, 100.0, 120.0]]]
 
 
 def batch(indices):
     """Pictures with these numbers, out of four; each has pixels and labels of its own."""
     from mmdet.structures import DetDataSample
     from mmengine.structures import InstanceData
+
     inputs, samples = [], []
     for i in indices:
         random = torch.Generator().manual_seed(i)
         inputs.append(torch.randint(0, 256, (3, 128, 128), generator=random).to(torch.uint8))
         boxes = torch.tensor(BOXES[i % 2])
-        sample = DetDataSample(metainfo=dict(
-            img_shape=(128, 128), ori_shape=(128, 128), scale_factor=(1., 1.), img_id=i))
+        sample = DetDataSample(
+            metainfo=dict(img_shape=(128, 128), ori_shape=(128, 128), scale_factor=(1.0, 1.0), img_id=i)
+        )
         sample.gt_instances = InstanceData(bboxes=boxes, labels=torch.arange(len(boxes)) + i)
         sample.ignored_instances = InstanceData(
-            bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.long))
+            bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.long)
+        )
         samples.append(sample)
     return dict(inputs=inputs, data_samples=samples)
 
@@ -65,22 +69,31 @@ def backward(wrapped, model, indices, seed):
     data = model.data_preprocessor(batch(indices), True)
     losses = wrapped(**data, mode='loss')
     model.parse_losses(losses)[0].backward()
-    return {name: parameter.grad.clone() for name, parameter in model.named_parameters()
-            if parameter.grad is not None}
+    return {
+        name: parameter.grad.clone()
+        for name, parameter in model.named_parameters()
+        if parameter.grad is not None
+    }
 
 
 def one_of_two(rank, port, config, folder):
     import os
 
     from mmengine.registry import MODEL_WRAPPERS
-    os.environ.update(RANK=str(rank), WORLD_SIZE='2', LOCAL_RANK=str(rank), MASTER_ADDR='127.0.0.1',
-                      MASTER_PORT=str(port), CUDA_VISIBLE_DEVICES='-1')
+
+    os.environ.update(
+        RANK=str(rank),
+        WORLD_SIZE='2',
+        LOCAL_RANK=str(rank),
+        MASTER_ADDR='127.0.0.1',
+        MASTER_PORT=str(port),
+        CUDA_VISIBLE_DEVICES='-1',
+    )
     torch.set_num_threads(1)
     cfg = Config(dict(launcher='pytorch', env_cfg=dict()))
     prepare_processes(cfg)
     model = detector(config)
-    wrapped = MODEL_WRAPPERS.build(
-        cfg.model_wrapper_cfg, default_args=dict(device_ids=[rank], module=model))
+    wrapped = MODEL_WRAPPERS.build(cfg.model_wrapper_cfg, default_args=dict(device_ids=[rank], module=model))
     assert not wrapped.find_unused_parameters
     gradients = backward(wrapped, model, [2 * rank, 2 * rank + 1], seed=rank)
     torch.save(gradients, f'{folder}/{rank}.pt')
@@ -89,6 +102,7 @@ def one_of_two(rank, port, config, folder):
 
 def in_two_processes(config, folder):
     import socket
+
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
         port = free.getsockname()[1]
@@ -112,9 +126,9 @@ def config_of(request, path):
     return str(request.config.rootpath / 'configs' / path)
 
 
-@pytest.mark.parametrize('block', [
-    'cbam', pytest.param('se', marks=pytest.mark.slow),
-    pytest.param('eca', marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    'block', ['cbam', pytest.param('se', marks=pytest.mark.slow), pytest.param('eca', marks=pytest.mark.slow)]
+)
 @pytest.mark.skipif(sys.platform == 'win32', reason='gloo and spawn as on Linux')
 def test_retinanet_two_halves_equal_the_whole(block, request, tmp_path):
     config = config_of(request, f'{block}/retinanet_r18-{block}_fpn_1x_coco.py')

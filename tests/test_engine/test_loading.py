@@ -1,4 +1,5 @@
 """A picture that cannot be read is named, whatever is wrong with it."""
+
 import cv2
 import mmcv
 import numpy as np
@@ -28,13 +29,18 @@ def test_equals_mmcv(picture, to_float32):
     assert ours['img_shape'] == theirs['img_shape'] == ours['ori_shape'] == (64, 48)
 
 
-@pytest.mark.parametrize('damage, says', [
-    (lambda data: b'', r"corrupt picture '.*cells.jpg' \(0 bytes\)"),
-    (lambda data: b'no picture at all', r"corrupt picture '.*cells.jpg' \(17 bytes\): cv2 cannot"),
-    # OpenCV refuses it or fills it up with grey, depending on its version
-    (lambda data: data[:len(data) // 2],
-     r"corrupt picture '.*cells.jpg' .*(the JPEG has no end|cv2 cannot decode it)"),
-])
+@pytest.mark.parametrize(
+    'damage, says',
+    [
+        (lambda data: b'', r"corrupt picture '.*cells.jpg' \(0 bytes\)"),
+        (lambda data: b'no picture at all', r"corrupt picture '.*cells.jpg' \(17 bytes\): cv2 cannot"),
+        # OpenCV refuses it or fills it up with grey, depending on its version
+        (
+            lambda data: data[: len(data) // 2],
+            r"corrupt picture '.*cells.jpg' .*(the JPEG has no end|cv2 cannot decode it)",
+        ),
+    ],
+)
 def test_damage_is_named(picture, damage, says):
     picture.write_bytes(damage(picture.read_bytes()))
     with pytest.raises(OSError, match=says):
@@ -43,8 +49,11 @@ def test_damage_is_named(picture, damage, says):
 
 @pytest.mark.parametrize('options', [dict(ignore_empty=True), dict(file_client_args={})])
 def test_options_it_has_not_are_refused(options):
-    with pytest.raises(ValueError, match=f'{next(iter(options))}.* mmattn.LoadImageFromFile|'
-                       f'mmattn.LoadImageFromFile has no {next(iter(options))}'):
+    with pytest.raises(
+        ValueError,
+        match=f'{next(iter(options))}.* mmattn.LoadImageFromFile|'
+        f'mmattn.LoadImageFromFile has no {next(iter(options))}',
+    ):
         LoadImageFromFile(**options)
 
 

@@ -1,4 +1,5 @@
 """Adapters during training, by a Runner."""
+
 import pytest
 import torch
 from mmdet.models import ResNet
@@ -18,8 +19,9 @@ class Tiny(BaseModel):
 
     def __init__(self):
         super().__init__()
-        self.backbone = ResNet(18, base_channels=8, stem_channels=8, frozen_stages=-1, norm_eval=False,
-                               zero_init_residual=False)
+        self.backbone = ResNet(
+            18, base_channels=8, stem_channels=8, frozen_stages=-1, norm_eval=False, zero_init_residual=False
+        )
         self.register_buffer('moves', torch.zeros(1))
         self.moving = False
 
@@ -38,12 +40,15 @@ def runner(tmp_path, rules=RULES, freeze=True, hook=(), hooks=(), train=None, mo
     model.moving = moving
     data = [torch.rand(3, 32, 32) for _ in range(4)]
     return Runner(
-        model=model, work_dir=str(tmp_path / 'work'), experiment_name=tmp_path.name,
+        model=model,
+        work_dir=str(tmp_path / 'work'),
+        experiment_name=tmp_path.name,
         train_dataloader=DataLoader(data, batch_size=2, collate_fn=lambda batch: dict(inputs=batch)),
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
         train_cfg=train or dict(by_epoch=True, max_epochs=3),
         default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=1)),
-        custom_hooks=[dict(type='mmattn.AdapterHook', **dict(hook)), *hooks])
+        custom_hooks=[dict(type='mmattn.AdapterHook', **dict(hook)), *hooks],
+    )
 
 
 def written(folder):
@@ -52,6 +57,7 @@ def written(folder):
 
 def test_it_is_found_by_its_scope():
     from mmattn.hooks import AdapterHook
+
     assert type(HOOKS.build(dict(type='mmattn.AdapterHook', interval=2))) is AdapterHook
 
 
@@ -75,12 +81,19 @@ def test_adapters_are_those_of_the_checkpoints(tmp_path, ema):
     assert not seen[0].equal(seen[1]) and not seen[1].equal(seen[2])
 
 
-@pytest.mark.parametrize('hook, train, expected', [
-    (dict(interval=2), None, ['adapter_epoch_2.safetensors', 'adapter_epoch_3.safetensors']),
-    (dict(interval=2, save_last=False), None, ['adapter_epoch_2.safetensors']),
-    (dict(interval=-1), None, ['adapter_epoch_3.safetensors']),
-    (dict(interval=2, by_epoch=False), dict(by_epoch=False, max_iters=5),
-     ['adapter_iter_2.safetensors', 'adapter_iter_4.safetensors', 'adapter_iter_5.safetensors'])])
+@pytest.mark.parametrize(
+    'hook, train, expected',
+    [
+        (dict(interval=2), None, ['adapter_epoch_2.safetensors', 'adapter_epoch_3.safetensors']),
+        (dict(interval=2, save_last=False), None, ['adapter_epoch_2.safetensors']),
+        (dict(interval=-1), None, ['adapter_epoch_3.safetensors']),
+        (
+            dict(interval=2, by_epoch=False),
+            dict(by_epoch=False, max_iters=5),
+            ['adapter_iter_2.safetensors', 'adapter_iter_4.safetensors', 'adapter_iter_5.safetensors'],
+        ),
+    ],
+)
 def test_when_and_where_it_saves(tmp_path, hook, train, expected):
     runner(tmp_path, hook=dict(hook, out_dir=str(tmp_path / 'out')), train=train).train()
     assert written(tmp_path / 'out' / 'work') == expected
@@ -88,8 +101,11 @@ def test_when_and_where_it_saves(tmp_path, hook, train, expected):
 
 
 def test_a_detector_that_trains_is_refused_before_training(tmp_path):
-    with pytest.raises(ValueError, match=r'here the detector trains too \(backbone.conv1.weight, ...\): set '
-                                         'freeze_detector=True'):
+    with pytest.raises(
+        ValueError,
+        match=r'here the detector trains too \(backbone.conv1.weight, ...\): set '
+        'freeze_detector=True',
+    ):
         runner(tmp_path, freeze=False).train()
 
 

@@ -1,4 +1,5 @@
 """Numbers of gates during training, by a Runner: what they are, where they go, what they leave."""
+
 import json
 
 import pytest
@@ -25,8 +26,9 @@ class Tiny(BaseModel):
 
     def __init__(self):
         super().__init__()
-        self.backbone = ResNet(18, base_channels=8, stem_channels=8, frozen_stages=-1, norm_eval=False,
-                               zero_init_residual=False)
+        self.backbone = ResNet(
+            18, base_channels=8, stem_channels=8, frozen_stages=-1, norm_eval=False, zero_init_residual=False
+        )
 
     def forward(self, inputs, mode='tensor'):
         features = self.backbone(torch.stack(list(inputs)))
@@ -35,6 +37,7 @@ class Tiny(BaseModel):
 
 class Watch(Hook):
     """What the hook should find, gathered without it."""
+
     priority = 'LOWEST'  # its forward hooks come first: those of before_train_iter behind them
 
     def __init__(self):
@@ -50,21 +53,29 @@ class Watch(Hook):
             twin.load_state_dict(block.state_dict())
             with torch.no_grad():
                 self.gates[source.name] = {kind: gate.numpy() for kind, gate in twin.gates(args[0]).items()}
+
         return hook
 
     def before_train_iter(self, runner, batch_idx, data_batch=None):
-        self.before = {source.name: [p.detach().clone() for p in source.block.parameters()]
-                       for source in gate_sources(runner.model)}
-        self.hooks.append(sum(len(m._forward_hooks) for m in runner.model.modules())
-                          + len(runner.optim_wrapper.optimizer._optimizer_step_pre_hooks))
+        self.before = {
+            source.name: [p.detach().clone() for p in source.block.parameters()]
+            for source in gate_sources(runner.model)
+        }
+        self.hooks.append(
+            sum(len(m._forward_hooks) for m in runner.model.modules())
+            + len(runner.optim_wrapper.optimizer._optimizer_step_pre_hooks)
+        )
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         found = {}
         for source in gate_sources(runner.model):
             now = [p.detach() for p in source.block.parameters()]
             moved = torch.cat([((a - b) / LR).flatten() for a, b in zip(self.before[source.name], now)])
-            found[source.name] = dict(gates=self.gates[source.name], grad_norm=moved.norm().item(),
-                                      weight_norm=torch.cat([p.flatten() for p in now]).norm().item())
+            found[source.name] = dict(
+                gates=self.gates[source.name],
+                grad_norm=moved.norm().item(),
+                weight_norm=torch.cat([p.flatten() for p in now]).norm().item(),
+            )
         self.steps[runner.iter + 1] = found
 
 
@@ -77,16 +88,23 @@ def run(tmp_path, hook=(), rules=RULES, change=None, hooks=(), accumulate=1):
     if change:
         change(model)
     runner = Runner(
-        model=model, work_dir=str(tmp_path / 'work'), experiment_name=tmp_path.name,
-        train_dataloader=DataLoader([torch.rand(3, 64, 64) for _ in range(4)], batch_size=2,
-                                    collate_fn=lambda batch: dict(inputs=batch)),
+        model=model,
+        work_dir=str(tmp_path / 'work'),
+        experiment_name=tmp_path.name,
+        train_dataloader=DataLoader(
+            [torch.rand(3, 64, 64) for _ in range(4)],
+            batch_size=2,
+            collate_fn=lambda batch: dict(inputs=batch),
+        ),
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=LR), accumulative_counts=accumulate),
         randomness=dict(seed=0),
         train_cfg=dict(by_epoch=False, max_iters=6),
-        default_hooks=dict(checkpoint=None), custom_hooks=[
-            dict(type='mmattn.AttentionStatsHook', **{'interval': 3, **dict(hook)}), *hooks],
-        visualizer=dict(type='Visualizer', vis_backends=[
-            dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')]))
+        default_hooks=dict(checkpoint=None),
+        custom_hooks=[dict(type='mmattn.AttentionStatsHook', **{'interval': 3, **dict(hook)}), *hooks],
+        visualizer=dict(
+            type='Visualizer', vis_backends=[dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')]
+        ),
+    )
     runner.train()
     runner.visualizer.close()
     return runner
@@ -101,14 +119,15 @@ def said(monkeypatch):
 
 
 def from_json(tmp_path):
-    lines = [json.loads(line) for path in tmp_path.rglob('scalars.json')
-             for line in path.read_text().splitlines()]
+    lines = [
+        json.loads(line) for path in tmp_path.rglob('scalars.json') for line in path.read_text().splitlines()
+    ]
     return {line['step']: line for line in lines if any(key.startswith('attention/') for key in line)}
 
 
 def from_tensorboard(tmp_path):
     event_accumulator = pytest.importorskip('tensorboard.backend.event_processing.event_accumulator')
-    file, = tmp_path.rglob('events.out.tfevents*')
+    (file,) = tmp_path.rglob('events.out.tfevents*')
     events = event_accumulator.EventAccumulator(str(file)).Reload()
     found = {}
     for tag in events.Tags()['scalars']:
@@ -126,10 +145,14 @@ def test_numbers_are_those_of_numpy_in_every_backend(tmp_path):
             for site, expected in watch.steps[step].items():
                 numbers = dict(grad_norm=expected['grad_norm'], weight_norm=expected['weight_norm'])
                 for kind, gate in expected['gates'].items():
-                    numbers.update({f'{kind}_{name}': value
-                                    for name, value in naive_stats(gate, 0., 1.).items()})
-                written = {key.removeprefix(f'attention/{site}/'): value for key, value in found[step].items()
-                           if key.startswith(f'attention/{site}/')}
+                    numbers.update(
+                        {f'{kind}_{name}': value for name, value in naive_stats(gate, 0.0, 1.0).items()}
+                    )
+                written = {
+                    key.removeprefix(f'attention/{site}/'): value
+                    for key, value in found[step].items()
+                    if key.startswith(f'attention/{site}/')
+                }
                 assert written.keys() == numbers.keys()
                 for name, value in numbers.items():
                     assert written[name] == pytest.approx(value, rel=2e-3, abs=1e-5), (step, site, name)
@@ -152,8 +175,13 @@ def test_training_is_the_same_with_and_without(tmp_path):
     assert all(not isinstance(value, torch.Tensor) or value.equal(other[key]) for key, value in one.items())
 
 
-@pytest.mark.parametrize('bias, text', [(-30., 'has died: 100% of its channels stand at 0, an end'),
-                                        (30., 'is saturated: 100% of its channels stand at 1, an end')])
+@pytest.mark.parametrize(
+    'bias, text',
+    [
+        (-30.0, 'has died: 100% of its channels stand at 0, an end'),
+        (30.0, 'is saturated: 100% of its channels stand at 1, an end'),
+    ],
+)
 def test_a_dead_gate_is_warned_of_once(tmp_path, said, bias, text):
     def change(model):
         block = next(block for site, _, block in model.attention.blocks() if 'layer4' in site.name)
@@ -170,7 +198,7 @@ def test_a_gate_that_recovers_is_not_warned_of(tmp_path, said, patience, number)
     class Twitch(Hook):
         def before_train_iter(self, runner, batch_idx, data_batch=None):
             for _, _, block in runner.model.attention.blocks():
-                torch.nn.init.constant_(block.ChannelGate.mlp[3].bias, -30. if runner.iter % 2 else 0.)
+                torch.nn.init.constant_(block.ChannelGate.mlp[3].bias, -30.0 if runner.iter % 2 else 0.0)
 
     run(tmp_path, hook=dict(interval=1, patience=patience), hooks=[Twitch()])
     assert len(said) == number  # of the two sites
@@ -194,7 +222,9 @@ def test_a_branch_that_is_always_chosen_is_warned_of(said):
         value = hook._reduce(source, None, dict(branch=gates))
         hook._warn(hook._scalars([Gates(source, 0, None, None, value)]), step)
     assert [text.split(':')[0] for text in said] == [
-        "the branch1 gate at 'site' is saturated", "the branch2 gate at 'site' has died"]
+        "the branch1 gate at 'site' is saturated",
+        "the branch2 gate at 'site' has died",
+    ]
 
 
 @pytest.mark.parametrize('fused', [False, True])
@@ -206,9 +236,9 @@ def test_gradients_under_a_scaler(fused, finite):
     hook = AttentionStatsHook()
     hook._sources = gate_sources(block)
     optimizer.register_step_pre_hook(hook._note_gradients)
-    scaler = torch.amp.GradScaler('cpu', init_scale=2. ** 16)
+    scaler = torch.amp.GradScaler('cpu', init_scale=2.0**16)
     torch.manual_seed(0)
-    loss = block(torch.rand(2, 16, 5, 5)).mean() * (1. if finite else float('inf'))
+    loss = block(torch.rand(2, 16, 5, 5)).mean() * (1.0 if finite else float('inf'))
     gradients = torch.autograd.grad(loss, list(block.parameters()), retain_graph=True)
     scaler.scale(loss).backward()
     scaler.step(optimizer)
@@ -224,18 +254,23 @@ def test_frozen_attention_has_no_gradient(tmp_path):
     assert not any('grad_norm' in key for key in found[3]) and any('weight_norm' in key for key in found[3])
 
 
-@pytest.mark.parametrize('options, text', [
-    (dict(interval=0), 'interval=0; it must be a positive integer'),
-    (dict(interval=2.5), 'interval=2.5; it must be a positive integer'),
-    (dict(patience=True), 'patience=True; it must be a positive integer'),
-    (dict(warn_share=0), r'warn_share=0; it must be in \(0, 1\]')])
+@pytest.mark.parametrize(
+    'options, text',
+    [
+        (dict(interval=0), 'interval=0; it must be a positive integer'),
+        (dict(interval=2.5), 'interval=2.5; it must be a positive integer'),
+        (dict(patience=True), 'patience=True; it must be a positive integer'),
+        (dict(warn_share=0), r'warn_share=0; it must be in \(0, 1\]'),
+    ],
+)
 def test_wrong_options(options, text):
     with pytest.raises(ValueError, match=text):
         HOOKS.build(dict(type='mmattn.AttentionStatsHook', **options))
 
 
-@pytest.mark.parametrize('rules', [None, [dict(at='backbone.layer4.0.residual',
-                                               block=dict(type='mmattn.GlobalContext'))]])
+@pytest.mark.parametrize(
+    'rules', [None, [dict(at='backbone.layer4.0.residual', block=dict(type='mmattn.GlobalContext'))]]
+)
 def test_a_model_without_gates_is_an_error_before_training(tmp_path, rules):
     with pytest.raises(ValueError, match='AttentionStatsHook: .*Tiny has no attention with gates; leave'):
         run(tmp_path, rules=rules)

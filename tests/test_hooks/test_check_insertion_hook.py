@@ -1,4 +1,5 @@
 """The hook is found by its scope, and the tools install it."""
+
 import logging
 
 import pytest
@@ -17,6 +18,7 @@ SAID = 'THE CHECKPOINT HAS ATTENTION AND THE MODEL HAS NONE'
 
 def test_it_is_found_by_its_scope():
     from mmattn.hooks import CheckInsertionHook
+
     assert type(HOOKS.build(dict(type='mmattn.CheckInsertionHook'))) is CheckInsertionHook
     assert HOOKS.build(dict(type='mmattn.CheckInsertionHook')).priority == 'VERY_HIGH'
     assert HOOKS.build(dict(type='EMAHook')).__class__ is EMAHook
@@ -25,8 +27,9 @@ def test_it_is_found_by_its_scope():
 @pytest.fixture
 def checkpoint(tmp_path):
     path = tmp_path / 'attended.pth'
-    save_checkpoint(dict(meta={}, state_dict=build(narrow(model_cfg(insert=everywhere()))).state_dict()),
-                    str(path))
+    save_checkpoint(
+        dict(meta={}, state_dict=build(narrow(model_cfg(insert=everywhere()))).state_dict()), str(path)
+    )
     return str(path)
 
 
@@ -67,15 +70,22 @@ def test_the_tools_install_it_once(command, own, tmp_path, monkeypatch):
     assert len(kinds) == len({*(hook['type'] for hook in own or ()), 'mmattn.CheckInsertionHook'})
 
 
-@pytest.mark.parametrize('insert, text', [
-    (everywhere(), None),
-    (None, "with another attention.*To go on, write\n  insert=.*use load_from without resume"),
-])
+@pytest.mark.parametrize(
+    'insert, text',
+    [
+        (everywhere(), None),
+        (None, 'with another attention.*To go on, write\n  insert=.*use load_from without resume'),
+    ],
+)
 def test_a_run_is_resumed_with_its_own_attention_only(checkpoint, tmp_path, insert, text):
     insert = insert or [dict(at='backbone.**.residual', block=dict(type='mmattn.SE'))]
     runner = Runner(
-        model=build(narrow(model_cfg(insert=insert))), default_scope='mmdet', load_from=checkpoint,
-        work_dir=str(tmp_path), custom_hooks=[dict(type='mmattn.CheckInsertionHook')])
+        model=build(narrow(model_cfg(insert=insert))),
+        default_scope='mmdet',
+        load_from=checkpoint,
+        work_dir=str(tmp_path),
+        custom_hooks=[dict(type='mmattn.CheckInsertionHook')],
+    )
     runner.load_checkpoint(checkpoint)  # another one may be loaded, with a warning
     runner._resume = True
     if text is None:

@@ -1,12 +1,19 @@
 """Small detectors from mmdet's own configs."""
+
 import torch
 from mmengine.hub import get_config
 from mmengine.registry import MODELS, init_default_scope
 
-CONFIGS = {'FasterRCNN': 'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py',
-           'RetinaNet': 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'}
-WIDTHS = {18: (64, 128, 256, 512), 34: (64, 128, 256, 512), 50: (256, 512, 1024, 2048),
-          101: (256, 512, 1024, 2048)}
+CONFIGS = {
+    'FasterRCNN': 'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py',
+    'RetinaNet': 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py',
+}
+WIDTHS = {
+    18: (64, 128, 256, 512),
+    34: (64, 128, 256, 512),
+    50: (256, 512, 1024, 2048),
+    101: (256, 512, 1024, 2048),
+}
 
 
 def model_cfg(detector='FasterRCNN', depth=18, insert=None, **backbone):
@@ -46,8 +53,10 @@ def build(cfg, seed=0):
 
 def everywhere(block='mmattn.CBAM', start='identity', **options):
     """Rules for every residual branch and the neck."""
-    return [dict(at=at, block=dict(type=block, start=start, **options))
-            for at in ('backbone.layer[1-4].*.residual', 'neck.lateral_convs.*', 'neck.fpn_convs.*')]
+    return [
+        dict(at=at, block=dict(type=block, start=start, **options))
+        for at in ('backbone.layer[1-4].*.residual', 'neck.lateral_convs.*', 'neck.fpn_convs.*')
+    ]
 
 
 def features(model, size=(70, 90), seed=0):

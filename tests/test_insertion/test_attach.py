@@ -17,8 +17,9 @@ def attended_keys(model):
     return {key for key in model.state_dict() if key.startswith('attention.')}
 
 
-@pytest.mark.parametrize('depth', [18, pytest.param(34, marks=pytest.mark.slow), 50,
-                                   pytest.param(101, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    'depth', [18, pytest.param(34, marks=pytest.mark.slow), 50, pytest.param(101, marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize('detector', ['FasterRCNN', 'RetinaNet'])
 def test_identity_start_answers_like_the_stock_detector(detector, depth):
     stock = build(model_cfg(detector, depth))
@@ -87,8 +88,7 @@ def test_gradients_reach_everything_also_with_checkpointing(depth, with_cp):
     # Eight small maps of CBAM's hidden layers may be shut; what is never zero is the gate's end.
     assert all(g.abs().sum() > 0 for n, g in grads.items() if 'mlp.3' in n)
     if with_cp:
-        plain = build(model_cfg(depth=depth, insert=everywhere(start='paper'),
-                                frozen_stages=-1)).double()
+        plain = build(model_cfg(depth=depth, insert=everywhere(start='paper'), frozen_stages=-1)).double()
         plain.load_state_dict(build(cfg).state_dict())
         randomise(plain.attention)
         sum(f.square().sum() for f in features(plain.train())).backward()
@@ -101,15 +101,15 @@ def test_detach_gives_the_first_model_back():
     for depth in (18, 50):
         cfg = model_cfg(depth=depth)
         model = build(cfg).eval()
-        before = {name: (type(m), set(vars(m)), dict(m._forward_hooks))
-                  for name, m in model.named_modules()}
+        before = {name: (type(m), set(vars(m)), dict(m._forward_hooks)) for name, m in model.named_modules()}
         keys, expected = list(model.state_dict()), features(model)
         attach(model, everywhere(start='paper'))
         assert not features(model)[0].equal(expected[0])
         assert detach(model) is model and type(model) is FasterRCNN
         assert list(model.state_dict()) == keys
-        assert {name: (type(m), set(vars(m)), dict(m._forward_hooks))
-                for name, m in model.named_modules()} == before
+        assert {
+            name: (type(m), set(vars(m)), dict(m._forward_hooks)) for name, m in model.named_modules()
+        } == before
         assert all(a.equal(b) for a, b in zip(features(model), expected))
     with pytest.raises(ValueError, match='has no attention that attach'):
         detach(model)
@@ -127,8 +127,9 @@ def test_detach_leaves_plugins_of_the_config_alone():
     assert backbone(x)[3].equal(expected[3])
 
 
-@pytest.mark.parametrize('duplicate', [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))],
-                         ids=['deepcopy', 'pickle'])
+@pytest.mark.parametrize(
+    'duplicate', [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))], ids=['deepcopy', 'pickle']
+)
 @pytest.mark.parametrize('depth', [18, 50])
 def test_a_copy_uses_its_own_attention(depth, duplicate):
     model = build(model_cfg(depth=depth, insert=everywhere(start='paper'))).eval()
@@ -167,12 +168,16 @@ def test_sites_lists_residuals_and_the_neck():
     assert 'backbone.bn1' not in names and 'backbone.layer1.0.conv1' not in names
 
 
-@pytest.mark.parametrize('cfg', [
-    dict(type='ResNeXt', depth=50, groups=32, base_width=4),
-    dict(type='Res2Net', depth=50, scales=4, base_width=26),
-    dict(type='ResNeSt', depth=50),
-    dict(type='RegNet', arch='regnetx_400mf'),
-], ids=lambda cfg: cfg['type'])
+@pytest.mark.parametrize(
+    'cfg',
+    [
+        dict(type='ResNeXt', depth=50, groups=32, base_width=4),
+        dict(type='Res2Net', depth=50, scales=4, base_width=26),
+        dict(type='ResNeSt', depth=50),
+        dict(type='RegNet', arch='regnetx_400mf'),
+    ],
+    ids=lambda cfg: cfg['type'],
+)
 def test_relatives_of_resnet(cfg):
     torch.manual_seed(0)
     backbone = MODELS.build(dict(cfg, type=f'mmdet.{cfg["type"]}'))

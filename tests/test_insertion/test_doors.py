@@ -1,4 +1,5 @@
 """The two ways in by config: WithAttention, and mmdet's own plugins."""
+
 import subprocess
 import sys
 
@@ -14,8 +15,13 @@ from tests.test_insertion.models import build, features, model_cfg
 
 
 def plugins(block, **options):
-    return [dict(cfg=dict(type=f'mmattn.{block}', **options), stages=(False, True, True, True),
-                 position='after_conv3')]
+    return [
+        dict(
+            cfg=dict(type=f'mmattn.{block}', **options),
+            stages=(False, True, True, True),
+            position='after_conv3',
+        )
+    ]
 
 
 @pytest.mark.parametrize('block', ['SE', 'ECA', 'CBAM'])
@@ -43,24 +49,28 @@ def test_plugins_door_with_an_unknown_block():
 
 def test_a_config_needs_no_custom_imports():
     """In a process that has not imported this package: the scope alone finds it."""
-    code = ("from mmengine.hub import get_config; from mmengine.registry import MODELS, "
-            "init_default_scope; import sys; init_default_scope('mmdet'); "
-            "cfg = get_config('mmdet::retinanet/retinanet_r18_fpn_1x_coco.py'); "
-            "cfg.model.update(type='mmattn.WithAttention', detector='RetinaNet', insert=[dict("
-            "at='neck.fpn_convs.*', block=dict(type='mmattn.ECA'))]); "
-            "assert 'mmattn' not in sys.modules; model = MODELS.build(cfg.model); "
-            "print(type(model).__name__, *model.attention)")
+    code = (
+        'from mmengine.hub import get_config; from mmengine.registry import MODELS, '
+        "init_default_scope; import sys; init_default_scope('mmdet'); "
+        "cfg = get_config('mmdet::retinanet/retinanet_r18_fpn_1x_coco.py'); "
+        "cfg.model.update(type='mmattn.WithAttention', detector='RetinaNet', insert=[dict("
+        "at='neck.fpn_convs.*', block=dict(type='mmattn.ECA'))]); "
+        "assert 'mmattn' not in sys.modules; model = MODELS.build(cfg.model); "
+        'print(type(model).__name__, *model.attention)'
+    )
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert 'AttendedRetinaNet neck_fpn_convs_0 neck_fpn_convs_1' in done.stdout
 
 
 def test_without_a_default_scope():
-    code = ("from mmengine.hub import get_config; from mmengine.registry import MODELS; "
-            "cfg = get_config('mmdet::retinanet/retinanet_r18_fpn_1x_coco.py').model; "
-            "cfg = cfg.to_dict(); cfg.pop('_scope_', None); cfg.update(type='mmattn.WithAttention', "
-            "detector='RetinaNet', insert=[dict(at='neck.fpn_convs.*', "
-            "block=dict(type='mmattn.ECA'))]); print(type(MODELS.build(cfg)).__name__)")
+    code = (
+        'from mmengine.hub import get_config; from mmengine.registry import MODELS; '
+        "cfg = get_config('mmdet::retinanet/retinanet_r18_fpn_1x_coco.py').model; "
+        "cfg = cfg.to_dict(); cfg.pop('_scope_', None); cfg.update(type='mmattn.WithAttention', "
+        "detector='RetinaNet', insert=[dict(at='neck.fpn_convs.*', "
+        "block=dict(type='mmattn.ECA'))]); print(type(MODELS.build(cfg)).__name__)"
+    )
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
     assert done.returncode == 0 and 'AttendedRetinaNet' in done.stdout, done.stderr
 
@@ -70,12 +80,18 @@ def test_detector_must_be_a_type():
         MODELS.build(dict(type='mmattn.WithAttention', detector=dict(type='RetinaNet'), insert=[]))
 
 
-@pytest.mark.parametrize('config, error, text', [
-    (dict(insert=[]), TypeError, "'detector' is the type of the model without attention.*It is missing"),
-    (dict(detector='FasterRCNN'), TypeError, "'insert' is missing: it is a list of rules"),
-    (dict(detector='mmattn.WithAttention', insert=[]), ValueError,
-     "detector='mmattn.WithAttention' has attention already: name the detector itself"),
-])
+@pytest.mark.parametrize(
+    'config, error, text',
+    [
+        (dict(insert=[]), TypeError, "'detector' is the type of the model without attention.*It is missing"),
+        (dict(detector='FasterRCNN'), TypeError, "'insert' is missing: it is a list of rules"),
+        (
+            dict(detector='mmattn.WithAttention', insert=[]),
+            ValueError,
+            "detector='mmattn.WithAttention' has attention already: name the detector itself",
+        ),
+    ],
+)
 def test_what_with_attention_needs(config, error, text):
     with pytest.raises(error, match=text):
         MODELS.build(dict(type='mmattn.WithAttention', **config))
@@ -83,10 +99,18 @@ def test_what_with_attention_needs(config, error, text):
 
 def test_blocks_that_hold_others_go_through_both_doors_and_the_spec():
     """Compose and External: nested configs, dumped, read and inserted again."""
-    halves = dict(type='mmattn.Compose', how='parallel', start='identity', blocks=[
-        dict(type='mmattn.SpatialAttention'), dict(type='mmattn.ChannelAttention', reduction=8)])
-    norm = dict(type='mmattn.External', channels='num_channels', start='identity',
-                module=dict(type='torch.nn.GroupNorm', num_groups=dict(of_channels=1 / 32)))
+    halves = dict(
+        type='mmattn.Compose',
+        how='parallel',
+        start='identity',
+        blocks=[dict(type='mmattn.SpatialAttention'), dict(type='mmattn.ChannelAttention', reduction=8)],
+    )
+    norm = dict(
+        type='mmattn.External',
+        channels='num_channels',
+        start='identity',
+        module=dict(type='torch.nn.GroupNorm', num_groups=dict(of_channels=1 / 32)),
+    )
     rules = [dict(at='layer3.*.residual', block=halves), dict(at='layer4', block=norm)]
     rules = Config.fromstring(Config(dict(rules=rules)).dump(), '.py').rules
     torch.manual_seed(0)
@@ -99,8 +123,13 @@ def test_blocks_that_hold_others_go_through_both_doors_and_the_spec():
     assert model.attention['layer4'].module.num_groups == 16
     spec = model.attention.spec
     assert attach(detach(model), rules_of(spec)).attention.spec == spec
-    backbone = MODELS.build(dict(type='mmdet.ResNet', depth=50, plugins=[
-        dict(cfg=halves, stages=(False, False, True, True), position='after_conv3')]))
+    backbone = MODELS.build(
+        dict(
+            type='mmdet.ResNet',
+            depth=50,
+            plugins=[dict(cfg=halves, stages=(False, False, True, True), position='after_conv3')],
+        )
+    )
     assert any(type(m).__name__ == 'Compose' for m in backbone.modules())
 
 

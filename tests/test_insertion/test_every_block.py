@@ -1,4 +1,5 @@
 """Every registered block in a detector, at a residual branch and in the neck."""
+
 import pytest
 import torch
 from mmdet.testing import demo_mm_inputs
@@ -18,8 +19,14 @@ def stock():
 @pytest.mark.parametrize('block', BLOCKS.values(), ids=BLOCKS.keys())
 def test_starts_as_the_detector_and_trains(block, stock):
     config = dict(type=block.cls, start='identity', **block.case.options)
-    model = build(narrow(model_cfg('RetinaNet', insert=[
-        dict(at=['backbone.layer3.*.residual', 'neck.fpn_convs.1'], block=config)])))
+    model = build(
+        narrow(
+            model_cfg(
+                'RetinaNet',
+                insert=[dict(at=['backbone.layer3.*.residual', 'neck.fpn_convs.1'], block=config)],
+            )
+        )
+    )
     assert len(model.attention) == 3
     model.eval()
     with torch.no_grad():

@@ -1,4 +1,5 @@
 """Training attention alone: `freeze_detector=True`."""
+
 import copy
 
 import pytest
@@ -23,13 +24,15 @@ def held(rules=None, depth=18, **options):
 
 
 def base(model):
-    return {key: value.clone() for key, value in model.state_dict().items()
-            if not key.startswith('attention.')}
+    return {
+        key: value.clone() for key, value in model.state_dict().items() if not key.startswith('attention.')
+    }
 
 
 def step(model, run=features):
-    wrapper = build_optim_wrapper(model, dict(optimizer=dict(type='SGD', lr=0.1, momentum=0.9,
-                                                             weight_decay=0.1)))
+    wrapper = build_optim_wrapper(
+        model, dict(optimizer=dict(type='SGD', lr=0.1, momentum=0.9, weight_decay=0.1))
+    )
     wrapper.update_params(sum(f.square().mean() for f in run(model)))
     return wrapper
 
@@ -100,10 +103,17 @@ class Saved:
         return tensor
 
 
-@pytest.mark.parametrize('at, before, behind', [
-    ('neck.fpn_convs.*', ['backbone', 'neck.lateral_convs.0'], []),
-    ('backbone.layer3.*.residual', ['backbone.conv1', 'backbone.bn1', 'backbone.layer1', 'backbone.layer2'],
-     ['backbone.layer4', 'neck.fpn_convs.0'])])
+@pytest.mark.parametrize(
+    'at, before, behind',
+    [
+        ('neck.fpn_convs.*', ['backbone', 'neck.lateral_convs.0'], []),
+        (
+            'backbone.layer3.*.residual',
+            ['backbone.conv1', 'backbone.bn1', 'backbone.layer1', 'backbone.layer2'],
+            ['backbone.layer4', 'neck.fpn_convs.0'],
+        ),
+    ],
+)
 def test_nothing_is_kept_for_the_backward_before_the_first_site(at, before, behind):
     model = held([dict(at=at, block=SE)]).train()
     clear = Saved(*(model.get_submodule(name) for name in before))
@@ -123,8 +133,9 @@ def test_nothing_is_kept_for_the_backward_before_the_first_site(at, before, behi
 def test_with_cp_every_parameter_of_attention_gets_its_gradient(depth):
     found = []
     for with_cp in (False, True):
-        model = held([dict(at='backbone.layer[1-4].*.residual', block=dict(type='mmattn.SE'))], depth,
-                     with_cp=with_cp).train()
+        model = held(
+            [dict(at='backbone.layer[1-4].*.residual', block=dict(type='mmattn.SE'))], depth, with_cp=with_cp
+        ).train()
         sum(f.sum() for f in features(model)).backward()
         found.append({name: p.grad for name, p in model.attention.named_parameters()})
     assert found[0]
@@ -170,8 +181,11 @@ def test_detach_lets_train_again_what_trained_before():
 
 
 def test_freeze_with_host_asks_for_what_was_frozen_before():
-    backbone = attach(ResNet(18, frozen_stages=1),
-                      [dict(at='**.residual', block=SE, freeze_with_host=True)], freeze_detector=True)
+    backbone = attach(
+        ResNet(18, frozen_stages=1),
+        [dict(at='**.residual', block=SE, freeze_with_host=True)],
+        freeze_detector=True,
+    )
     for key, block in backbone.attention.items():
         assert all(p.requires_grad is not key.startswith('layer1') for p in block.parameters())
 
@@ -179,8 +193,9 @@ def test_freeze_with_host_asks_for_what_was_frozen_before():
 def test_nothing_left_to_train_is_refused():
     backbone = ResNet(18, frozen_stages=1)
     with pytest.raises(ValueError, match='freeze_with_host=True freezes all attention: nothing is left'):
-        attach(backbone, [dict(at='layer1.*.residual', block=SE, freeze_with_host=True)],
-               freeze_detector=True)
+        attach(
+            backbone, [dict(at='layer1.*.residual', block=SE, freeze_with_host=True)], freeze_detector=True
+        )
     assert type(backbone) is ResNet
     with pytest.raises(TypeError, match="freeze_detector is True or False; got 'yes'"):
         attach(backbone, [dict(at='layer4', block=SE)], freeze_detector='yes')

@@ -2,6 +2,7 @@
 
 That attention inserted into frozen stages trains is in test_training_state.py.
 """
+
 import copy
 import io
 
@@ -27,8 +28,9 @@ def backbone(seed=0, frozen_stages=1, **options):
     """As the Runner does, up to the loading of weights."""
     torch.manual_seed(seed)
     # Without zero_init_residual, which gives attention zeros until the first step.
-    model = ResNet(50, plugins=plugins(**options), frozen_stages=frozen_stages, norm_eval=True,
-                   zero_init_residual=False)
+    model = ResNet(
+        50, plugins=plugins(**options), frozen_stages=frozen_stages, norm_eval=True, zero_init_residual=False
+    )
     model.init_weights()
     return model
 
@@ -47,8 +49,14 @@ def test_a_block_frozen_at_random_is_warned_of_when_training_starts(block, warni
     model.train()
     found = said(warnings)
     assert len(found) == 3 and len(set(found)) == 1  # one a block of the first stage, all alike
-    for remedy in ('mmattn.WithAttention', 'freeze_with_host', 'stages=(False, True, True, True)',
-                   'frozen_stages=0', "start='identity'", 'load a checkpoint'):
+    for remedy in (
+        'mmattn.WithAttention',
+        'freeze_with_host',
+        'stages=(False, True, True, True)',
+        'frozen_stages=0',
+        "start='identity'",
+        'load a checkpoint',
+    ):
         assert remedy in found[0]
     model.train()
     assert not said(warnings)  # the next epoch
@@ -66,9 +74,16 @@ def test_it_is_printed_once():
     assert printed.getvalue().count(SAID) == 1
 
 
-@pytest.mark.parametrize('options', [
-    dict(start='identity'), dict(frozen_stages=0), dict(frozen_stages=-1),
-    dict(stages=(False, True, True, True))], ids=str)
+@pytest.mark.parametrize(
+    'options',
+    [
+        dict(start='identity'),
+        dict(frozen_stages=0),
+        dict(frozen_stages=-1),
+        dict(stages=(False, True, True, True)),
+    ],
+    ids=str,
+)
 def test_its_remedies_silence_it(options, warnings):
     backbone(**options).train()
     assert not said(warnings)
@@ -127,8 +142,7 @@ def test_no_warning_where_a_checkpoint_gave_it_weights(load, tmp_path, warnings)
 def test_a_checkpoint_without_it_does_not_help(tmp_path, warnings):
     path = str(tmp_path / 'resnet50.pth')
     torch.save(ResNet(50).state_dict(), path)
-    model = ResNet(50, plugins=plugins(), frozen_stages=1,
-                   init_cfg=dict(type='Pretrained', checkpoint=path))
+    model = ResNet(50, plugins=plugins(), frozen_stages=1, init_cfg=dict(type='Pretrained', checkpoint=path))
     model.init_weights()
     model.train()
     assert len(said(warnings)) == 3
@@ -146,6 +160,7 @@ def test_no_warning_for_a_model_frozen_after_loading_nor_for_its_copies(warnings
 def test_no_warning_for_a_mean_teacher(warnings):
     """Frozen by its constructor; MeanTeacherHook gives it the student's weights before training."""
     from mmdet.engine.hooks import MeanTeacherHook
+
     detector = model_cfg('RetinaNet', depth=50, plugins=plugins(), frozen_stages=0)
     model = build(dict(type='SemiBaseDetector', detector=detector, semi_train_cfg={}, semi_test_cfg={}))
     assert not any(p.requires_grad for p in model.teacher.parameters())
@@ -173,8 +188,10 @@ def test_it_survives_half_precision_and_tensors_without_values(warnings):
 def test_what_the_native_door_does_with_a_frozen_stage():
     """The contrast that docs/frozen.md draws; asserted here with the figures."""
     native = backbone()
-    inserted = attach(ResNet(50, frozen_stages=1, norm_eval=True, zero_init_residual=False),
-                      dict(at='**.residual', block=dict(type='mmattn.CBAM')))
+    inserted = attach(
+        ResNet(50, frozen_stages=1, norm_eval=True, zero_init_residual=False),
+        dict(at='**.residual', block=dict(type='mmattn.CBAM')),
+    )
     inserted.init_weights()
     native.train(), inserted.train()
     x = torch.randn(2, 3, 64, 64)

@@ -1,4 +1,5 @@
 """Every model of mmdet's configs, and what attention that starts as the identity does to it."""
+
 import json
 import os
 import re
@@ -51,9 +52,14 @@ def sweep(monkeypatch, tmp_path):
 
 # -- the promise ----------------------------------------------------------------------------------
 
-@pytest.mark.parametrize('name', [
-    *(pytest.param(name, id=family) for family, name in QUICK.items()),
-    *(pytest.param(name, id=family, marks=pytest.mark.slow) for family, name in LONG.items())])
+
+@pytest.mark.parametrize(
+    'name',
+    [
+        *(pytest.param(name, id=family) for family, name in QUICK.items()),
+        *(pytest.param(name, id=family, marks=pytest.mark.slow) for family, name in LONG.items()),
+    ],
+)
 def test_identity_in_a_model_of_each_family(sweep, mmdet_scope, name):
     found = sweep.check(zoo.zoo_model(name))
     assert found['outcome'] == 'identical', found
@@ -67,17 +73,24 @@ def test_identity_in_every_model(sweep, tmp_path):
     saved = json.loads((ROOT / 'benchmarks/results/identity_sweep.json').read_text())
     outcome = sweep.sweep(zoo.zoo_configs(), 300, tmp_path / 'partial.jsonl')
     assert {m['outcome'] for m in outcome['models'].values()} <= {
-        'identical', 'no site', 'does not run', 'does not build'}
+        'identical',
+        'no site',
+        'does not run',
+        'does not build',
+    }
     assert {name: entry['outcome'] for _, name, entry in _by_config(sweep, outcome)} == {
-        name: entry['outcome'] for _, name, entry in _by_config(sweep, saved)}
+        name: entry['outcome'] for _, name, entry in _by_config(sweep, saved)
+    }
 
 
 def _by_config(sweep, outcome):
-    return [(family, name, entry) for (family, _, entry), name
-            in zip(sweep.rows_of(outcome), outcome['configs'])]
+    return [
+        (family, name, entry) for (family, _, entry), name in zip(sweep.rows_of(outcome), outcome['configs'])
+    ]
 
 
 # -- check_identity sees what it is there to see ---------------------------------------------------
+
 
 class Net(nn.Module):
     """A backbone of two stages and a neck, of convolutions without norms."""
@@ -88,7 +101,7 @@ class Net(nn.Module):
         self.neck = nn.Conv2d(8, 4, 1)
 
     def extract_feat(self, x):
-        return (self.neck(self.backbone(x)), )
+        return (self.neck(self.backbone(x)),)
 
 
 @pytest.fixture
@@ -114,30 +127,50 @@ def test_random_gates_are_seen(net):
 
 
 def test_the_sign_of_zero_is_seen():
-    assert not identity._same_bits(torch.tensor(0.), torch.tensor(-0.))
+    assert not identity._same_bits(torch.tensor(0.0), torch.tensor(-0.0))
     assert identity._same_bits(torch.tensor([float('nan')]), torch.tensor([float('nan')]))
 
 
-@pytest.mark.parametrize('name, harm, text', [
-    ('attach', lambda net: net.backbone[0].weight.data.mul_(2),
-     'with attention 1 tensors of the model are gone or changed, the first backbone.0.weight'),
-    ('attach', lambda net: net.backbone.register_buffer('more', torch.zeros(1)),
-     "attaching added 1 keys outside 'attention', the first backbone.more"),
-    ('detach', lambda net: net.backbone[0].register_forward_hook(lambda *_: None),
-     "detach left traces on 'backbone.0'"),
-    ('detach', lambda net: setattr(net.backbone[1], 'mark', 1), "detach left traces on 'backbone.1'"),
-    ('detach', lambda net: setattr(net, '__class__', type('Other', (Net, ), {})),
-     'detach left a Other of a Net'),
-    ('detach', lambda net: net.add_module('more', nn.ReLU()), "detach left other modules: ['more']"),
-    ('detach', lambda net: net.register_buffer('more', torch.zeros(1)), 'detach left other keys'),
-    ('detach', lambda net: net.neck.bias.data.add_(1), 'after detach 1 of 1 maps differ, map 0 by up to 1'),
-])
+@pytest.mark.parametrize(
+    'name, harm, text',
+    [
+        (
+            'attach',
+            lambda net: net.backbone[0].weight.data.mul_(2),
+            'with attention 1 tensors of the model are gone or changed, the first backbone.0.weight',
+        ),
+        (
+            'attach',
+            lambda net: net.backbone.register_buffer('more', torch.zeros(1)),
+            "attaching added 1 keys outside 'attention', the first backbone.more",
+        ),
+        (
+            'detach',
+            lambda net: net.backbone[0].register_forward_hook(lambda *_: None),
+            "detach left traces on 'backbone.0'",
+        ),
+        ('detach', lambda net: setattr(net.backbone[1], 'mark', 1), "detach left traces on 'backbone.1'"),
+        (
+            'detach',
+            lambda net: setattr(net, '__class__', type('Other', (Net,), {})),
+            'detach left a Other of a Net',
+        ),
+        ('detach', lambda net: net.add_module('more', nn.ReLU()), "detach left other modules: ['more']"),
+        ('detach', lambda net: net.register_buffer('more', torch.zeros(1)), 'detach left other keys'),
+        (
+            'detach',
+            lambda net: net.neck.bias.data.add_(1),
+            'after detach 1 of 1 maps differ, map 0 by up to 1',
+        ),
+    ],
+)
 def test_harm_is_seen(net, monkeypatch, name, harm, text):
     function = getattr(identity, name)
 
     def harmful(model, *args):
         function(model, *args)
         harm(model)
+
     monkeypatch.setattr(identity, name, harmful)
     assert text in report_on(net).problems
 
@@ -151,7 +184,7 @@ def test_a_block_without_a_part_in_the_maps_is_named(net):
 
 
 def test_a_model_without_such_sites_is_no_error(net):
-    report = identity.check_identity(net, torch.rand(1, 3, 9, 7), CBAM, ('residual', ))
+    report = identity.check_identity(net, torch.rand(1, 3, 9, 7), CBAM, ('residual',))
     assert report == identity.IdentityReport()
 
 
@@ -165,6 +198,7 @@ def test_equality_of_nothing_is_not_accepted(net):
 
 # -- the zoo --------------------------------------------------------------------------------------
 
+
 def test_configs_are_found_and_loaded_without_anything_to_download():
     names = zoo.zoo_configs()
     assert len(names) > 500 and not [n for n in names if n.startswith('_base_')]
@@ -175,31 +209,51 @@ def test_configs_are_found_and_loaded_without_anything_to_download():
     assert lad['teacher_ckpt'] is None
 
 
-@pytest.mark.parametrize('other, same', [
-    ('faster_rcnn/faster-rcnn_r50_fpn_2x_coco.py', True),
-    ('pascal_voc/faster-rcnn_r50_fpn_1x_voc0712.py', True),  # 20 classes
-    ('faster_rcnn/faster-rcnn_r50_fpn_giou_1x_coco.py', False),  # decodes its boxes
-    ('faster_rcnn/faster-rcnn_r101_fpn_1x_coco.py', False),
-    ('dcn/faster-rcnn_r50-dconv-c3-c5_fpn_1x_coco.py', False),
-    ('gn/mask-rcnn_r50_fpn_gn-all_2x_coco.py', False)])
+@pytest.mark.parametrize(
+    'other, same',
+    [
+        ('faster_rcnn/faster-rcnn_r50_fpn_2x_coco.py', True),
+        ('pascal_voc/faster-rcnn_r50_fpn_1x_voc0712.py', True),  # 20 classes
+        ('faster_rcnn/faster-rcnn_r50_fpn_giou_1x_coco.py', False),  # decodes its boxes
+        ('faster_rcnn/faster-rcnn_r101_fpn_1x_coco.py', False),
+        ('dcn/faster-rcnn_r50-dconv-c3-c5_fpn_1x_coco.py', False),
+        ('gn/mask-rcnn_r50_fpn_gn-all_2x_coco.py', False),
+    ],
+)
 def test_what_counts_as_one_model(other, same):
     first = zoo.signature(zoo.zoo_model('faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'))
     assert (zoo.signature(zoo.zoo_model(other)) == first) is same
 
 
-@pytest.mark.parametrize('error, text', [
-    (ImportError("Failed to import custom modules from {'imports': ['mmpretrain.models']}"),
-     'needs mmpretrain, which is not installed'),
-    (RuntimeError('transformers is not installed, please install it by: pip install transformers.'),
-     'needs transformers, which is not installed'),
-    (FileNotFoundError('file "sort/base" does not exist'),
-     'inherits from a config that mmdet does not ship'),
-    (RuntimeError('carafe_forward_impl: implementation for device cpu not found.\n'),
-     "mmcv's carafe_forward is for GPUs only"),
-    (ValueError('Default process group has not been initialized, please make sure to call it.'),
-     'has a synchronised norm that needs a process group'),
-    (KeyError('Nothing is in the registry\nof that name'), "KeyError: 'Nothing is in the registry\\nof that "
-     "name'")])
+@pytest.mark.parametrize(
+    'error, text',
+    [
+        (
+            ImportError("Failed to import custom modules from {'imports': ['mmpretrain.models']}"),
+            'needs mmpretrain, which is not installed',
+        ),
+        (
+            RuntimeError('transformers is not installed, please install it by: pip install transformers.'),
+            'needs transformers, which is not installed',
+        ),
+        (
+            FileNotFoundError('file "sort/base" does not exist'),
+            'inherits from a config that mmdet does not ship',
+        ),
+        (
+            RuntimeError('carafe_forward_impl: implementation for device cpu not found.\n'),
+            "mmcv's carafe_forward is for GPUs only",
+        ),
+        (
+            ValueError('Default process group has not been initialized, please make sure to call it.'),
+            'has a synchronised norm that needs a process group',
+        ),
+        (
+            KeyError('Nothing is in the registry\nof that name'),
+            "KeyError: 'Nothing is in the registry\\nof that name'",
+        ),
+    ],
+)
 def test_why_not(error, text):
     assert zoo.why_not(error) == text
 
@@ -217,6 +271,7 @@ def test_backbone_and_neck_alone(mmdet_scope):
 
 # -- the script -----------------------------------------------------------------------------------
 
+
 def test_a_crash_and_a_hang_end_one_model_only(sweep, monkeypatch):
     monkeypatch.setattr(sweep, 'check', lambda cfg: os._exit(3))
     found = sweep.check_apart({}, 60)
@@ -230,13 +285,18 @@ def test_a_crash_and_a_hang_end_one_model_only(sweep, monkeypatch):
 
 
 def test_sweep_is_resumed_and_writes_its_page(sweep, monkeypatch, capsys):
-    names = ['retinanet/retinanet_r18_fpn_1x_coco.py', 'retinanet/retinanet_r18_fpn_1xb8-1x_coco.py',
-             'retinanet/retinanet_tta.py', 'yolof/yolof_r50-c5_8xb8-1x_coco.py']
+    names = [
+        'retinanet/retinanet_r18_fpn_1x_coco.py',
+        'retinanet/retinanet_r18_fpn_1xb8-1x_coco.py',
+        'retinanet/retinanet_tta.py',
+        'yolof/yolof_r50-c5_8xb8-1x_coco.py',
+    ]
     monkeypatch.setattr(zoo, 'zoo_configs', lambda: names)
     monkeypatch.setattr('sys.argv', ['identity_sweep.py'])
 
     def result(cfg):
         return dict(outcome='identical', sites=dict(residual=8, output=5), maps=5, idle=[], problems=[])
+
     calls = []
 
     def check_apart(cfg, timeout):
@@ -244,12 +304,18 @@ def test_sweep_is_resumed_and_writes_its_page(sweep, monkeypatch, capsys):
             raise KeyboardInterrupt
         calls.append(cfg['type'])
         return dict(result(cfg), seconds=1.5)
+
     monkeypatch.setattr(sweep, 'check_apart', check_apart)
     with pytest.raises(KeyboardInterrupt):
         sweep.main()
     assert not sweep.OUTCOME.exists()
-    monkeypatch.setattr(sweep, 'check_apart', lambda cfg, _: calls.append(cfg['type']) or dict(
-        outcome='does not run', reason='no | room', seconds=2.5))
+    monkeypatch.setattr(
+        sweep,
+        'check_apart',
+        lambda cfg, _: (
+            calls.append(cfg['type']) or dict(outcome='does not run', reason='no | room', seconds=2.5)
+        ),
+    )
     sweep.main()
     assert calls == ['RetinaNet', 'YOLOF']  # none twice
     assert '4 configs, 2 distinct models, 1 of them to be checked' in capsys.readouterr().out

@@ -1,4 +1,5 @@
 """Which learning rate and weight decay MMEngine gives attention, by `paramwise_cfg`."""
+
 import pytest
 import torch
 from mmdet.models.backbones import CSPNeXt
@@ -39,20 +40,26 @@ def attention_of(found, part=''):
 
 
 def test_a_rate_and_a_decay_for_attention_alone(model):
-    found = settings(model, custom_keys={'attention': dict(lr_mult=8., decay_mult=0.)})
+    found = settings(model, custom_keys={'attention': dict(lr_mult=8.0, decay_mult=0.0)})
     # Also in the stages that are frozen.
     assert set(attention_of(found, 'backbone_layer1')) == {
-        f'attention.{name}' for name, _ in model.attention.named_parameters()
-        if name.startswith('backbone_layer1')}
+        f'attention.{name}'
+        for name, _ in model.attention.named_parameters()
+        if name.startswith('backbone_layer1')
+    }
     for name, value in found.items():
-        assert value == ((8 * LR, 0.) if name.startswith('attention.') else (LR, DECAY)), name
+        assert value == ((8 * LR, 0.0) if name.startswith('attention.') else (LR, DECAY)), name
 
 
 def test_one_step_moves_attention_by_its_own_rate(model):
     """Not only in the optimizer's table: w - lr * lr_mult * (grad + decay * decay_mult * w)."""
-    wrapper = build_optim_wrapper(model.train(), dict(
-        optimizer=dict(type='SGD', lr=2**-6, weight_decay=DECAY),
-        paramwise_cfg=dict(custom_keys={'attention': dict(lr_mult=4., decay_mult=2.)})))
+    wrapper = build_optim_wrapper(
+        model.train(),
+        dict(
+            optimizer=dict(type='SGD', lr=2**-6, weight_decay=DECAY),
+            paramwise_cfg=dict(custom_keys={'attention': dict(lr_mult=4.0, decay_mult=2.0)}),
+        ),
+    )
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     wrapper.backward(sum(f.square().mean() for f in features(model)))
     wrapper.step()
@@ -65,7 +72,7 @@ def test_one_step_moves_attention_by_its_own_rate(model):
     assert model.attention['backbone_layer1_0_residual'].ChannelGate.mlp[3].weight.grad.any()
 
 
-@pytest.mark.parametrize('multiplier', [0.125, 0.])
+@pytest.mark.parametrize('multiplier', [0.125, 0.0])
 def test_a_backbone_key_reaches_the_attention_in_the_backbone(model, multiplier):
     """As many DETRs have it: 'backbone' is a part of 'attention.backbone_layer1_0_residual'."""
     found = settings(model, custom_keys={'backbone': dict(lr_mult=multiplier)})
@@ -74,42 +81,53 @@ def test_a_backbone_key_reaches_the_attention_in_the_backbone(model, multiplier)
 
 
 def test_an_attention_key_wins_over_a_backbone_key(model):
-    found = settings(model, custom_keys={'backbone': dict(lr_mult=0.125),
-                                         'attention': dict(lr_mult=1.)})
+    found = settings(model, custom_keys={'backbone': dict(lr_mult=0.125), 'attention': dict(lr_mult=1.0)})
     assert set(attention_of(found).values()) == {(LR, DECAY)}
     assert {v for n, v in found.items() if n.startswith('backbone.')} == {(0.125 * LR, DECAY)}
 
 
 def test_keys_for_one_part_or_stage(model):
-    found = settings(model, custom_keys={
-        'attention': dict(lr_mult=2.), 'attention.neck': dict(lr_mult=4.),
-        'attention.backbone_layer4': dict(lr_mult=8.)})
+    found = settings(
+        model,
+        custom_keys={
+            'attention': dict(lr_mult=2.0),
+            'attention.neck': dict(lr_mult=4.0),
+            'attention.backbone_layer4': dict(lr_mult=8.0),
+        },
+    )
     for name, (lr, _) in attention_of(found).items():
         assert lr / LR == (4 if '.neck' in name else 8 if '_layer4' in name else 2), name
 
 
 def test_rules_for_norms_and_biases_reach_attention_until_a_key_does(model):
-    rules = dict(norm_decay_mult=0., bias_decay_mult=0.5, bias_lr_mult=2.)
+    rules = dict(norm_decay_mult=0.0, bias_decay_mult=0.5, bias_lr_mult=2.0)
 
     def expected(name):
         if '.bn.' in name:  # both of a norm's parameters
-            return LR, 0.
+            return LR, 0.0
         return (2 * LR, 0.5 * DECAY) if name.endswith('.bias') else (LR, DECAY)
 
     for name, value in attention_of(settings(model, **rules)).items():
         assert value == expected(name), name
     # MMEngine's custom keys replace all other rules.
-    found = settings(model, **rules, custom_keys={'attention': dict(lr_mult=4.)})
+    found = settings(model, **rules, custom_keys={'attention': dict(lr_mult=4.0)})
     assert set(attention_of(found).values()) == {(4 * LR, DECAY)}
     # The longest key wins, so the norm can have its own again.
-    found = settings(model, **rules, custom_keys={
-        'attention': dict(lr_mult=4.), 'SpatialGate.spatial.bn': dict(lr_mult=4., decay_mult=0.)})
+    found = settings(
+        model,
+        **rules,
+        custom_keys={
+            'attention': dict(lr_mult=4.0),
+            'SpatialGate.spatial.bn': dict(lr_mult=4.0, decay_mult=0.0),
+        },
+    )
     for name, value in attention_of(found).items():
-        assert value == (4 * LR, 0. if '.bn.' in name else DECAY), name
+        assert value == (4 * LR, 0.0 if '.bn.' in name else DECAY), name
 
 
 def test_a_key_that_leaves_the_detectors_own_attention_alone():
     """CSPNeXt (RTMDet) has layers that are called attention too."""
+
     class Detector(nn.Module):
         def __init__(self):
             super().__init__()
@@ -119,10 +137,11 @@ def test_a_key_that_leaves_the_detectors_own_attention_alone():
     assert isinstance(detector.backbone.stage1[1].attention, ChannelAttention)
     attach(detector, dict(at='backbone.stem.0', block=dict(type='mmattn.SE')))
     for key, caught in (('attention', True), ('attention.backbone', False)):
-        found = settings(detector, custom_keys={key: dict(lr_mult=2.)})
+        found = settings(detector, custom_keys={key: dict(lr_mult=2.0)})
         assert {lr for lr, _ in attention_of(found).values()} == {2 * LR}
-        theirs = [lr for name, (lr, _) in found.items()
-                  if name.startswith('backbone.') and '.attention.' in name]
+        theirs = [
+            lr for name, (lr, _) in found.items() if name.startswith('backbone.') and '.attention.' in name
+        ]
         assert set(theirs) == {2 * LR if caught else LR}
 
 
@@ -133,9 +152,14 @@ def detr():
     model.backbone.update(depth=18, init_cfg=None)
     model.neck.in_channels = [512]
     model.encoder.num_layers = model.decoder.num_layers = 1
-    model.update(type='mmattn.WithAttention', detector='DETR', insert=[
-        dict(at=at, block=dict(type='mmattn.SE', start='identity'))
-        for at in ('backbone.layer4.*.residual', 'neck.convs.*')])
+    model.update(
+        type='mmattn.WithAttention',
+        detector='DETR',
+        insert=[
+            dict(at=at, block=dict(type='mmattn.SE', start='identity'))
+            for at in ('backbone.layer4.*.residual', 'neck.convs.*')
+        ],
+    )
     return cfg
 
 
@@ -148,13 +172,16 @@ def test_detr_as_its_config_stands_and_with_the_remedy():
         def rates(part):
             groups = build_optim_wrapper(model, cfg.optim_wrapper.to_dict()).optimizer.param_groups
             of = {id(p): group['lr'] for group in groups for p in group['params']}
-            return {round(of[id(p)] / base, 6) for n, p in model.named_parameters()
-                    if n.startswith(part) and id(p) in of}
+            return {
+                round(of[id(p)] / base, 6)
+                for n, p in model.named_parameters()
+                if n.startswith(part) and id(p) in of
+            }
 
-        assert rates('attention.backbone') == {0.1} and rates('attention.neck') == {1.}
-        cfg.optim_wrapper.paramwise_cfg.custom_keys['attention'] = dict(lr_mult=1.)
-        assert rates('attention.') == {1.} and rates('backbone.') == {0.1}
-        assert rates('encoder.') == {1.}
+        assert rates('attention.backbone') == {0.1} and rates('attention.neck') == {1.0}
+        cfg.optim_wrapper.paramwise_cfg.custom_keys['attention'] = dict(lr_mult=1.0)
+        assert rates('attention.') == {1.0} and rates('backbone.') == {0.1}
+        assert rates('encoder.') == {1.0}
 
 
 class ConvNeXt(nn.Module):
@@ -175,9 +202,14 @@ def test_layer_wise_decay_gives_attention_the_full_rate(decay_type, mmdet_scope)
             self.bbox_head = nn.Conv2d(8, 4, 1)
 
     detector = attach(Detector(), dict(at='backbone.stages.0', block=dict(type='mmattn.SE')))
-    found = settings(detector, constructor='LearningRateDecayOptimizerConstructor', decay_rate=0.5,
-                     decay_type=decay_type, num_layers=2)
+    found = settings(
+        detector,
+        constructor='LearningRateDecayOptimizerConstructor',
+        decay_rate=0.5,
+        decay_type=decay_type,
+        num_layers=2,
+    )
     assert found['backbone.stages.0.0.weight'][0] < LR
     assert {lr for lr, _ in attention_of(found).values()} == {found['bbox_head.weight'][0]} == {LR}
     for name, (_, decay) in attention_of(found).items():  # that constructor's own rule
-        assert decay == (0. if name.endswith('.bias') else DECAY)
+        assert decay == (0.0 if name.endswith('.bias') else DECAY)

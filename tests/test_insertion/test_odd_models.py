@@ -1,4 +1,5 @@
 """Models that are unlike mmdet's: wrapped, compiled, without shapes, with outputs and names of their own."""
+
 import threading
 from typing import NamedTuple
 
@@ -23,7 +24,6 @@ class Pair(NamedTuple):
 
 
 class PairBackbone(nn.Module):
-
     def __init__(self):
         super().__init__()
         self.conv1, self.conv2 = nn.Conv2d(3, 8, 3, 4, 1), nn.Conv2d(8, 16, 3, 2, 1)
@@ -34,7 +34,6 @@ class PairBackbone(nn.Module):
 
 
 class Detector(nn.Module):
-
     def __init__(self, backbone, neck=None):
         super().__init__()
         self.backbone, self.neck = backbone, neck
@@ -61,7 +60,6 @@ class Parts(nn.Module):
 
 
 class Same(nn.Module):
-
     def forward(self, x):
         return x
 
@@ -86,8 +84,10 @@ def test_parameters_without_shapes_are_not_given_any():
     model = Parts()
     model.second = nn.LazyConv2d(4, 1)
     for call in (sites, lambda each: attach(each, dict(at='first', block=SE))):
-        with pytest.raises(ValueError, match="its part 'second', LazyConv2d, has parameters without a "
-                                             'shape.*run the model once before'):
+        with pytest.raises(
+            ValueError,
+            match="its part 'second', LazyConv2d, has parameters without a shape.*run the model once before",
+        ):
             call(model)
     x = torch.randn(1, 3, 4, 4)
     out = model(x)  # it could not, with parameters that have shapes and no data
@@ -105,9 +105,9 @@ def test_no_model(function):
         function('FasterRCNN')
 
 
-@pytest.mark.parametrize('size', [64, (0, 64), (-64, 64), (64, 64, 3), (64., 64.)])
+@pytest.mark.parametrize('size', [64, (0, 64), (-64, 64), (64, 64, 3), (64.0, 64.0)])
 def test_no_size(size):
-    with pytest.raises(ValueError, match=r"size is \(height, width\), two positive integers; got "):
+    with pytest.raises(ValueError, match=r'size is \(height, width\), two positive integers; got '):
         sites(Parts(), size)
 
 
@@ -129,8 +129,11 @@ def test_caches_within_containers_are_left_as_they_were():
     assert model.seen is seen == [1] and model.cache is cache == dict(last=2, first=3)
 
 
-@pytest.mark.parametrize('wrap', [nn.DataParallel, lambda model: torch.compile(model, backend='eager')],
-                         ids=['DataParallel', 'compile'])
+@pytest.mark.parametrize(
+    'wrap',
+    [nn.DataParallel, lambda model: torch.compile(model, backend='eager')],
+    ids=['DataParallel', 'compile'],
+)
 def test_wrapped_models_are_shown_and_refused(wrap):
     """DDP would not reduce the gradients of attention that comes after it."""
     model = wrap(small())
@@ -148,10 +151,15 @@ def test_distributed_data_parallel_is_refused(tmp_path):
         torch.distributed.destroy_process_group()
 
 
-@pytest.mark.parametrize('depth, part, whole, again', [
-    (18, 'backbone', 'backbone.layer4.1.residual', 'layer4.1.residual'),
-    (50, 'backbone', 'backbone.layer4.1.residual', 'layer4.1.residual'),
-    (18, 'neck', 'neck.output.0', 'output.1'), (18, 'neck', 'neck.topdown.0', 'output.1')])
+@pytest.mark.parametrize(
+    'depth, part, whole, again',
+    [
+        (18, 'backbone', 'backbone.layer4.1.residual', 'layer4.1.residual'),
+        (50, 'backbone', 'backbone.layer4.1.residual', 'layer4.1.residual'),
+        (18, 'neck', 'neck.output.0', 'output.1'),
+        (18, 'neck', 'neck.topdown.0', 'output.1'),
+    ],
+)
 def test_a_part_of_a_model_with_attention_is_refused(depth, part, whole, again):
     """Its detach() would take that of the model."""
     model, x = small(depth), torch.randn(1, 3, 64, 64)
@@ -173,8 +181,9 @@ def test_names_that_a_container_has_for_itself():
     assert list(model.attention) == ['backbone_blocks']
 
 
-@pytest.mark.parametrize('changed, name', [
-    ('backbone.layer4.1', "'backbone.layer4.1.residual'"), ('', 'the model')])
+@pytest.mark.parametrize(
+    'changed, name', [('backbone.layer4.1', "'backbone.layer4.1.residual'"), ('', 'the model')]
+)
 def test_detach_after_a_change_of_class(changed, name):
     model, x = small(), torch.randn(1, 3, 64, 64)
     stock = model(x)
@@ -192,6 +201,7 @@ def test_detach_after_a_change_of_class(changed, name):
 
 def test_compiled_ops_on_data_stay_what_they_are_meanwhile():
     from mmcv.ops import ModulatedDeformConv2dPack
+
     torch.manual_seed(0)
     conv, x = ModulatedDeformConv2dPack(4, 4, 3, padding=1), torch.randn(1, 4, 8, 8)
     nn.init.normal_(conv.conv_offset.weight)
@@ -204,8 +214,9 @@ def test_compiled_ops_on_data_stay_what_they_are_meanwhile():
 def test_dry_runs_in_two_threads_leave_one_model_as_it_was():
     model, found = small().train(), []
     expected, training = [site.name for site in sites(model)], [m.training for m in model.modules()]
-    threads = [threading.Thread(target=lambda: found.append([site.name for site in sites(model)]))
-               for _ in range(3)]
+    threads = [
+        threading.Thread(target=lambda: found.append([site.name for site in sites(model)])) for _ in range(3)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -1,4 +1,5 @@
 """What is refused, and what the refusal says."""
+
 import pytest
 import torch
 from mmdet.models import ResNet
@@ -14,61 +15,113 @@ def backbone():
     return ResNet(18)
 
 
-@pytest.mark.parametrize('rules, error, text', [
-    ([], ValueError, 'no rule was given, so there is nothing to insert; a rule is dict.at='),
-    ([dict(at='layer5.*.residual', block=SE)], ValueError,
-     r"rule at='layer5.\*.residual': nothing in the model matches 'layer5.\*.residual'; "
-     'nearest: layer4, layer3, layer2'),
-    ([dict(at='layer4.*.residul', block=SE)], ValueError, 'nearest: layer4.1.residual, layer4.0.residual'),
-    ([dict(at=['layer4.0.residual', 'lair'], block=SE)], ValueError, "matches 'lair'"),
-    ([dict(at='layer4.0.bn1', block=SE)], ValueError,
-     "1 of the 1 modules that 'layer4.0.bn1' matches cannot hold a block; the first is "
-     "'layer4.0.bn1': a norm is replaced by SyncBN conversion.*Possible nearby: layer4.0, "
-     'layer4.0.downsample, layer4.0.residual'),
-    ([dict(at='layer4.0.conv2', block=SE)], ValueError, 'conv-bn fusion would fold it in'),
-    ([dict(at='layer4.*.residual', block=SE), dict(at='layer4.0.*', block=SE)], ValueError,
-     "5 of the 7 modules that 'layer4.0.*' matches cannot hold a block.*or leave it out with 'except_'"),
-    ([dict(at='layer4.*', except_='layer4.*', block=SE)], ValueError,
-     r"'except_' \['layer4.\*'\] leaves nothing of what 'at' matches"),
-    ([dict(at='layer4.*', except_='layer9', block=SE)], ValueError,
-     r"rule at='layer4.\*', 'except_': nothing in the model matches 'layer9'; nearest: layer"),
-    ([dict(at='layer4', block=dict(type='CBAM'))], KeyError,
-     "no block 'CBAM' in any registry.*such as 'mmattn.CBAM'"),
-    ([dict(at='layer4', except_=[''], block=SE)], ValueError,
-     "a rule's 'except_' is a glob or a list of globs"),
-    ([dict(at='layer4', order='first', block=SE)], ValueError, "'order' is an integer; got 'first'"),
-    ([dict(at='layer4.*.residual', block=SE), dict(at='**.residual', block=SE)], ValueError,
-     r"two rules claim the site 'layer4.0.residual': number 0, rule at='layer4.\*.residual', and "
-     r"number 1, rule at='\*\*.residual'; give them different 'order's to have both blocks there, the "
-     "lower first, or leave the site out of one with 'except_'"),
-    ([dict(at='stage4', block=SE), dict(at='layer4', block=SE)], ValueError,
-     "two rules claim the site 'layer4': number 0, rule at='stage4', and number 1, rule at='layer4'"),
-    ([dict(at='layer4.residual', block=SE)], ValueError, 'nearest: layer4.0.residual, layer4.1'),
-    ([dict(at='0.residual', block=SE)], ValueError, 'nearest: layer1.0.residual, layer2.0.residual'),
-    ([dict(at='layer4', block=dict(type='mmattn.SEE'))], KeyError,
-     "rule at='layer4': 'mmattn.SEE' is not registered; did you mean 'mmattn.SE'.*CBAM, .*SE"),
-    ([dict(at='layer4', block=dict(type='mmattn.Zzz'))], KeyError,
-     "'mmattn.Zzz' is not registered. This registry has: .*CBAM"),
-    ([dict(at='layer4', block=dict(type='NoSuchBlock'))], KeyError,
-     "no block 'NoSuchBlock' in any registry.*such as 'mmattn.SE'"),
-    ([dict(at='layer4', block=dict(type='mmattn.SE', reducton=4))], TypeError,
-     "SE has no option 'reducton'; did you mean 'reduction'. Its options: reduction, bias, start"),
-    ([dict(at='layer4', block=dict(type='mmattn.SE', in_channels=4))], TypeError,
-     'Channels are found at the site'),
-    ([dict(at='layer4', block=dict(type='mmattn.SE', start='identiy'))], ValueError,
-     "rule at='layer4': SE: start='identiy'; possible: 'paper', 'identity'"),
-    ([dict(at='layer4', block=dict(type=None))], ValueError, 'is a config with a type'),
-    ([dict(at=3, block=SE)], ValueError, 'a glob or a list of globs; got 3'),
-    ([dict(at='layer4', block=SE, freeze_with_host='no')], ValueError, "True or False; got 'no'"),
-    (None, TypeError, 'a list of rules is needed, such as .*; got None'),
-    ('layer4', TypeError, "a list of rules is needed, such as .*; got 'layer4'"),
-    ([dict(at='layer4', block='mmattn.SE')], ValueError, 'is a config with a type'),
-    ([dict(at='layer4')], KeyError, "a rule needs 'block'"),
-    ([dict(block=SE)], KeyError, "a rule needs 'at'"),
-    ([dict(at='layer4', blok=SE)], KeyError, "a rule has no 'blok'; it has at, block"),
-    ([dict(at=[], block=SE)], ValueError, 'a glob or a list of globs'),
-    (['layer4'], TypeError, 'a rule is a dict such as'),
-])
+@pytest.mark.parametrize(
+    'rules, error, text',
+    [
+        ([], ValueError, 'no rule was given, so there is nothing to insert; a rule is dict.at='),
+        (
+            [dict(at='layer5.*.residual', block=SE)],
+            ValueError,
+            r"rule at='layer5.\*.residual': nothing in the model matches 'layer5.\*.residual'; "
+            'nearest: layer4, layer3, layer2',
+        ),
+        (
+            [dict(at='layer4.*.residul', block=SE)],
+            ValueError,
+            'nearest: layer4.1.residual, layer4.0.residual',
+        ),
+        ([dict(at=['layer4.0.residual', 'lair'], block=SE)], ValueError, "matches 'lair'"),
+        (
+            [dict(at='layer4.0.bn1', block=SE)],
+            ValueError,
+            "1 of the 1 modules that 'layer4.0.bn1' matches cannot hold a block; the first is "
+            "'layer4.0.bn1': a norm is replaced by SyncBN conversion.*Possible nearby: layer4.0, "
+            'layer4.0.downsample, layer4.0.residual',
+        ),
+        ([dict(at='layer4.0.conv2', block=SE)], ValueError, 'conv-bn fusion would fold it in'),
+        (
+            [dict(at='layer4.*.residual', block=SE), dict(at='layer4.0.*', block=SE)],
+            ValueError,
+            "5 of the 7 modules that 'layer4.0.*' matches cannot hold a block.*or leave it out with 'except_'",
+        ),
+        (
+            [dict(at='layer4.*', except_='layer4.*', block=SE)],
+            ValueError,
+            r"'except_' \['layer4.\*'\] leaves nothing of what 'at' matches",
+        ),
+        (
+            [dict(at='layer4.*', except_='layer9', block=SE)],
+            ValueError,
+            r"rule at='layer4.\*', 'except_': nothing in the model matches 'layer9'; nearest: layer",
+        ),
+        (
+            [dict(at='layer4', block=dict(type='CBAM'))],
+            KeyError,
+            "no block 'CBAM' in any registry.*such as 'mmattn.CBAM'",
+        ),
+        (
+            [dict(at='layer4', except_=[''], block=SE)],
+            ValueError,
+            "a rule's 'except_' is a glob or a list of globs",
+        ),
+        ([dict(at='layer4', order='first', block=SE)], ValueError, "'order' is an integer; got 'first'"),
+        (
+            [dict(at='layer4.*.residual', block=SE), dict(at='**.residual', block=SE)],
+            ValueError,
+            r"two rules claim the site 'layer4.0.residual': number 0, rule at='layer4.\*.residual', and "
+            r"number 1, rule at='\*\*.residual'; give them different 'order's to have both blocks there, the "
+            "lower first, or leave the site out of one with 'except_'",
+        ),
+        (
+            [dict(at='stage4', block=SE), dict(at='layer4', block=SE)],
+            ValueError,
+            "two rules claim the site 'layer4': number 0, rule at='stage4', and number 1, rule at='layer4'",
+        ),
+        ([dict(at='layer4.residual', block=SE)], ValueError, 'nearest: layer4.0.residual, layer4.1'),
+        ([dict(at='0.residual', block=SE)], ValueError, 'nearest: layer1.0.residual, layer2.0.residual'),
+        (
+            [dict(at='layer4', block=dict(type='mmattn.SEE'))],
+            KeyError,
+            "rule at='layer4': 'mmattn.SEE' is not registered; did you mean 'mmattn.SE'.*CBAM, .*SE",
+        ),
+        (
+            [dict(at='layer4', block=dict(type='mmattn.Zzz'))],
+            KeyError,
+            "'mmattn.Zzz' is not registered. This registry has: .*CBAM",
+        ),
+        (
+            [dict(at='layer4', block=dict(type='NoSuchBlock'))],
+            KeyError,
+            "no block 'NoSuchBlock' in any registry.*such as 'mmattn.SE'",
+        ),
+        (
+            [dict(at='layer4', block=dict(type='mmattn.SE', reducton=4))],
+            TypeError,
+            "SE has no option 'reducton'; did you mean 'reduction'. Its options: reduction, bias, start",
+        ),
+        (
+            [dict(at='layer4', block=dict(type='mmattn.SE', in_channels=4))],
+            TypeError,
+            'Channels are found at the site',
+        ),
+        (
+            [dict(at='layer4', block=dict(type='mmattn.SE', start='identiy'))],
+            ValueError,
+            "rule at='layer4': SE: start='identiy'; possible: 'paper', 'identity'",
+        ),
+        ([dict(at='layer4', block=dict(type=None))], ValueError, 'is a config with a type'),
+        ([dict(at=3, block=SE)], ValueError, 'a glob or a list of globs; got 3'),
+        ([dict(at='layer4', block=SE, freeze_with_host='no')], ValueError, "True or False; got 'no'"),
+        (None, TypeError, 'a list of rules is needed, such as .*; got None'),
+        ('layer4', TypeError, "a list of rules is needed, such as .*; got 'layer4'"),
+        ([dict(at='layer4', block='mmattn.SE')], ValueError, 'is a config with a type'),
+        ([dict(at='layer4')], KeyError, "a rule needs 'block'"),
+        ([dict(block=SE)], KeyError, "a rule needs 'at'"),
+        ([dict(at='layer4', blok=SE)], KeyError, "a rule has no 'blok'; it has at, block"),
+        ([dict(at=[], block=SE)], ValueError, 'a glob or a list of globs'),
+        (['layer4'], TypeError, 'a rule is a dict such as'),
+    ],
+)
 def test_refusals(backbone, rules, error, text):
     before = list(backbone.state_dict())
     with pytest.raises(error, match=text):
@@ -83,17 +136,29 @@ class Wider(torch.nn.Conv2d):
         super().__init__(in_channels, out_channels, 1)
 
 
-@pytest.mark.parametrize('block, error, text', [
-    (dict(type=int), TypeError, "<class 'int'> is <class 'int'>, which is no class of torch.nn.Module"),
-    (dict(type='torch.nn.GroupNorm', num_groups=4), TypeError,
-     r"GroupNorm has no argument 'in_channels'. Write block=dict\(type='mmattn.External', module=dict\(type="
-     r"'torch.nn.GroupNorm', ...\), channels=...\), with the name of its own argument for the channels; its "
-     'arguments: num_groups, num_channels'),
-    (dict(type=Wider), ValueError,
-     r'Wider makes \(2, 7, 32, 48\) of a map, \(2, 512, 32, 48\); a block keeps the shape'),
-    (dict(type='mmattn.External', module=dict(type='torch.nn.GroupNorm')), TypeError,
-     "rule at='layer4': External: GroupNorm has no argument 'in_channels' for the channels: name it in"),
-])
+@pytest.mark.parametrize(
+    'block, error, text',
+    [
+        (dict(type=int), TypeError, "<class 'int'> is <class 'int'>, which is no class of torch.nn.Module"),
+        (
+            dict(type='torch.nn.GroupNorm', num_groups=4),
+            TypeError,
+            r"GroupNorm has no argument 'in_channels'. Write block=dict\(type='mmattn.External', module=dict\(type="
+            r"'torch.nn.GroupNorm', ...\), channels=...\), with the name of its own argument for the channels; its "
+            'arguments: num_groups, num_channels',
+        ),
+        (
+            dict(type=Wider),
+            ValueError,
+            r'Wider makes \(2, 7, 32, 48\) of a map, \(2, 512, 32, 48\); a block keeps the shape',
+        ),
+        (
+            dict(type='mmattn.External', module=dict(type='torch.nn.GroupNorm')),
+            TypeError,
+            "rule at='layer4': External: GroupNorm has no argument 'in_channels' for the channels: name it in",
+        ),
+    ],
+)
 def test_what_is_no_block_is_refused(backbone, block, error, text):
     before = list(backbone.state_dict())
     with pytest.raises(error, match=text):
@@ -108,13 +173,11 @@ def test_a_second_attach_is_refused():
 
 
 class Two(torch.nn.Conv2d):
-
     def forward(self, x):
         return x, x
 
 
 class Holder(torch.nn.Module):
-
     def __init__(self, unknown=None):
         super().__init__()
         self.two = Two(3, 3, 1)
@@ -148,8 +211,11 @@ def test_a_model_that_cannot_run_without_data_goes_by_attributes():
 
 def test_a_neck_is_not_one_map():
     model = build(model_cfg())
-    with pytest.raises(ValueError, match=r"'neck': FPN returns a tuple of 5, not one map \(N, C, H, W\). "
-                                         'Possible nearby: neck.output, neck.lateral, neck.topdown'):
+    with pytest.raises(
+        ValueError,
+        match=r"'neck': FPN returns a tuple of 5, not one map \(N, C, H, W\). "
+        'Possible nearby: neck.output, neck.lateral, neck.topdown',
+    ):
         attach(model, dict(at='neck', block=SE))
 
 
@@ -170,7 +236,8 @@ RULES = [
     dict(at='layer4.*.residual', block=SE),
     dict(at='layer1', block=dict(type='mmattn.ECA'), order=2),
     dict(at='stage1', block=dict(type='mmattn.SE'), order=1),
-    dict(at='**.residual', except_='layer4.**', block=dict(type='mmattn.ECA'))]
+    dict(at='**.residual', except_='layer4.**', block=dict(type='mmattn.ECA')),
+]
 
 
 def test_order_of_rules_does_not_matter():

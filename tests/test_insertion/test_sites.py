@@ -1,4 +1,5 @@
 """What is found in detectors of all kinds, held against a real forward pass."""
+
 import re
 from collections import Counter
 
@@ -28,22 +29,51 @@ FOUND = [
     ('swin/retinanet_swin-t-p4-w7_fpn_1x_coco', 0, {2: 192, 3: 384, 4: 768}, 3, 3, 5),
     ('pvt/retinanet_pvt-t_fpn_1x_coco', 0, {2: 128, 3: 320, 4: 512}, 3, 3, 5),
     ('ssd/ssdlite_mobilenetv2-scratch_8xb24-600e_coco', 10, {3: 96, 4: 1280}, None, 0, 6),
-    pytest.param('hrnet/faster-rcnn_hrnetv2p-w18-1x_coco', 4 + 8 + 48 + 48, {1: 18, 2: 36, 3: 72, 4: 144},
-                 0, 0, 5, marks=pytest.mark.slow),
+    pytest.param(
+        'hrnet/faster-rcnn_hrnetv2p-w18-1x_coco',
+        4 + 8 + 48 + 48,
+        {1: 18, 2: 36, 3: 72, 4: 144},
+        0,
+        0,
+        5,
+        marks=pytest.mark.slow,
+    ),
     ('regnet/retinanet_regnetx-800MF_fpn_1x_coco', 1 + 3 + 7 + 5, {1: 64, 2: 128, 3: 288, 4: 672}, 3, 3, 5),
     ('pafpn/faster-rcnn_r50_pafpn_1x_coco', 16, R50, 4, 4, 5),
     ('libra_rcnn/libra-retinanet_r50_fpn_1x_coco', 16, R50, 3, 3, 5),  # FPN, then BFP
     ('yolo/yolov3_mobilenetv2_8xb24-320-300e_coco', 10, {2: 32, 3: 96, 4: 320}, None, 0, 3),
     ('deformable_detr/deformable-detr_r50_16xb2-50e_coco', 16, R50, 3, 0, 4),
-    pytest.param('efficientnet/retinanet_effb3_fpn_8xb4-crop896-1x_coco', 26 - 7, {2: 48, 3: 136, 4: 384},
-                 3, 3, 5, marks=pytest.mark.slow),
-    pytest.param('resnest/faster-rcnn_s50_fpn_syncbn-backbone+head_ms-range-1x_coco', 16, R50, 4, 4, 5,
-                 marks=pytest.mark.slow),
-    pytest.param('res2net/faster-rcnn_res2net-101_fpn_2x_coco', 3 + 4 + 23 + 3, R50, 4, 4, 5,
-                 marks=pytest.mark.slow),
+    pytest.param(
+        'efficientnet/retinanet_effb3_fpn_8xb4-crop896-1x_coco',
+        26 - 7,
+        {2: 48, 3: 136, 4: 384},
+        3,
+        3,
+        5,
+        marks=pytest.mark.slow,
+    ),
+    pytest.param(
+        'resnest/faster-rcnn_s50_fpn_syncbn-backbone+head_ms-range-1x_coco',
+        16,
+        R50,
+        4,
+        4,
+        5,
+        marks=pytest.mark.slow,
+    ),
+    pytest.param(
+        'res2net/faster-rcnn_res2net-101_fpn_2x_coco', 3 + 4 + 23 + 3, R50, 4, 4, 5, marks=pytest.mark.slow
+    ),
     pytest.param('nas_fpn/retinanet_r50_nasfpn_crop640-50e_coco', 16, R50, 3, 0, 5, marks=pytest.mark.slow),
-    pytest.param('yolo/yolov3_d53_8xb8-320-273e_coco', 1 + 2 + 8 + 8 + 4, {2: 256, 3: 512, 4: 1024}, None, 0,
-                 3, marks=pytest.mark.slow),
+    pytest.param(
+        'yolo/yolov3_d53_8xb8-320-273e_coco',
+        1 + 2 + 8 + 8 + 4,
+        {2: 256, 3: 512, 4: 1024},
+        None,
+        0,
+        3,
+        marks=pytest.mark.slow,
+    ),
     pytest.param('dcnv2/faster-rcnn_r50-mdconv-c3-c5_fpn_1x_coco', 16, R50, 4, 4, 5, marks=pytest.mark.slow),
     pytest.param('dyhead/atss_r50_fpn_dyhead_1x_coco', 16, R50, 3, 3, 5, marks=pytest.mark.slow),
 ]
@@ -79,14 +109,20 @@ def test_zoo(config, residual, stages, laterals, topdown, outputs):
     places = find_places(model, SIZE)
     kinds = Counter(site.kind for site in places.sites)
     assert kinds['residual'] == residual
-    assert {int(name[-1]): places.names[name][0].channels for name in places.names
-            if re.fullmatch(r'backbone\.stage\d', name)} == stages
+    assert {
+        int(name[-1]): places.names[name][0].channels
+        for name in places.names
+        if re.fullmatch(r'backbone\.stage\d', name)
+    } == stages
     for group, number in (('lateral', laterals), ('topdown', topdown), ('output', outputs)):
         if number is not None:
             assert len(places.names.get(f'neck.{group}', ())) == number, group
 
-    special = [site for site in places.sites if site.path.startswith(('backbone', 'neck'))
-               and site.kind not in ('module', 'conv')]
+    special = [
+        site
+        for site in places.sites
+        if site.path.startswith(('backbone', 'neck')) and site.kind not in ('module', 'conv')
+    ]
     real = real_maps(model, special, torch.rand(1, 3, *SIZE))
     for site in special:
         assert real[site.name].shape == (1, site.channels, *site.size), site
@@ -106,7 +142,6 @@ def test_sites_of_modules_and_heads():
 def test_a_module_that_serves_several_widths_is_refused():
 
     class Model(nn.Module):
-
         def __init__(self, act):
             super().__init__()
             self.one, self.two, self.act = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 6, 1), act
@@ -114,11 +149,15 @@ def test_a_module_that_serves_several_widths_is_refused():
         def forward(self, x):
             return self.act(self.two(self.act(self.one(x))))
 
-    with pytest.raises(ValueError, match="'act': PReLU is called 2 times in a forward pass, with maps of 4, "
-                                         '6 channels'):
+    with pytest.raises(
+        ValueError, match="'act': PReLU is called 2 times in a forward pass, with maps of 4, 6 channels"
+    ):
         attach(Model(nn.PReLU()), dict(at='act', block=dict(type='mmattn.SE')))
-    with pytest.raises(ValueError, match="'act': ReLU has no weights and is called 2 times in a forward "
-                                         'pass: a block would stand in 2 places'):
+    with pytest.raises(
+        ValueError,
+        match="'act': ReLU has no weights and is called 2 times in a forward "
+        'pass: a block would stand in 2 places',
+    ):
         attach(Model(nn.ReLU()), dict(at='act', block=dict(type='mmattn.SE')))
 
 
@@ -131,8 +170,10 @@ def test_backbone_and_neck_by_themselves():
 def test_blocks_behind_every_kind_of_door_act_there():
     """Against a forward pass written out by hand."""
     model = build(model_cfg()).eval()
-    rules = [dict(at=at, block=dict(type='mmattn.SE')) for at in (
-        'backbone.stage4', 'neck.lateral', 'neck.topdown', 'neck.output')]
+    rules = [
+        dict(at=at, block=dict(type='mmattn.SE'))
+        for at in ('backbone.stage4', 'neck.lateral', 'neck.topdown', 'neck.output')
+    ]
     stock = build(model_cfg()).eval()
     stock.load_state_dict(model.state_dict())
     attach(model, rules)
@@ -143,13 +184,17 @@ def test_blocks_behind_every_kind_of_door_act_there():
     with torch.no_grad():
         maps = list(stock.backbone(picture))
         maps[3] = blocks['backbone_layer4'](maps[3])
-        laterals = [blocks[f'neck_lateral_convs_{i}'](conv(x))
-                    for i, (conv, x) in enumerate(zip(neck.lateral_convs, maps))]
+        laterals = [
+            blocks[f'neck_lateral_convs_{i}'](conv(x))
+            for i, (conv, x) in enumerate(zip(neck.lateral_convs, maps))
+        ]
         for i in (3, 2, 1):
             laterals[i - 1] = laterals[i - 1] + nn.functional.interpolate(
-                laterals[i], size=laterals[i - 1].shape[2:])
-        wanted = [conv(blocks[f'neck_topdown_{i}'](x))
-                  for i, (conv, x) in enumerate(zip(neck.fpn_convs, laterals))]
+                laterals[i], size=laterals[i - 1].shape[2:]
+            )
+        wanted = [
+            conv(blocks[f'neck_topdown_{i}'](x)) for i, (conv, x) in enumerate(zip(neck.fpn_convs, laterals))
+        ]
         wanted.append(nn.functional.max_pool2d(wanted[-1], 1, stride=2))
         wanted = [blocks[f'neck_output_{i}'](x) for i, x in enumerate(wanted)]
         found = model.extract_feat(picture)
@@ -235,7 +280,6 @@ def test_a_dry_run_takes_no_memory():
 def test_where_the_neck_cannot_run_without_data_the_backbone_still_tells():
 
     class Stubborn(FPN):
-
         def forward(self, inputs):
             return super().forward(inputs) if float(inputs[0].sum()) else None
 
@@ -244,8 +288,11 @@ def test_where_the_neck_cannot_run_without_data_the_backbone_still_tells():
     places = find_places(model)
     assert [len(places.names.get(name, ())) for name in ('backbone.stage4', 'neck.output')] == [1, 0]
     assert places.names['neck.fpn_convs.0'][0].channels == 256  # by its attribute
-    with pytest.raises(ValueError, match="'neck': it is not known whether Stubborn returns one map.*a run on "
-                                         'tensors without data failed with DataDependentOutputException'):
+    with pytest.raises(
+        ValueError,
+        match="'neck': it is not known whether Stubborn returns one map.*a run on "
+        'tensors without data failed with DataDependentOutputException',
+    ):
         attach(model, dict(at='neck', block=dict(type='mmattn.SE')))
 
 

@@ -1,4 +1,5 @@
 """A checkpoint knows its insertion, and says so when it is loaded into a model with another one."""
+
 import ast
 import copy
 import json
@@ -21,9 +22,11 @@ from mmattn.registry import MODELS
 
 KEY = 'attention._extra_state'
 CBAM = dict(type='mmattn.CBAM', start='identity', kernel_size=3)
-RULES = [dict(at='layer[34].*.residual', block=CBAM),
-         dict(at='layer4.*.residual', block=dict(type='mmattn.ECA'), order=-2),
-         dict(at='stage1', block=dict(type='mmattn.SE'), freeze_with_host=True)]
+RULES = [
+    dict(at='layer[34].*.residual', block=CBAM),
+    dict(at='layer4.*.residual', block=dict(type='mmattn.ECA'), order=-2),
+    dict(at='stage1', block=dict(type='mmattn.SE'), freeze_with_host=True),
+]
 SAID = 'THE ATTENTION OF THE CHECKPOINT IS NOT THAT OF THE MODEL'
 
 
@@ -54,8 +57,12 @@ def test_what_a_spec_says():
     assert spec['insert'] == [
         dict(at='layer1', block=dict(type='mmattn.SE', start='paper'), order=0, freeze_with_host=True),
         *(dict(at=f'layer3.{i}.residual', block=cbam, order=0, freeze_with_host=False) for i in (0, 1)),
-        *(dict(at=f'layer4.{i}.residual', block=block, order=order, freeze_with_host=False)
-          for i in (0, 1) for block, order in ((eca, -2), (cbam, 0)))]
+        *(
+            dict(at=f'layer4.{i}.residual', block=block, order=order, freeze_with_host=False)
+            for i in (0, 1)
+            for block, order in ((eca, -2), (cbam, 0))
+        ),
+    ]
 
 
 def test_a_spec_gives_the_same_insertion_again():
@@ -68,7 +75,8 @@ def test_a_spec_gives_the_same_insertion_again():
     assert list(again.state_dict()) == list(expected)
     assert all(value.equal(expected[key]) for key, value in again.state_dict().items())
     assert [repr(each) for each in again.attention.children()] == [
-        repr(each) for each in first.attention.children()]
+        repr(each) for each in first.attention.children()
+    ]
 
 
 def _ema(model):
@@ -85,17 +93,21 @@ def _saved(model, tmp_path, **how):
     return torch.load(tmp_path / 'x.pth', **how)['state_dict']
 
 
-@pytest.mark.parametrize('way', [
-    lambda model, _: model.state_dict(),
-    lambda model, path: _saved(model, path, weights_only=True),
-    lambda model, _: _ema(model),
-    lambda model, _: copy.deepcopy(model).state_dict(),
-    lambda model, _: model.half().state_dict(),
-    lambda model, _: {key: value.half() for key, value in model.state_dict().items()},
-    lambda model, _: {key: value.bfloat16() for key, value in model.state_dict().items()},
-    lambda model, _: revert_sync_batchnorm(nn.SyncBatchNorm.convert_sync_batchnorm(model)).state_dict(),
-    lambda model, _: attended_elsewhere(model).state_dict(),
-], ids=['torch', 'mmengine', 'ema', 'deepcopy', 'half', 'half_state', 'bfloat16_state', 'SyncBN', 'loaded'])
+@pytest.mark.parametrize(
+    'way',
+    [
+        lambda model, _: model.state_dict(),
+        lambda model, path: _saved(model, path, weights_only=True),
+        lambda model, _: _ema(model),
+        lambda model, _: copy.deepcopy(model).state_dict(),
+        lambda model, _: model.half().state_dict(),
+        lambda model, _: {key: value.half() for key, value in model.state_dict().items()},
+        lambda model, _: {key: value.bfloat16() for key, value in model.state_dict().items()},
+        lambda model, _: revert_sync_batchnorm(nn.SyncBatchNorm.convert_sync_batchnorm(model)).state_dict(),
+        lambda model, _: attended_elsewhere(model).state_dict(),
+    ],
+    ids=['torch', 'mmengine', 'ema', 'deepcopy', 'half', 'half_state', 'bfloat16_state', 'SyncBN', 'loaded'],
+)
 def test_a_spec_survives(way, tmp_path, warnings):
     model = attended()
     spec = copy.deepcopy(model.attention.spec)
@@ -114,6 +126,7 @@ def attended_elsewhere(model):
 
 class Runner:
     """What EMAHook asks of one."""
+
     iter = epoch = 0
     _resume = False
 
@@ -149,60 +162,84 @@ def test_other_sites_are_warned_of(engine, tmp_path, warnings):
     one = attended(dict(at='layer[1-4].*.residual', block=CBAM))
     other = attended(dict(at=['layer[1-3].0.residual', 'layer4'], block=CBAM))
     load(other, one.state_dict(), tmp_path, engine)
-    text, = said(warnings)
-    assert ("the checkpoint has attention at 5 sites ('layer1.1.residual', 'layer2.1.residual', "
-            "'layer3.1.residual', ...) where the model has none; the model has attention at 1 site "
-            "('layer4') for which the checkpoint holds nothing. The checkpoint was trained with\n"
-            "  insert=[dict(at='layer[1-4].[0-1].residual', block=dict(type='mmattn.CBAM', kernel_size=3, "
-            "start='identity'))]\n") in text
+    (text,) = said(warnings)
+    assert (
+        "the checkpoint has attention at 5 sites ('layer1.1.residual', 'layer2.1.residual', "
+        "'layer3.1.residual', ...) where the model has none; the model has attention at 1 site "
+        "('layer4') for which the checkpoint holds nothing. The checkpoint was trained with\n"
+        "  insert=[dict(at='layer[1-4].[0-1].residual', block=dict(type='mmattn.CBAM', kernel_size=3, "
+        "start='identity'))]\n"
+    ) in text
 
 
 @pytest.mark.parametrize('engine', ['mmengine', 'torch'])
 def test_another_start_is_warned_of_though_all_shapes_fit(engine, tmp_path, warnings):
     """The gates of one would be twice or half those of the other."""
-    one, other = (attended(dict(at='layer4', block=dict(type='mmattn.SE', **start)))
-                  for start in (dict(start='identity'), {}))
+    one, other = (
+        attended(dict(at='layer4', block=dict(type='mmattn.SE', **start)))
+        for start in (dict(start='identity'), {})
+    )
     assert not other.load_state_dict(one.state_dict()).missing_keys
     warnings.clear()
     load(other, one.state_dict(), tmp_path, engine)
-    text, = said(warnings)
-    assert ("at 1 site ('layer4') the block is another one: the checkpoint has dict(type='mmattn.SE', "
-            "start='identity'), the model dict(type='mmattn.SE', start='paper'). The checkpoint was trained "
-            "with\n  insert=[dict(at='layer4', block=dict(type='mmattn.SE', start='identity'))]") in text
+    (text,) = said(warnings)
+    assert (
+        "at 1 site ('layer4') the block is another one: the checkpoint has dict(type='mmattn.SE', "
+        "start='identity'), the model dict(type='mmattn.SE', start='paper'). The checkpoint was trained "
+        "with\n  insert=[dict(at='layer4', block=dict(type='mmattn.SE', start='identity'))]"
+    ) in text
 
 
-@pytest.mark.parametrize('block, text', [
-    (dict(type='mmattn.ECA'), "checkpoint has dict(type='mmattn.CBAM', reduction=16, kernel_size=3, "
-                              "start='identity'), the model dict(type='mmattn.ECA', "),
-    (dict(CBAM, reduction=8), "checkpoint has dict(type='mmattn.CBAM', reduction=16), the model "
-                              "dict(type='mmattn.CBAM', reduction=8)")])
+@pytest.mark.parametrize(
+    'block, text',
+    [
+        (
+            dict(type='mmattn.ECA'),
+            "checkpoint has dict(type='mmattn.CBAM', reduction=16, kernel_size=3, "
+            "start='identity'), the model dict(type='mmattn.ECA', ",
+        ),
+        (
+            dict(CBAM, reduction=8),
+            "checkpoint has dict(type='mmattn.CBAM', reduction=16), the model "
+            "dict(type='mmattn.CBAM', reduction=8)",
+        ),
+    ],
+)
 def test_other_blocks_and_options_are_warned_of(block, text, warnings):
     other = attended(dict(at='layer4', block=block))
     with pytest.raises(RuntimeError, match='size mismatch|[Mm]issing'):
         other.load_state_dict(attended(dict(at='layer4', block=CBAM)).state_dict())
-    found, = said(warnings)
-    assert f'at 1 site (\'layer4\') the block is another one: the {text}' in found
+    (found,) = said(warnings)
+    assert f"at 1 site ('layer4') the block is another one: the {text}" in found
 
 
 def test_another_order_of_the_blocks_of_a_site_is_warned_of(warnings):
     def chain(se, eca):
-        return attended(dict(at='layer4', block=dict(type='mmattn.SE'), order=se),
-                        dict(at='layer4', block=dict(type='mmattn.SE', reduction=16), order=eca))
+        return attended(
+            dict(at='layer4', block=dict(type='mmattn.SE'), order=se),
+            dict(at='layer4', block=dict(type='mmattn.SE', reduction=16), order=eca),
+        )
 
     chain(3, 5).load_state_dict(chain(1, 2).state_dict())
     assert not said(warnings)  # the numbers do not matter
-    one = attended(dict(at='layer4', block=dict(type='mmattn.SE'), order=0),
-                   dict(at='layer4', block=dict(type='mmattn.SE', start='identity'), order=1))
-    other = attended(dict(at='layer4', block=dict(type='mmattn.SE'), order=1),
-                     dict(at='layer4', block=dict(type='mmattn.SE', start='identity'), order=0))
+    one = attended(
+        dict(at='layer4', block=dict(type='mmattn.SE'), order=0),
+        dict(at='layer4', block=dict(type='mmattn.SE', start='identity'), order=1),
+    )
+    other = attended(
+        dict(at='layer4', block=dict(type='mmattn.SE'), order=1),
+        dict(at='layer4', block=dict(type='mmattn.SE', start='identity'), order=0),
+    )
     other.load_state_dict(one.state_dict())
     assert ' and then ' in said(warnings)[0]
 
 
 def test_the_same_insertion_written_otherwise_is_none_to_warn_of(warnings):
     one = attended(dict(at='stage4', block=dict(type='mmattn.SE')), dict(at='layer3', block=CBAM))
-    other = attended(dict(at='layer3', block=dict(CBAM, reduction=16)),
-                     dict(at=['layer4'], block=dict(type=SE, start='paper'), freeze_with_host=True))
+    other = attended(
+        dict(at='layer3', block=dict(CBAM, reduction=16)),
+        dict(at=['layer4'], block=dict(type=SE, start='paper'), freeze_with_host=True),
+    )
     other.load_state_dict(one.state_dict())
     one.load_state_dict(other.state_dict())
     assert not said(warnings)
@@ -218,10 +255,14 @@ def test_weights_without_a_spec_load_without_complaint(warnings, tmp_path):
     assert not [w for w in warnings if KEY in w or SAID in w]
 
 
-@pytest.mark.parametrize('change, text', [
-    (lambda spec: dict(spec, format=2), 'its spec has format 2, and this version of mmattn, .* update'),
-    (lambda spec: dict(spec, insert='everywhere'), 'it has no readable insertion spec'),
-    (lambda spec: [spec], 'it has no readable insertion spec')])
+@pytest.mark.parametrize(
+    'change, text',
+    [
+        (lambda spec: dict(spec, format=2), 'its spec has format 2, and this version of mmattn, .* update'),
+        (lambda spec: dict(spec, insert='everywhere'), 'it has no readable insertion spec'),
+        (lambda spec: [spec], 'it has no readable insertion spec'),
+    ],
+)
 def test_a_spec_that_cannot_be_read_is_warned_of(change, text, warnings):
     model = attended()
     state = {**model.state_dict(), KEY: encode_spec(change(model.attention.spec))}
@@ -256,18 +297,26 @@ def test_what_cannot_be_recorded_is_said():
     class Local(Halve):
         pass
 
-    for block, lost in ((dict(type=Local), '.*<locals>.Local'),
-                        (dict(type=Halve, how=[torch.relu]), '<built-in method relu')):
+    for block, lost in (
+        (dict(type=Local), '.*<locals>.Local'),
+        (dict(type=Halve, how=[torch.relu]), '<built-in method relu'),
+    ):
         model = attended(dict(at='layer4', block=block))
         model.state_dict()
-        with pytest.raises(ValueError, match=f"the block at 'layer4' cannot be recorded: {lost}.* is neither "
-                                             'data nor something that can be imported'):
+        with pytest.raises(
+            ValueError,
+            match=f"the block at 'layer4' cannot be recorded: {lost}.* is neither "
+            'data nor something that can be imported',
+        ):
             rules_of(model.attention.spec)
 
 
 def test_every_block_of_this_package_goes_by_its_registered_name():
-    backbone_rules = [dict(at='layer4', block=dict(type=cls)) for cls in set(MODELS.module_dict.values())
-                      if isinstance(cls, type) and getattr(cls, 'role', None) == 'gate']
+    backbone_rules = [
+        dict(at='layer4', block=dict(type=cls))
+        for cls in set(MODELS.module_dict.values())
+        if isinstance(cls, type) and getattr(cls, 'role', None) == 'gate'
+    ]
     assert len(backbone_rules) >= 3
     for rule in backbone_rules:
         spec = attended(rule).attention.spec
@@ -277,9 +326,17 @@ def test_every_block_of_this_package_goes_by_its_registered_name():
 NAMES = [f'backbone.layer{i}.{j}.residual' for i, n in zip('1234', (3, 4, 23, 3)) for j in range(n)]
 
 
-@pytest.mark.parametrize('names', [
-    NAMES, NAMES[1:], NAMES[::3], ['neck.output.0', 'neck.output.2', 'neck.output.3'],
-    ['a.1.2', 'a.2.1'], ['a1b2', 'a.1', 'a.2', 'b']])
+@pytest.mark.parametrize(
+    'names',
+    [
+        NAMES,
+        NAMES[1:],
+        NAMES[::3],
+        ['neck.output.0', 'neck.output.2', 'neck.output.3'],
+        ['a.1.2', 'a.2.1'],
+        ['a1b2', 'a.1', 'a.2', 'b'],
+    ],
+)
 def test_compact_names_match_exactly_those(names):
     globs = compact_names(names)
     assert len(globs) <= len(names)
@@ -299,5 +356,7 @@ def test_what_a_warning_says_to_write_can_be_written():
     insert = eval(compile(tree, 'text', 'eval'), {'dict': dict})['insert']
     assert len(insert) == 3
     assert attach(backbone(), insert).attention.spec['insert'] == model.attention.spec['insert']
-    assert all(site.name in {e['at'] for e in model.attention.spec['insert']}
-               for site in model.attention.claims) and len(sites(backbone())) > 5
+    assert (
+        all(site.name in {e['at'] for e in model.attention.spec['insert']} for site in model.attention.claims)
+        and len(sites(backbone())) > 5
+    )

@@ -3,6 +3,7 @@
 Against the stock model treated alike (identity start: bit for bit), and against the attended model
 before the treatment (trained attention: up to the order of summation, in float64).
 """
+
 import copy
 
 import pytest
@@ -22,20 +23,30 @@ from tests.test_blocks.helpers import randomise
 from tests.test_insertion.models import build, features, model_cfg, narrow
 
 # Every way a block is put on its host: in residual blocks, on outputs, inputs, and maps of a tuple.
-PLACES = ('backbone.layer[1-4].*.residual', 'backbone.stage[34]', 'neck.lateral', 'neck.topdown',
-          'neck.fpn_convs.*', 'neck.output')
+PLACES = (
+    'backbone.layer[1-4].*.residual',
+    'backbone.stage[34]',
+    'neck.lateral',
+    'neck.topdown',
+    'neck.fpn_convs.*',
+    'neck.output',
+)
 
 
 def rules(start):
     # Few hidden units of narrow maps could all be shut; these are half as many as the maps.
     return [dict(at=at, block=dict(type='mmattn.CBAM', start=start, reduction=2)) for at in PLACES] + [
-        dict(at='backbone.stage4', block=dict(type='mmattn.SE', start=start, reduction=2), order=1)]
+        dict(at='backbone.stage4', block=dict(type='mmattn.SE', start=start, reduction=2), order=1)
+    ]
 
 
 def cbams(model):
     """Every CBAM by the name of its site; behind one of them stands another block."""
-    found = {name.partition('.')[0]: block for name, block in model.attention.named_modules()
-             if isinstance(block, CBAM)}
+    found = {
+        name.partition('.')[0]: block
+        for name, block in model.attention.named_modules()
+        if isinstance(block, CBAM)
+    }
     assert len(found) == len(model.attention)
     return found
 
@@ -77,8 +88,9 @@ def gradients(model, forward=features):
     # None of the attention is a copy that was left behind.
     idle = [name for name, p in model.named_parameters() if name.startswith('attention.') and p.grad is None]
     assert not idle, idle
-    return {name.replace('_orig_mod.', ''): p.grad for name, p in model.named_parameters()
-            if p.grad is not None}
+    return {
+        name.replace('_orig_mod.', ''): p.grad for name, p in model.named_parameters() if p.grad is not None
+    }
 
 
 def assert_all_equal(found, expected):
@@ -153,8 +165,14 @@ def test_conv_bn_fusion(depth):
 
 # 'identity' is exact for whole models; a trained block's gates are compared where they are applied.
 AMP = [pytest.param('cpu', 'bfloat16', id='cpu-bf16'), pytest.param('cpu', 'float16', id='cpu-fp16')] + [
-    pytest.param('cuda', dtype, id=f'cuda-{dtype}', marks=pytest.mark.skipif(
-        not torch.cuda.is_available(), reason='no CUDA device')) for dtype in ('bfloat16', 'float16')]
+    pytest.param(
+        'cuda',
+        dtype,
+        id=f'cuda-{dtype}',
+        marks=pytest.mark.skipif(not torch.cuda.is_available(), reason='no CUDA device'),
+    )
+    for dtype in ('bfloat16', 'float16')
+]
 
 
 @pytest.mark.parametrize('device, dtype', AMP)
@@ -171,8 +189,11 @@ def test_amp(device, dtype):
     randomise(model.attention)
     seen = {}
     for key, block in cbams(model).items():
-        block.register_forward_hook(lambda block, inputs, output, key=key: seen.update(
-            {key: (inputs[0].detach().clone(), output.detach().clone())}))  # hosts add in place
+        block.register_forward_hook(
+            lambda block, inputs, output, key=key: seen.update(
+                {key: (inputs[0].detach().clone(), output.detach().clone())}
+            )
+        )  # hosts add in place
     with torch.autocast(device, dtype):
         out = model.extract_feat(images)
     sum(f.float().sum() for f in out).backward()
@@ -193,8 +214,9 @@ def test_amp(device, dtype):
 @pytest.mark.parametrize('dtype', ['bfloat16', 'float16'])
 def test_mmengines_amp_optimizer_trains_attention(dtype):
     model = detector(insert=rules('identity'), zero_init_residual=False).cuda().train()
-    wrapper = AmpOptimWrapper(dtype=dtype, loss_scale='dynamic',
-                              optimizer=torch.optim.SGD(model.parameters(), lr=1e-2))
+    wrapper = AmpOptimWrapper(
+        dtype=dtype, loss_scale='dynamic', optimizer=torch.optim.SGD(model.parameters(), lr=1e-2)
+    )
     before = {name: p.clone() for name, p in model.attention.named_parameters()}
     images = torch.randn(2, 3, 64, 96, device='cuda')
     for _ in range(3):
@@ -218,7 +240,8 @@ def test_activation_checkpointing(how, depth):
     else:
         model = copy.deepcopy(plain)
         turn_on_activation_checkpointing(
-            model, ['backbone.layer1', 'backbone.layer2.1', 'backbone.layer4', 'neck.fpn_convs.0'])
+            model, ['backbone.layer1', 'backbone.layer2.1', 'backbone.layer4', 'neck.fpn_convs.0']
+        )
     model.attention['backbone_layer4_1_residual'].register_forward_pre_hook(lambda *_: calls.append(1))
     expected = gradients(plain)
     assert_same_gradients(gradients(model), expected)
@@ -238,8 +261,17 @@ class Detector(nn.Module):
     def __init__(self):
         super().__init__()
         from mmdet.models import FPN, ResNet
-        self.backbone = ResNet(18, num_stages=1, strides=(2,), dilations=(1,), out_indices=(0,),
-                               base_channels=8, stem_channels=8, frozen_stages=-1)
+
+        self.backbone = ResNet(
+            18,
+            num_stages=1,
+            strides=(2,),
+            dilations=(1,),
+            out_indices=(0,),
+            base_channels=8,
+            stem_channels=8,
+            frozen_stages=-1,
+        )
         self.neck = FPN([8], 8, 2)
 
     def extract_feat(self, x):
@@ -251,8 +283,10 @@ class Detector(nn.Module):
 def test_compile(part, backend):
     """Without a graph break, outputs and gradients of attention as in eager mode."""
     torch.manual_seed(0)
-    at = dict(backbone=['backbone.layer1.*.residual', 'backbone.layer1'],
-              neck=['neck.topdown', 'neck.fpn_convs.*', 'neck.output'])
+    at = dict(
+        backbone=['backbone.layer1.*.residual', 'backbone.layer1'],
+        neck=['neck.topdown', 'neck.fpn_convs.*', 'neck.output'],
+    )
     model = attach(Detector(), [dict(at=at[part], block=dict(type='mmattn.CBAM'))])
     randomise_norms(model)
     randomise(model.attention)
@@ -280,5 +314,3 @@ def test_compile(part, backend):
         assert not forward(model)[0].allclose(forward(plain)[0])
     finally:
         torch._dynamo.reset()
-
-

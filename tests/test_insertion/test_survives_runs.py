@@ -1,4 +1,5 @@
 """A run of MMEngine's Runner and what follows it: resuming, inference, configs written and read."""
+
 import copy
 import json
 
@@ -35,26 +36,43 @@ def run_cfg(squares, work_dir, start='paper', iterations=4, **options):
     cfg = get_config('mmdet::retinanet/retinanet_r18_fpn_1x_coco.py')
     cfg.model = narrow(model_cfg('RetinaNet', insert=rules(start)))
     cfg.model.bbox_head.num_classes = len(CLASSES)
-    cfg.model.test_cfg.score_thr = 0.
+    cfg.model.test_cfg.score_thr = 0.0
     loading = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', with_bbox=True)]
     resize = dict(type='Resize', scale=(96, 96), keep_ratio=True)
-    dataset = dict(type='CocoDataset', data_root=str(squares), metainfo=dict(classes=CLASSES),
-                   data_prefix=dict(img='images/'))
+    dataset = dict(
+        type='CocoDataset',
+        data_root=str(squares),
+        metainfo=dict(classes=CLASSES),
+        data_prefix=dict(img='images/'),
+    )
     loader = dict(batch_size=2, num_workers=0, persistent_workers=False)
     cfg.train_dataloader = dict(
-        **loader, sampler=dict(type='InfiniteSampler', shuffle=True),
-        dataset=dict(dataset, ann_file='annotations/train.json',
-                     pipeline=[*loading, resize, dict(type='PackDetInputs')]))
+        **loader,
+        sampler=dict(type='InfiniteSampler', shuffle=True),
+        dataset=dict(
+            dataset,
+            ann_file='annotations/train.json',
+            pipeline=[*loading, resize, dict(type='PackDetInputs')],
+        ),
+    )
     cfg.test_dataloader = dict(
-        **loader, sampler=dict(type='DefaultSampler', shuffle=False),
-        dataset=dict(dataset, ann_file='annotations/val.json', test_mode=True,
-                     pipeline=[loading[0], resize, loading[1], dict(type='PackDetInputs')]))
+        **loader,
+        sampler=dict(type='DefaultSampler', shuffle=False),
+        dataset=dict(
+            dataset,
+            ann_file='annotations/val.json',
+            test_mode=True,
+            pipeline=[loading[0], resize, loading[1], dict(type='PackDetInputs')],
+        ),
+    )
     cfg.test_evaluator.ann_file = str(squares / 'annotations/val.json')
     for key in ('val_dataloader', 'val_evaluator', 'val_cfg'):
         cfg[key] = None
     cfg.train_cfg = dict(type='IterBasedTrainLoop', max_iters=iterations)
-    cfg.optim_wrapper = dict(optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.01), paramwise_cfg=dict(
-        custom_keys={'attention': dict(lr_mult=4.)}))
+    cfg.optim_wrapper = dict(
+        optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.01),
+        paramwise_cfg=dict(custom_keys={'attention': dict(lr_mult=4.0)}),
+    )
     cfg.param_scheduler = [dict(type='LinearLR', start_factor=0.5, by_epoch=False, begin=0, end=4)]
     cfg.auto_scale_lr = dict(enable=False, base_batch_size=16)
     cfg.default_hooks.checkpoint = dict(type='CheckpointHook', interval=2, by_epoch=False)
@@ -70,14 +88,16 @@ def run_cfg(squares, work_dir, start='paper', iterations=4, **options):
 
 class Record(Hook):
     """Attention's parameters after each iteration."""
+
     priority = 'VERY_HIGH'
 
     def __init__(self):
         self.seen = []
 
     def after_train_iter(self, runner, *args, **kwargs):
-        self.seen.append({f'attention.{name}': p.detach().clone()
-                          for name, p in runner.model.attention.named_parameters()})
+        self.seen.append(
+            {f'attention.{name}': p.detach().clone() for name, p in runner.model.attention.named_parameters()}
+        )
 
 
 def train(cfg, record=None):
@@ -193,18 +213,22 @@ def test_init_detector_and_the_inferencer(uninterrupted, picture):
     pixels = torch.from_numpy(pixels).permute(2, 0, 1).float().flip(0)
     mean, std = torch.tensor([123.675, 116.28, 103.53]), torch.tensor([58.395, 57.12, 57.375])
     padded = torch.zeros(1, 3, *(-(-side // 32) * 32 for side in pixels.shape[1:]))
-    padded[0, :, :size[1], :size[0]] = (pixels - mean[:, None, None]) / std[:, None, None]
-    meta = [dict(img_shape=size[::-1], ori_shape=(height, width), scale_factor=(size[0] / width,
-                                                                              size[1] / height))]
+    padded[0, :, : size[1], : size[0]] = (pixels - mean[:, None, None]) / std[:, None, None]
+    meta = [
+        dict(
+            img_shape=size[::-1], ori_shape=(height, width), scale_factor=(size[0] / width, size[1] / height)
+        )
+    ]
     with torch.no_grad():
-        expected = plain.bbox_head.predict_by_feat(*plain.bbox_head(plain.extract_feat(padded)),
-                                                   batch_img_metas=meta, rescale=True)[0]
+        expected = plain.bbox_head.predict_by_feat(
+            *plain.bbox_head(plain.extract_feat(padded)), batch_img_metas=meta, rescale=True
+        )[0]
     assert found.labels.equal(expected.labels)
     torch.testing.assert_close(found.scores, expected.scores)
     torch.testing.assert_close(found.bboxes, expected.bboxes, rtol=1e-4, atol=1e-3)
 
     inferencer = DetInferencer(config, checkpoint, device='cpu', show_progress=False)
-    result = inferencer(picture, pred_score_thr=0.)['predictions'][0]
+    result = inferencer(picture, pred_score_thr=0.0)['predictions'][0]
     assert result['labels'] == found.labels.tolist() and result['scores'] == found.scores.tolist()
     assert result['bboxes'] == found.bboxes.tolist()
 
@@ -215,10 +239,19 @@ def test_a_config_written_and_read_again(suffix, squares, tmp_path):
     cfg = run_cfg(squares, tmp_path)
     cfg.model.freeze_detector = True
     cfg.model.insert = [
-        dict(at=['backbone.layer[1-2].*.residual', 'neck.output'], except_='neck.output.[34]',
-             block=dict(type='mmattn.CBAM', kernel_size=3, start='identity')),
-        dict(at='**.residual', except_=['backbone.layer[34].**', 'backbone.layer2.1.residual'],
-             block=dict(type='mmattn.SE', reduction=4), order=1, freeze_with_host=True)]
+        dict(
+            at=['backbone.layer[1-2].*.residual', 'neck.output'],
+            except_='neck.output.[34]',
+            block=dict(type='mmattn.CBAM', kernel_size=3, start='identity'),
+        ),
+        dict(
+            at='**.residual',
+            except_=['backbone.layer[34].**', 'backbone.layer2.1.residual'],
+            block=dict(type='mmattn.SE', reduction=4),
+            order=1,
+            freeze_with_host=True,
+        ),
+    ]
     path = tmp_path / f'config.{suffix}'
     cfg.dump(str(path))
     again = Config.fromfile(str(path))
@@ -239,7 +272,8 @@ def test_a_config_with_a_base_written_and_read_again(tmp_path):
     (tmp_path / 'mine.py').write_text(
         "_base_ = 'mmdet::retinanet/retinanet_r18_fpn_1x_coco.py'\n"
         "model = dict(type='mmattn.WithAttention', detector='RetinaNet', insert=[\n"
-        "    dict(at='backbone.layer[2-4].*.residual', block=dict(type='mmattn.SE', start='identity'))])\n")
+        "    dict(at='backbone.layer[2-4].*.residual', block=dict(type='mmattn.SE', start='identity'))])\n"
+    )
     cfg = Config.fromfile(str(tmp_path / 'mine.py'))
     cfg.dump(str(tmp_path / 'dumped.py'))
     again = Config.fromfile(str(tmp_path / 'dumped.py'))

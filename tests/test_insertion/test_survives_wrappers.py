@@ -1,4 +1,5 @@
 """Models around an attended model: averages, teachers, test-time augmentation, DDP."""
+
 import copy
 
 import numpy as np
@@ -30,11 +31,21 @@ def images(n=2, seed=0):
 def samples(n=2):
     found = []
     for i in range(n):
-        sample = DetDataSample(metainfo=dict(
-            img_shape=SIZE, ori_shape=SIZE, batch_input_shape=SIZE, pad_shape=SIZE, img_id=i,
-            scale_factor=(1., 1.), homography_matrix=np.eye(3, dtype=np.float32)))
-        sample.gt_instances = InstanceData(bboxes=torch.tensor([[8., 8., 40., 40.], [30., 10., 90., 60.]]),
-                                           labels=torch.tensor([i, 3]))
+        sample = DetDataSample(
+            metainfo=dict(
+                img_shape=SIZE,
+                ori_shape=SIZE,
+                batch_input_shape=SIZE,
+                pad_shape=SIZE,
+                img_id=i,
+                scale_factor=(1.0, 1.0),
+                homography_matrix=np.eye(3, dtype=np.float32),
+            )
+        )
+        sample.gt_instances = InstanceData(
+            bboxes=torch.tensor([[8.0, 8.0, 40.0, 40.0], [30.0, 10.0, 90.0, 60.0]]),
+            labels=torch.tensor([i, 3]),
+        )
         sample.ignored_instances = InstanceData(bboxes=torch.zeros(0, 4), labels=torch.zeros(0).long())
         found.append(sample)
     return found
@@ -62,6 +73,7 @@ def same_weights(model, stock):
 
 # --- exponential moving averages
 
+
 def test_ema_averages_attention_and_uses_its_own():
     model = detector(insert=rules('paper')).eval()
     randomise(model.attention)
@@ -85,13 +97,15 @@ def test_ema_averages_attention_and_uses_its_own():
 
 # --- semi-supervised: a student, and its teacher
 
+
 def soft_teacher(insert=None):
     """mmdet's, of small detectors, with thresholds that let untrained ones teach."""
     cfg = get_config('mmdet::soft_teacher/soft-teacher_faster-rcnn_r50-caffe_fpn_180k_semi-0.1-coco.py').model
     cfg.detector = narrow(model_cfg('FasterRCNN', insert=insert))
-    cfg.detector.test_cfg.rcnn.update(score_thr=0., max_per_img=4)
-    cfg.semi_train_cfg.update(pseudo_label_initial_score_thr=0., rpn_pseudo_thr=0., cls_pseudo_thr=0.,
-                              reg_pseudo_thr=1e9)
+    cfg.detector.test_cfg.rcnn.update(score_thr=0.0, max_per_img=4)
+    cfg.semi_train_cfg.update(
+        pseudo_label_initial_score_thr=0.0, rpn_pseudo_thr=0.0, cls_pseudo_thr=0.0, reg_pseudo_thr=1e9
+    )
     return build(cfg).train()
 
 
@@ -150,9 +164,12 @@ def test_the_three_lines_of_the_docs(tmp_path, request):
 
 
 def test_attention_beside_student_and_teacher_is_refused():
-    with pytest.raises(ValueError, match='SoftTeacher averages its student into its teacher, but not what '
-                       'stands beside them: insert attention into the detector that both are built from, '
-                       r"detector=dict\(type='mmattn.WithAttention'"):
+    with pytest.raises(
+        ValueError,
+        match='SoftTeacher averages its student into its teacher, but not what '
+        'stands beside them: insert attention into the detector that both are built from, '
+        r"detector=dict\(type='mmattn.WithAttention'",
+    ):
         attach(soft_teacher(), dict(at='student.backbone.**.residual', block=dict(type='mmattn.SE')))
 
 
@@ -169,6 +186,7 @@ def test_soft_teacher_starts_both_from_an_attended_detector(tmp_path):
 
 
 # --- distillation: a teacher that is no submodule
+
 
 def distillation(teacher=None, student=None):
     cfg = get_config('mmdet::ld/ld_r18-gflv1-r101_fpn_1x_coco.py').model
@@ -200,8 +218,11 @@ def test_distillation_trains_the_students_attention_from_the_teachers():
     assert not any('teacher' in name for name in model.state_dict())
     before = losses(model, images(), samples())
     before['loss_ld'].backward()  # the loss that the teacher takes part in, on levels with objects
-    assert all(block.ChannelGate.mlp[3].bias.grad.any() for key, block in cbams(model).items()
-               if key.startswith('backbone'))
+    assert all(
+        block.ChannelGate.mlp[3].bias.grad.any()
+        for key, block in cbams(model).items()
+        if key.startswith('backbone')
+    )
     assert all(p.grad is None for p in model.teacher_model.parameters())
     assert not model.teacher_model.attention.training and model.attention.training
     model.eval(), model.train()  # so that statistics are the same below
@@ -219,11 +240,17 @@ def test_distillation_trains_the_students_attention_from_the_teachers():
 
 # --- test-time augmentation
 
+
 def augmented(insert=None):
     module = narrow(model_cfg('RetinaNet', insert=insert))
-    module.test_cfg.score_thr = 0.
-    tta = build(ConfigDict(type='DetTTAModel', module=module,
-                           tta_cfg=dict(nms=dict(type='nms', iou_threshold=0.5), max_per_img=20)))
+    module.test_cfg.score_thr = 0.0
+    tta = build(
+        ConfigDict(
+            type='DetTTAModel',
+            module=module,
+            tta_cfg=dict(nms=dict(type='nms', iou_threshold=0.5), max_per_img=20),
+        )
+    )
     tta.eval()
     return tta
 
@@ -232,8 +259,16 @@ def views():
     picture = torch.randint(0, 256, (3, *SIZE), generator=torch.Generator().manual_seed(0)).byte()
     data = dict(inputs=[], data_samples=[])
     for flip in (False, True):
-        sample = DetDataSample(metainfo=dict(img_shape=SIZE, ori_shape=SIZE, scale_factor=(1., 1.), img_id=0,
-                                             flip=flip, flip_direction='horizontal' if flip else None))
+        sample = DetDataSample(
+            metainfo=dict(
+                img_shape=SIZE,
+                ori_shape=SIZE,
+                scale_factor=(1.0, 1.0),
+                img_id=0,
+                flip=flip,
+                flip_direction='horizontal' if flip else None,
+            )
+        )
         data['inputs'].append([picture.flip(-1) if flip else picture])
         data['data_samples'].append([sample])
     return data
@@ -264,6 +299,7 @@ def test_tta_merges_what_the_attended_model_finds_in_each_view():
 
 
 # --- DDP
+
 
 def test_ddp_finds_every_parameter_used(tmp_path):
     """One process: DDP complains of unused parameters there too, in the second pass."""

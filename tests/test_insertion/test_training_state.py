@@ -1,4 +1,5 @@
 """Initialisation, frozen stages, random numbers, checkpoints."""
+
 import pytest
 import torch
 from mmdet.models import FPN, ResNet
@@ -12,8 +13,9 @@ CBAM = dict(type='mmattn.CBAM', start='identity')
 
 
 def test_attention_in_frozen_stages_trains():
-    model = build(model_cfg(depth=50, insert=everywhere(start='paper'), frozen_stages=1,
-                            norm_eval=True)).train()
+    model = build(
+        model_cfg(depth=50, insert=everywhere(start='paper'), frozen_stages=1, norm_eval=True)
+    ).train()
     assert not any(p.requires_grad for p in model.backbone.layer1.parameters())
     blocks = [b for key, b in model.attention.items() if key.startswith('backbone_layer1')]
     assert len(blocks) == 3
@@ -42,12 +44,13 @@ def test_no_parents_init_reaches_attention(start):
         bn = block.SpatialGate.spatial.bn
         assert bn.weight == 0 and bn.bias == 0
         last = block.ChannelGate.mlp[3].weight
-        bound = last.shape[1]**-0.5  # of PyTorch's Linear
+        bound = last.shape[1] ** -0.5  # of PyTorch's Linear
         assert (last.abs().max() == 0) if start == 'identity' else (0 < last.abs().max() <= bound)
 
 
-@pytest.mark.parametrize('pattern, model', [('layer4.*.residual', lambda: ResNet(18)),
-                                            ('fpn_convs.*', lambda: FPN([8, 8], 8, 2))])
+@pytest.mark.parametrize(
+    'pattern, model', [('layer4.*.residual', lambda: ResNet(18)), ('fpn_convs.*', lambda: FPN([8, 8], 8, 2))]
+)
 def test_a_part_of_a_detector_keeps_its_init_too(pattern, model):
     torch.manual_seed(1)
     stock = model()
@@ -72,8 +75,9 @@ def test_global_random_state_is_untouched_and_seeds_attention():
     def weights(seed):
         torch.manual_seed(seed)
         model = attach(ResNet(18), dict(at='**.residual', block=dict(type='mmattn.SE')))
-        return model.attention['layer4_0_residual'].fc1.weight, \
-            model.attention['layer4_1_residual'].fc1.weight
+        return model.attention['layer4_0_residual'].fc1.weight, model.attention[
+            'layer4_1_residual'
+        ].fc1.weight
 
     first, second = weights(3)
     assert not first.equal(second), 'two sites of one shape must differ'

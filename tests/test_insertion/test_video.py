@@ -1,4 +1,5 @@
 """Attention along time in a video detector of MMDetection."""
+
 import copy
 import pickle
 
@@ -84,8 +85,8 @@ def test_prediction_is_of_a_whole_video_and_starts_as_that_of_the_plain_detector
     for frames in (5, 1):
         data = clips(stock, 1, frames, False)
         with torch.no_grad():
-            one, = model(**copy.deepcopy(data), mode='predict')
-            two, = stock(**copy.deepcopy(data), mode='predict')
+            (one,) = model(**copy.deepcopy(data), mode='predict')
+            (two,) = stock(**copy.deepcopy(data), mode='predict')
         assert len(one.video_data_samples) == frames
         for a, b in zip(one.video_data_samples, two.video_data_samples):
             assert a.pred_track_instances.scores.equal(b.pred_track_instances.scores)
@@ -100,7 +101,8 @@ def test_frames_matter_to_one_another():
     data = clips(model, 1, 4, False)
     found = []
     blocks(model)[0].register_forward_hook(
-        lambda block, args, out: found.append(block.gates(args[0])['frame'].flatten()))
+        lambda block, args, out: found.append(block.gates(args[0])['frame'].flatten())
+    )
     with torch.no_grad():
         model(**copy.deepcopy(data), mode='predict')
         data['inputs'][0, 3] = 0
@@ -121,14 +123,18 @@ def test_copies_and_detaching(stock):
     data = clips(model, 1, 3, False)
     model.eval()
     with torch.no_grad():
-        expected, = model(**copy.deepcopy(data), mode='predict')
+        (expected,) = model(**copy.deepcopy(data), mode='predict')
     for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
         with torch.no_grad():
-            got, = other(**copy.deepcopy(data), mode='predict')
+            (got,) = other(**copy.deepcopy(data), mode='predict')
         assert got[0].pred_track_instances.scores.equal(expected[0].pred_track_instances.scores)
     detach(model)
-    for name in ('_forward_pre_hooks', '_forward_hooks', '_forward_pre_hooks_with_kwargs',
-                 '_forward_hooks_always_called'):
+    for name in (
+        '_forward_pre_hooks',
+        '_forward_hooks',
+        '_forward_pre_hooks_with_kwargs',
+        '_forward_hooks_always_called',
+    ):
         assert not getattr(model, name), name
     assert list(model.state_dict()) == list(stock.state_dict())
 
@@ -147,8 +153,11 @@ def test_a_given_number_of_frames_works_in_a_detector_of_pictures():
 
 
 def test_a_detector_of_pictures_has_no_clips():
-    with pytest.raises(ValueError, match='num_frames=None takes the number of frames from the batches of a '
-                                         'video detector, and RetinaNet is one of pictures: write num_fra'):
+    with pytest.raises(
+        ValueError,
+        match='num_frames=None takes the number of frames from the batches of a '
+        'video detector, and RetinaNet is one of pictures: write num_fra',
+    ):
         build(narrow(model_cfg('RetinaNet', insert=[rule()])))
 
 
@@ -162,9 +171,13 @@ def test_a_detector_that_runs_frames_apart_is_told():
     with DefaultScope.overwrite_default_scope('mmdet'):
         model = MODELS.build(cfg)
     attach(model, [dict(rule(), at=f'detector.{AT}')])
-    packed = demo_track_inputs(1, 2, key_frames_inds=[0], image_shapes=(3, 64, 64), num_classes=40,
-                               with_mask=True)
+    packed = demo_track_inputs(
+        1, 2, key_frames_inds=[0], image_shapes=(3, 64, 64), num_classes=40, with_mask=True
+    )
     data = model.data_preprocessor(packed, True)
-    with pytest.raises(ValueError, match='there are 1 clips of 2 frames, and 1 pictures here: this detector '
-                                         'does not run the frames of a clip together'):
+    with pytest.raises(
+        ValueError,
+        match='there are 1 clips of 2 frames, and 1 pictures here: this detector '
+        'does not run the frames of a clip together',
+    ):
         model(**data, mode='loss')

@@ -1,4 +1,5 @@
 """Attention that starts as the identity learns in detectors of every kind."""
+
 import pytest
 import torch
 from mmdet.testing import demo_mm_inputs
@@ -8,29 +9,46 @@ from mmattn import attach
 from mmattn.analysis import identity, zoo
 
 R18 = dict(backbone=dict(depth=18), neck=dict(in_channels=[64, 128, 256, 512]))
-R18_DETR = dict(backbone=dict(depth=18), neck=dict(in_channels=[128, 256, 512]),
-                num_queries=20, encoder=dict(num_layers=1), decoder=dict(num_layers=2))
-SWIN = dict(backbone=dict(depths=[1, 1, 1, 1], embed_dims=24, num_heads=[1, 2, 4, 8]),
-            neck=dict(in_channels=[48, 96, 192]))
+R18_DETR = dict(
+    backbone=dict(depth=18),
+    neck=dict(in_channels=[128, 256, 512]),
+    num_queries=20,
+    encoder=dict(num_layers=1),
+    decoder=dict(num_layers=2),
+)
+SWIN = dict(
+    backbone=dict(depths=[1, 1, 1, 1], embed_dims=24, num_heads=[1, 2, 4, 8]),
+    neck=dict(in_channels=[48, 96, 192]),
+)
 # Quicker heads, and a loss on every level.
-FEW = dict(R18, train_cfg=dict(rpn_proposal=dict(max_per_img=20), rcnn=dict(sampler=dict(num=16)),
-                               rpn=dict(sampler=dict(num=10000), allowed_border=-1)))
+FEW = dict(
+    R18,
+    train_cfg=dict(
+        rpn_proposal=dict(max_per_img=20),
+        rcnn=dict(sampler=dict(num=16)),
+        rpn=dict(sampler=dict(num=10000), allowed_border=-1),
+    ),
+)
 QUICK = {
     'Faster R-CNN': ('faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py', FEW),
     'RetinaNet': ('retinanet/retinanet_r18_fpn_1x_coco.py', {}),
     'CenterNet': ('centernet/centernet_r18_8xb16-crop512-140e_coco.py', {}),
     'YOLOX': ('yolox/yolox_tiny_8xb8-300e_coco.py', {}),
     'RTMDet': ('rtmdet/rtmdet_tiny_8xb32-300e_coco.py', {}),
-    'DETR': ('detr/detr_r18_8xb2-500e_coco.py', dict(
-        num_queries=20, encoder=dict(num_layers=1), decoder=dict(num_layers=2))),
+    'DETR': (
+        'detr/detr_r18_8xb2-500e_coco.py',
+        dict(num_queries=20, encoder=dict(num_layers=1), decoder=dict(num_layers=2)),
+    ),
     'Swin': ('swin/retinanet_swin-t-p4-w7_fpn_1x_coco.py', SWIN),
 }
 LONG = {
     'FCOS': ('fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py', R18),
     'PVT': ('pvt/retinanet_pvtv2-b0_fpn_1x_coco.py', {}),
     'Mask R-CNN': ('mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py', FEW),
-    'Cascade Mask R-CNN': ('cascade_rcnn/cascade-mask-rcnn_r50_fpn_1x_coco.py', dict(
-        R18, train_cfg=dict(rpn=FEW['train_cfg']['rpn']))),
+    'Cascade Mask R-CNN': (
+        'cascade_rcnn/cascade-mask-rcnn_r50_fpn_1x_coco.py',
+        dict(R18, train_cfg=dict(rpn=FEW['train_cfg']['rpn'])),
+    ),
     'ResNet-50': ('retinanet/retinanet_r50_fpn_1x_coco.py', {}),
     'ATSS': ('atss/atss_r50_fpn_1x_coco.py', R18),
     'TOOD': ('tood/tood_r50_fpn_1x_coco.py', R18),
@@ -45,8 +63,10 @@ LONG = {
     'Sparse R-CNN': ('sparse_rcnn/sparse-rcnn_r50_fpn_1x_coco.py', R18),
     'Deformable DETR': ('deformable_detr/deformable-detr_r50_16xb2-50e_coco.py', R18_DETR),
     'DINO': ('dino/dino-4scale_r50_8xb2-12e_coco.py', R18_DETR),
-    'Mask2Former': ('mask2former/mask2former_r50_8xb2-lsj-50e_coco.py', dict(
-        backbone=dict(depth=18), panoptic_head=dict(in_channels=[64, 128, 256, 512]))),
+    'Mask2Former': (
+        'mask2former/mask2former_r50_8xb2-lsj-50e_coco.py',
+        dict(backbone=dict(depth=18), panoptic_head=dict(in_channels=[64, 128, 256, 512])),
+    ),
 }
 # Maps below these are not square; the sizes are the smallest that the detector accepts.
 # Two pictures with a map of one position have two values, which a norm makes -1 and 1 whatever they are.
@@ -86,17 +106,23 @@ def losses(model, size, with_mask=False):
     return model.parse_losses(model(**data, mode='loss'))[0]
 
 
-@pytest.mark.parametrize('family, name, changes', [
-    *(pytest.param(family, *case, id=family) for family, case in QUICK.items()),
-    *(pytest.param(family, *case, id=family, marks=pytest.mark.slow) for family, case in LONG.items())])
+@pytest.mark.parametrize(
+    'family, name, changes',
+    [
+        *(pytest.param(family, *case, id=family) for family, case in QUICK.items()),
+        *(pytest.param(family, *case, id=family, marks=pytest.mark.slow) for family, case in LONG.items()),
+    ],
+)
 def test_every_parameter_learns_in_two_steps(mmdet_scope, family, name, changes):
     model = detector(name, changes)
     data = SIZES.get(family, (96, 128)), family in WITH_MASKS
     sites = identity.named_sites(model)
     before = losses(model, *data).item()
     # As many hidden units as channels: where there are only a few, their ReLU may shut them all.
-    attach(model, dict(at=[site.name for site in sites],
-                       block=dict(type='mmattn.CBAM', start='identity', reduction=1)))
+    attach(
+        model,
+        dict(at=[site.name for site in sites], block=dict(type='mmattn.CBAM', start='identity', reduction=1)),
+    )
     attention = dict(model.attention.named_parameters())
     last = {name for name in attention if '.mlp.3.' in name or '.spatial.bn.' in name}
     assert len(last) == 4 * len(sites)

@@ -2,6 +2,7 @@
 
 A script: the interpreter, which the other tests run under, is chosen when Triton is imported.
 """
+
 import json
 import re
 import sys
@@ -16,13 +17,18 @@ from mmattn.ops import triton_kernels
 MAPS = ('x', 'y', 'dy', 'dx')
 NUMBERS = ('c_units', 'p_units', 'along_c', 'along_p', 'splits', 'span', 'row', 'count_row', 'divisor', 'L')
 GATES = dict(GATED=True, SPATIAL=True)
-KERNELS = [('gate', GATES), ('gate', dict(GATED=True, SPATIAL=False)), ('gate_backward', GATES),
-           ('gate_backward', dict(GATED=False, SPATIAL=True)), ('stats_backward', {}),
-           ('look', dict(GATED=True, PEAKS=True, OF_CHANNELS=False)),
-           ('look', dict(GATED=False, PEAKS=True, OF_CHANNELS=True)),
-           ('look', dict(GATED=False, PEAKS=False, OF_CHANNELS=True)),
-           ('map_backward', dict(**GATES, USED=True, AVG=True, MAX=True, STATS=True)),
-           ('map_backward', dict(GATED=True, SPATIAL=False, USED=True, AVG=True, MAX=False, STATS=False))]
+KERNELS = [
+    ('gate', GATES),
+    ('gate', dict(GATED=True, SPATIAL=False)),
+    ('gate_backward', GATES),
+    ('gate_backward', dict(GATED=False, SPATIAL=True)),
+    ('stats_backward', {}),
+    ('look', dict(GATED=True, PEAKS=True, OF_CHANNELS=False)),
+    ('look', dict(GATED=False, PEAKS=True, OF_CHANNELS=True)),
+    ('look', dict(GATED=False, PEAKS=False, OF_CHANNELS=True)),
+    ('map_backward', dict(**GATES, USED=True, AVG=True, MAX=True, STATS=True)),
+    ('map_backward', dict(GATED=True, SPATIAL=False, USED=True, AVG=True, MAX=False, STATS=False)),
+]
 
 
 def source(name, flags, dtype, dense, units):
@@ -42,23 +48,43 @@ def source(name, flags, dtype, dense, units):
         number = parameter.name in NUMBERS
         signature[parameter.name] = 'i32' if number else '*' + (dtype if parameter.name in MAPS else small)
         if not number:
-            attributes[(i, )] = [['tt.divisibility', 16]]
+            attributes[(i,)] = [['tt.divisibility', 16]]
     return ASTSource(kernel, signature, constants, attributes)
 
 
 def main(capabilities, dtypes):
     for capability in capabilities:
         target = GPUTarget('cuda', int(capability), 32)
-        cases = [(name, flags, dtype, dense, units) for name, flags in KERNELS
-                 for dtype in dtypes for dense in (True, False) for units in (16, 1)]
-        cases += [('join', dict(PEAKS=True), 'fp32', True, 16), ('map_backward', KERNELS[-2][1], 'fp64', True, 2)]
+        cases = [
+            (name, flags, dtype, dense, units)
+            for name, flags in KERNELS
+            for dtype in dtypes
+            for dense in (True, False)
+            for units in (16, 1)
+        ]
+        cases += [
+            ('join', dict(PEAKS=True), 'fp32', True, 16),
+            ('map_backward', KERNELS[-2][1], 'fp64', True, 2),
+        ]
         for name, flags, dtype, dense, units in cases:
             compiled = triton.compile(source(name, flags, dtype, dense, units), target=target)
             ptx = compiled.asm['ptx']
-            print(json.dumps(dict(
-                kernel=name, flags=flags, dtype=dtype, dense=dense, units=units, capability=capability,
-                loads=re.findall(r'\bld\.global[\w.:]*', ptx), stores=re.findall(r'\bst\.global[\w.:]*', ptx),
-                atomics=re.findall(r'\b(?:atom|red)\.\w+', ptx), shared=compiled.metadata.shared)))
+            print(
+                json.dumps(
+                    dict(
+                        kernel=name,
+                        flags=flags,
+                        dtype=dtype,
+                        dense=dense,
+                        units=units,
+                        capability=capability,
+                        loads=re.findall(r'\bld\.global[\w.:]*', ptx),
+                        stores=re.findall(r'\bst\.global[\w.:]*', ptx),
+                        atomics=re.findall(r'\b(?:atom|red)\.\w+', ptx),
+                        shared=compiled.metadata.shared,
+                    )
+                )
+            )
 
 
 if __name__ == '__main__':

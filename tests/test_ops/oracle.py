@@ -1,4 +1,5 @@
 """All uses of a map at once, by plain formulas in float64, as an oracle for the joined passes."""
+
 import torch
 
 from mmattn import ops
@@ -18,8 +19,10 @@ def expected(x, channel, spatial, use):
     if channel is not None:
         product = rounded(x * rounded(channel.double(), dtype), dtype)
     made = dict(
-        avg=x.sum((2, 3), keepdim=True) / (x.shape[2] * x.shape[3]), max=x.amax((2, 3), keepdim=True),
-        stats=torch.cat([product.amax(1, keepdim=True), product.sum(1, keepdim=True) / x.shape[1]], 1))
+        avg=x.sum((2, 3), keepdim=True) / (x.shape[2] * x.shape[3]),
+        max=x.amax((2, 3), keepdim=True),
+        stats=torch.cat([product.amax(1, keepdim=True), product.sum(1, keepdim=True) / x.shape[1]], 1),
+    )
     made['out'] = product if spatial is None else rounded(product * rounded(spatial.double(), dtype), dtype)
     return {name: made[name] for name in use}
 
@@ -58,7 +61,7 @@ def leaves(shape, dtype, layout, seed=0, exact=False):
     channel = torch.rand((n, c, 1, 1), generator=generator, dtype=torch.float64).to(small) + 0.25
     spatial = torch.rand((n, 1, h, w), generator=generator, dtype=torch.float64).to(small) + 0.25
     if exact:
-        channel, spatial = (2. ** (4 * t).round().sub(3) for t in (channel, spatial))
+        channel, spatial = (2.0 ** (4 * t).round().sub(3) for t in (channel, spatial))
     return [t.requires_grad_() for t in (x, channel, spatial)]
 
 

@@ -2,6 +2,7 @@
 
 By PyTorch alone it is NaN: Inductor compares the map with its maximum again, one of both rounded.
 """
+
 import pytest
 import torch
 
@@ -10,8 +11,16 @@ from mmattn.blocks import CBAM, ChannelAttention, SpatialAttention, TripletAtten
 from tests.test_blocks.helpers import randomise, smooth_map
 
 
-@pytest.mark.parametrize('block', [CBAM, *(pytest.param(each, marks=pytest.mark.slow)
-                                           for each in (ChannelAttention, SpatialAttention, TripletAttention))])
+@pytest.mark.parametrize(
+    'block',
+    [
+        CBAM,
+        *(
+            pytest.param(each, marks=pytest.mark.slow)
+            for each in (ChannelAttention, SpatialAttention, TripletAttention)
+        ),
+    ],
+)
 @pytest.mark.parametrize('dtype', [torch.bfloat16, pytest.param(torch.float32, marks=pytest.mark.slow)])
 def test_gradients_of_maxima(block, dtype):
     torch._dynamo.reset()
@@ -25,7 +34,10 @@ def test_gradients_of_maxima(block, dtype):
     compiled = torch.compile(run, fullgraph=True)
     found = []
     for function in (run, compiled):
-        with ops.implementation('auto'), torch.autocast('cpu', torch.bfloat16, enabled=dtype == torch.bfloat16):
+        with (
+            ops.implementation('auto'),
+            torch.autocast('cpu', torch.bfloat16, enabled=dtype == torch.bfloat16),
+        ):
             found.append(torch.autograd.grad(function(x), (x, *module.parameters()), weight))
     for one, other in zip(*found):
         assert torch.isfinite(other).all()

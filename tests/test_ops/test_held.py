@@ -1,4 +1,5 @@
 """A map that is held means what the map means, whatever is done with it."""
+
 import copy
 import random
 
@@ -17,6 +18,7 @@ BLOCKS = [SE, ECA, ESE, ChannelAttention, SpatialAttention, CBAM]
 @pytest.fixture(params=FASTER)
 def way(request):
     from mmattn.ops.switch import missing_reason
+
     if missing_reason(request.param):
         pytest.skip(missing_reason(request.param))
     return request.param
@@ -31,19 +33,25 @@ def both(function, way, shape=(2, 6, 5, 4)):
         spatial = smooth_map(shape[0], 1, *shape[2:], dtype=torch.float32, seed=3).requires_grad_()
         with ops.implementation(how):
             out = function(x, channel, spatial)
-        grads = torch.autograd.grad((out * smooth_map(*out.shape, dtype=out.dtype, seed=4)).sum(),
-                                    (x, channel, spatial), allow_unused=True)
+        grads = torch.autograd.grad(
+            (out * smooth_map(*out.shape, dtype=out.dtype, seed=4)).sum(),
+            (x, channel, spatial),
+            allow_unused=True,
+        )
         found.append((out, *grads))
     for name, one, other in zip(('out', 'x', 'channel', 'spatial'), *found):
         assert (one is None) == (other is None), name
         if one is not None:
-            torch.testing.assert_close(other, one, rtol=1e-5, atol=1e-5, msg=lambda text, name=name: f'{name}: {text}')
+            torch.testing.assert_close(
+                other, one, rtol=1e-5, atol=1e-5, msg=lambda text, name=name: f'{name}: {text}'
+            )
 
 
 def test_two_channel_gates(way):
     def function(x, channel, spatial):
         held = ops.apply_gate(ops.apply_gate(ops.hold(x), channel), channel.sigmoid())
         return ops.release(held)
+
     both(function, way)
 
 
@@ -51,6 +59,7 @@ def test_a_spatial_gate_then_a_channel_gate(way):
     def function(x, channel, spatial):
         held = ops.apply_gate(ops.apply_gate(ops.hold(x), spatial), channel)
         return ops.release(held)
+
     both(function, way)
 
 
@@ -58,6 +67,7 @@ def test_gates_of_rows_and_of_groups(way):
     def function(x, channel, spatial):
         held = ops.apply_gate(ops.hold(x), spatial[..., :1].expand(-1, 6, -1, -1))
         return ops.release(ops.apply_gate(held, spatial.expand(-1, 3, -1, -1)))
+
     both(function, way)
 
 
@@ -69,6 +79,7 @@ def test_it_may_be_written_twice(way):
     def function(x, channel, spatial):
         held = ops.hold(x)
         return ops.release(ops.apply_gate(held, channel)) + ops.release(ops.apply_gate(held, spatial)) * 2
+
     both(function, way)
 
 
@@ -78,6 +89,7 @@ def test_statistics_of_two_products(way):
         one = ops.channel_stats(ops.apply_gate(held, channel))
         two = ops.channel_stats(ops.apply_gate(held, channel.sigmoid()))
         return ops.release(ops.apply_gate(ops.apply_gate(held, channel), one[:, :1])) * two[:, 1:]
+
     both(function, way)
 
 
@@ -86,6 +98,7 @@ def test_statistics_of_one_product_and_the_map_times_another(way):
         held = ops.hold(x)
         stats = ops.channel_stats(ops.apply_gate(held, channel))
         return ops.release(ops.apply_gate(ops.apply_gate(held, channel.sigmoid()), stats[:, 1:]))
+
     both(function, way)
 
 
@@ -93,6 +106,7 @@ def test_statistics_of_what_has_both_gates(way):
     def function(x, channel, spatial):
         held = ops.apply_gate(ops.apply_gate(ops.hold(x), channel), spatial)
         return ops.release(ops.apply_gate(held, ops.channel_stats(held)[:, :1]))
+
     both(function, way)
 
 
@@ -102,6 +116,7 @@ def test_pooling_late_and_twice(way):
         stats = ops.channel_stats(held)
         gate = ops.spatial_avg(held) + ops.spatial_max(held) + ops.spatial_avg(ops.apply_gate(held, channel))
         return ops.release(ops.apply_gate(ops.apply_gate(held, gate), stats[:, 1:]))
+
     both(function, way)
 
 
@@ -109,6 +124,7 @@ def test_the_map_is_used_elsewhere_too(way):
     def function(x, channel, spatial):
         held = ops.hold(x)
         return x * x + ops.release(ops.apply_gate(held, channel * ops.spatial_avg(held))) + ops.release(held)
+
     both(function, way)
 
 
@@ -117,6 +133,7 @@ def test_only_gates_need_gradients(way):
         held = ops.hold(x.detach())
         stats = ops.channel_stats(ops.apply_gate(held, channel))
         return ops.release(ops.apply_gate(ops.apply_gate(held, channel), stats[:, 1:] * spatial))
+
     both(function, way)
 
 
@@ -125,6 +142,7 @@ def test_only_the_map_needs_gradients(way):
         held = ops.hold(x)
         stats = ops.channel_stats(ops.apply_gate(held, channel.detach()))
         return ops.release(ops.apply_gate(ops.apply_gate(held, channel.detach()), stats[:, 1:].detach()))
+
     both(function, way)
 
 
@@ -138,11 +156,13 @@ def test_a_gradient_that_is_not_dense(way):
 def test_second_derivatives_are_refused_not_wrong(way, block):
     module, x = randomise(block(16)), smooth_map(2, 16, 5, 4, dtype=torch.float32).requires_grad_()
     with ops.implementation(way):
-        g, = torch.autograd.grad(module(x).square().sum(), x, create_graph=True)
-    with pytest.raises(RuntimeError, match='cannot be differentiated twice in this way; set MMATTN_OPS=plain'):
+        (g,) = torch.autograd.grad(module(x).square().sum(), x, create_graph=True)
+    with pytest.raises(
+        RuntimeError, match='cannot be differentiated twice in this way; set MMATTN_OPS=plain'
+    ):
         g.square().sum().backward()
     with ops.implementation('plain'):
-        g, = torch.autograd.grad(module(x).square().sum(), x, create_graph=True)
+        (g,) = torch.autograd.grad(module(x).square().sum(), x, create_graph=True)
     g.square().sum().backward()
 
 
@@ -165,12 +185,13 @@ def test_activation_checkpointing(way, block, reentrant):
 def test_forward_mode_and_vmap_are_plain_pytorchs(block):
     module, x = randomise(block(16)).eval(), smooth_map(2, 16, 5, 4, dtype=torch.float32)
     tangent = smooth_map(2, 16, 5, 4, dtype=torch.float32, seed=2)
-    _, slope = torch.func.jvp(module, (x, ), (tangent, ))
+    _, slope = torch.func.jvp(module, (x,), (tangent,))
     step = 1e-3
     difference = (module(x + step * tangent) - module(x - step * tangent)) / (2 * step)
     torch.testing.assert_close(slope, difference, rtol=0.02, atol=0.02)
-    torch.testing.assert_close(torch.func.vmap(module)(torch.stack([x, 2 * x])),
-                               torch.stack([module(x), module(2 * x)]))
+    torch.testing.assert_close(
+        torch.func.vmap(module)(torch.stack([x, 2 * x])), torch.stack([module(x), module(2 * x)])
+    )
 
 
 def test_halves_of_cbam_that_are_watched_are_called(way):
@@ -195,11 +216,13 @@ def test_a_subclass_that_computes_gates_in_its_own_way_gets_a_tensor(way):
 
 def test_gates_without_a_graph_of_their_own(way):
     """The first pass is made under no_grad; the map's gradient must come all the same."""
+
     def function(x, channel, spatial):
         held = ops.hold(x)
         with torch.no_grad():
             gate, stats = torch.sigmoid(ops.spatial_avg(held)), ops.channel_stats(held)
         return ops.release(ops.apply_gate(ops.apply_gate(held, gate), stats[:, 1:]))
+
     both(function, way)
 
 
@@ -207,25 +230,35 @@ def test_statistics_after_the_map_was_written(way):
     def function(x, channel, spatial):
         held = ops.hold(x)
         written = ops.release(ops.apply_gate(held, channel))
-        return written * ops.channel_stats(held)[:, :1] + ops.channel_stats(
-            ops.apply_gate(held, channel.sigmoid()))[:, 1:]
+        return (
+            written * ops.channel_stats(held)[:, :1]
+            + ops.channel_stats(ops.apply_gate(held, channel.sigmoid()))[:, 1:]
+        )
+
     both(function, way)
 
 
 def program(seed, x, channels, spatials):
     """A random use of a map: a scalar."""
-    draw, maps, total = random.Random(seed), [ops.hold(x)], 0.
+    draw, maps, total = random.Random(seed), [ops.hold(x)], 0.0
     for _ in range(draw.randint(2, 6)):
         held = draw.choice(maps)
         what = draw.choice(['avg', 'max', 'both', 'stats', 'release', 'gate', 'gate', 'gate'])
         if what == 'gate':
             maps.append(ops.apply_gate(held, draw.choice(channels + spatials)))
             continue
-        made = dict(avg=ops.spatial_avg, max=ops.spatial_max, both=ops.spatial_avg_max, stats=ops.channel_stats,
-                    release=ops.release)[what](held)
+        made = dict(
+            avg=ops.spatial_avg,
+            max=ops.spatial_max,
+            both=ops.spatial_avg_max,
+            stats=ops.channel_stats,
+            release=ops.release,
+        )[what](held)
         for value in made if what == 'both' else [made]:
             if draw.random() < 0.8:
-                total = total + (value * smooth_map(*value.shape, seed=draw.randrange(100), dtype=x.dtype)).sum()
+                total = (
+                    total + (value * smooth_map(*value.shape, seed=draw.randrange(100), dtype=x.dtype)).sum()
+                )
     out = ops.release(maps[-1])
     return total + (out * smooth_map(*out.shape, seed=7, dtype=x.dtype)).sum()
 
@@ -234,6 +267,7 @@ def program(seed, x, channels, spatials):
 @pytest.mark.parametrize('part', range(4))
 def test_random_uses(how, part):
     from mmattn.ops.switch import missing_reason
+
     if missing_reason(how):
         pytest.skip(missing_reason(how))
     dtype, tolerance = (torch.float64, 1e-9) if how == 'aten' else (torch.float32, 2e-4)
@@ -243,16 +277,25 @@ def test_random_uses(how, part):
         needed = [draw.random() < 0.85 for _ in range(5)]
         for each in ('plain', how):
             shapes = [(n, c, h, w), *[(n, c, 1, 1)] * 2, *[(n, 1, h, w)] * 2]
-            leaves = [smooth_map(*shape, seed=seed + i, dtype=dtype).requires_grad_(needed[i])
-                      for i, shape in enumerate(shapes)]
+            leaves = [
+                smooth_map(*shape, seed=seed + i, dtype=dtype).requires_grad_(needed[i])
+                for i, shape in enumerate(shapes)
+            ]
             with ops.implementation(each):
                 total = program(seed, leaves[0], leaves[1:3], leaves[3:])
             wanted = [t for t in leaves if t.requires_grad]
             grads = torch.autograd.grad(total, wanted, allow_unused=True) if total.requires_grad else []
-            found.append([total.detach(), *(torch.zeros_like(t) if g is None else g for g, t in zip(grads, wanted))])
+            found.append(
+                [total.detach(), *(torch.zeros_like(t) if g is None else g for g, t in zip(grads, wanted))]
+            )
         for one, other in zip(*found):
-            torch.testing.assert_close(other, one, rtol=tolerance, atol=tolerance * 10, msg=lambda text, seed=seed:
-                                       f'program {seed}: {text}')
+            torch.testing.assert_close(
+                other,
+                one,
+                rtol=tolerance,
+                atol=tolerance * 10,
+                msg=lambda text, seed=seed: f'program {seed}: {text}',
+            )
 
 
 @pytest.mark.parametrize('block', [SE, CBAM])
@@ -262,13 +305,20 @@ def test_second_derivatives_with_constant_gradients_are_refused_too(way, block):
     x = torch.nn.functional.conv2d(smooth_map(2, 16, 5, 4, dtype=torch.float32), weight)
     with ops.implementation(way):
         grads = torch.autograd.grad(module(x).sum(), list(module.parameters()), create_graph=True)
-    with pytest.raises(RuntimeError, match='cannot be differentiated twice in this way; set MMATTN_OPS=plain'):
+    with pytest.raises(
+        RuntimeError, match='cannot be differentiated twice in this way; set MMATTN_OPS=plain'
+    ):
         sum(g.square().sum() for g in grads).backward()
 
 
-@pytest.mark.parametrize('replace', [
-    lambda half: type('Own', (ChannelAttention, ), dict(forward=lambda self, x: x * 2))(16),
-    lambda half: _with_forward(half)], ids=['subclass', 'attribute'])
+@pytest.mark.parametrize(
+    'replace',
+    [
+        lambda half: type('Own', (ChannelAttention,), dict(forward=lambda self, x: x * 2))(16),
+        lambda half: _with_forward(half),
+    ],
+    ids=['subclass', 'attribute'],
+)
 def test_a_half_of_cbam_with_a_forward_of_its_own_is_called(way, replace):
     block, x = randomise(CBAM(16)).eval(), smooth_map(2, 16, 5, 4, dtype=torch.float32)
     block.ChannelGate = replace(block.ChannelGate)

@@ -1,4 +1,5 @@
 """Triton's compiler needs no GPU: kernels compile for several generations, and move 16 bytes at a time."""
+
 import json
 import os
 import subprocess
@@ -10,22 +11,45 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture(scope='module', params=[('90', 'bf16'), *(
-    pytest.param((each, 'fp32,bf16,fp16'), marks=pytest.mark.slow) for each in ('75', '80', '90', '100'))], ids='-'.join)
+@pytest.fixture(
+    scope='module',
+    params=[
+        ('90', 'bf16'),
+        *(
+            pytest.param((each, 'fp32,bf16,fp16'), marks=pytest.mark.slow)
+            for each in ('75', '80', '90', '100')
+        ),
+    ],
+    ids='-'.join,
+)
 def compiled(request, tmp_path_factory):
     pytest.importorskip('triton', reason='Triton is not installed')
-    env = {**os.environ, 'TRITON_INTERPRET': '0', 'PYTHONPATH': str(ROOT),
-           'TRITON_CACHE_DIR': str(tmp_path_factory.mktemp('triton'))}
-    done = subprocess.run([sys.executable, '-m', 'tests.test_ops.compile_kernels', *request.param], cwd=ROOT, env=env,
-                          capture_output=True, text=True)
+    env = {
+        **os.environ,
+        'TRITON_INTERPRET': '0',
+        'PYTHONPATH': str(ROOT),
+        'TRITON_CACHE_DIR': str(tmp_path_factory.mktemp('triton')),
+    }
+    done = subprocess.run(
+        [sys.executable, '-m', 'tests.test_ops.compile_kernels', *request.param],
+        cwd=ROOT,
+        env=env,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def test_every_kernel_compiles(compiled):
     from mmattn.ops import triton_kernels
-    names = {name for name in vars(triton_kernels) if not name.startswith('_')
-             and type(getattr(triton_kernels, name)).__name__ in ('InterpretedFunction', 'JITFunction')}
+
+    names = {
+        name
+        for name in vars(triton_kernels)
+        if not name.startswith('_')
+        and type(getattr(triton_kernels, name)).__name__ in ('InterpretedFunction', 'JITFunction')
+    }
     assert {each['kernel'] for each in compiled} == names
 
 

@@ -1,4 +1,5 @@
 """The custom operators of ``torch.library``, by PyTorch's own checks."""
+
 import pytest
 import torch
 
@@ -15,20 +16,30 @@ def arguments(name, how, layout):
     stats, count = torch.ops.mmattn.stats(*plain[:2], None, None, None, None, how)
     avg, top, number = torch.ops.mmattn.pool(plain[0], True, how)
     return dict(
-        pool=(plain[0], True, how), enter=(x, 'avg max', how), stats=(x, g, None, None, None, None, how),
-        gate=(x, g, s, None, None, None, how), gate_backward=(dy, *plain, how),
+        pool=(plain[0], True, how),
+        enter=(x, 'avg max', how),
+        stats=(x, g, None, None, None, None, how),
+        gate=(x, g, s, None, None, None, how),
+        gate_backward=(dy, *plain, how),
         stats_backward=(*plain[:2], dstats, stats, count, how),
-        map_backward=(dy, *plain, avg, avg, top, number, dstats, stats, count, how))[name]
+        map_backward=(dy, *plain, avg, avg, top, number, dstats, stats, count, how),
+    )[name]
 
 
-@pytest.mark.parametrize('how, layout', [('aten', 'nchw'), ('aten', 'nhwc'), ('compiled', 'nchw'),
-                                         ('triton', 'nchw'), ('triton', 'nhwc')])
+@pytest.mark.parametrize(
+    'how, layout',
+    [('aten', 'nchw'), ('aten', 'nhwc'), ('compiled', 'nchw'), ('triton', 'nchw'), ('triton', 'nhwc')],
+)
 @pytest.mark.parametrize('name', OPERATORS)
 def test_schema_shapes_and_registration(name, how, layout):
     from mmattn.ops.switch import missing_reason
+
     if missing_reason(how):
         pytest.skip(missing_reason(how))
     # Gradients go to relays, which stand for the map, so that PyTorch's comparison of gradients would not
     # understand; test_compiled_into_one_graph compares them.
-    torch.library.opcheck(getattr(torch.ops.mmattn, name).default, arguments(name, how, layout),
-                          test_utils=('test_schema', 'test_autograd_registration', 'test_faketensor'))
+    torch.library.opcheck(
+        getattr(torch.ops.mmattn, name).default,
+        arguments(name, how, layout),
+        test_utils=('test_schema', 'test_autograd_registration', 'test_faketensor'),
+    )

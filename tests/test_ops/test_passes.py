@@ -1,4 +1,5 @@
 """Every way to compute against formulas in float64: values, and gradients of the map and of both gates."""
+
 from itertools import product
 
 import pytest
@@ -14,14 +15,24 @@ from tests.test_ops.oracle import computed, expected, gradients, leaves
 TOLERANCES = {torch.float64: 1e-11, torch.float32: 2e-5, torch.float16: 2e-3, torch.bfloat16: 1.6e-2}
 SIZES = [(2, 3, 7, 129), (1, 65, 7, 7), (3, 1, 1, 7), (2, 65, 1, 1), (1, 3, 129, 1), (2, 32, 16, 10)]
 MANY = [*SIZES, (1, 65, 129, 129), (2, 300, 33, 40), (1, 1024, 3, 3), (2, 256, 64, 66)]
-SUBSETS = [('avg', ), ('max', ), ('avg', 'max'), ('stats', ), ('out', ), ('avg', 'out'), ('max', 'out'),
-           ('stats', 'out'), ('avg', 'max', 'stats', 'out')]
+SUBSETS = [
+    ('avg',),
+    ('max',),
+    ('avg', 'max'),
+    ('stats',),
+    ('out',),
+    ('avg', 'out'),
+    ('max', 'out'),
+    ('stats', 'out'),
+    ('avg', 'max', 'stats', 'out'),
+]
 WAYS = ['plain', 'aten', 'compiled', 'triton']
 
 
 @pytest.fixture(params=WAYS)
 def way(request):
     from mmattn.ops.switch import missing_reason
+
     if missing_reason(request.param):
         pytest.skip(missing_reason(request.param))
     with ops.implementation(request.param):
@@ -35,18 +46,29 @@ def check(shape, dtype, layout, gates, use, way):
     tolerance = TOLERANCES[dtype]
     for name in use:
         assert made[name].dtype == (dtype if name == 'out' else channel.dtype)
-        torch.testing.assert_close(made[name].double(), right[name], rtol=tolerance, atol=tolerance, msg=lambda
-                                   text, name=name: f'{name}: {text}')
+        torch.testing.assert_close(
+            made[name].double(),
+            right[name],
+            rtol=tolerance,
+            atol=tolerance,
+            msg=lambda text, name=name: f'{name}: {text}',
+        )
     if layout == 'nhwc' and 'out' in use:
         assert made['out'].is_contiguous(memory_format=torch.channels_last)
     got, want = gradients(made, inputs, dtype), gradients(right, inputs, dtype)
-    for name, one, other in zip([n for n, t in zip(['x', 'channel', 'spatial'], inputs) if t is not None],
-                                got, want):
+    for name, one, other in zip(
+        [n for n, t in zip(['x', 'channel', 'spatial'], inputs) if t is not None], got, want
+    ):
         assert (one is None) == (other is None), name
         if one is not None:
-            scale = max(other.abs().max().item(), 1.)
-            torch.testing.assert_close(one.double() / scale, other.double() / scale, rtol=0, atol=tolerance,
-                                       msg=lambda text, name=name: f'gradient of {name}: {text}')
+            scale = max(other.abs().max().item(), 1.0)
+            torch.testing.assert_close(
+                one.double() / scale,
+                other.double() / scale,
+                rtol=0,
+                atol=tolerance,
+                msg=lambda text, name=name: f'gradient of {name}: {text}',
+            )
 
 
 @pytest.mark.parametrize('layout', ['nchw', 'nhwc', 'strided'])
@@ -73,10 +95,12 @@ def test_larger_maps(way, shape):
 @pytest.mark.parametrize('shape', [(0, 3, 4, 5), (2, 3, 0, 5), (2, 0, 4, 5)], ids=str)
 def test_maps_of_nothing(way, shape):
     x, channel, spatial = leaves(shape, torch.float32, 'nchw')
-    out = computed(x, channel, spatial, ('out', ))['out']
+    out = computed(x, channel, spatial, ('out',))['out']
     assert out.shape == shape
-    assert all(g.shape == t.shape for g, t in zip(
-        torch.autograd.grad(out.sum(), (x, channel, spatial)), (x, channel, spatial)))
+    assert all(
+        g.shape == t.shape
+        for g, t in zip(torch.autograd.grad(out.sum(), (x, channel, spatial)), (x, channel, spatial))
+    )
 
 
 @pytest.mark.parametrize('layout', ['nchw', pytest.param('nhwc', marks=pytest.mark.slow)])
@@ -92,12 +116,14 @@ def test_finite_differences(way, layout):
 @pytest.mark.parametrize('layout', ['nchw', 'nhwc'])
 def test_equal_maxima_share_their_gradient(way, layout):
     x = torch.zeros(2, 4, 3, 5)
-    x[:, :, 0, :2] = 1.  # two of each channel; all channels of two positions
-    x = x.to(memory_format=torch.channels_last if layout == 'nhwc' else torch.contiguous_format).requires_grad_()
+    x[:, :, 0, :2] = 1.0  # two of each channel; all channels of two positions
+    x = x.to(
+        memory_format=torch.channels_last if layout == 'nhwc' else torch.contiguous_format
+    ).requires_grad_()
     made = computed(x, None, None, ('max', 'stats'))
-    of_max, = torch.autograd.grad(made['max'].sum(), x, retain_graph=True)
+    (of_max,) = torch.autograd.grad(made['max'].sum(), x, retain_graph=True)
     assert of_max.equal(0.5 * x.detach())
-    of_stats, = torch.autograd.grad(made['stats'][:, 0].sum(), x)
+    (of_stats,) = torch.autograd.grad(made['stats'][:, 0].sum(), x)
     assert of_stats.equal(torch.full_like(x, 0.25))
 
 
@@ -114,7 +140,7 @@ def test_not_finite_values_are_not_hidden(way, value):
 
 def test_a_map_of_the_lowest_value_has_as_many_maxima_as_elements(way):
     x = torch.full((1, 2, 5, 7), -float('inf')).requires_grad_()
-    g, = torch.autograd.grad(ops.spatial_max(ops.hold(x)).sum(), x)
+    (g,) = torch.autograd.grad(ops.spatial_max(ops.hold(x)).sum(), x)
     torch.testing.assert_close(g, torch.full_like(x, 1 / 35))
 
 
@@ -122,10 +148,12 @@ def test_gates_in_half_precision(way):
     """Those of a model that was converted: their gradients come in their dtype."""
     x, channel, spatial = leaves((2, 5, 4, 3), torch.float16, 'nchw')
     channel, spatial = (t.detach().half().requires_grad_() for t in (channel, spatial))
-    out = computed(x, channel, spatial, ('out', ))['out']
+    out = computed(x, channel, spatial, ('out',))['out']
     grads = torch.autograd.grad(out.float().sum(), (x, channel, spatial))
     assert [g.dtype for g in grads] == [torch.float16] * 3
-    torch.testing.assert_close(out.double(), expected(x, channel, spatial, ('out', ))['out'], rtol=2e-3, atol=2e-3)
+    torch.testing.assert_close(
+        out.double(), expected(x, channel, spatial, ('out',))['out'], rtol=2e-3, atol=2e-3
+    )
 
 
 def test_the_same_every_time(way):
@@ -153,16 +181,17 @@ def test_the_number_of_threads_makes_no_difference():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('how, dtype, layout', [('compiled', torch.float32, 'nchw'),
-                                                ('aten', torch.bfloat16, 'nhwc')])
+@pytest.mark.parametrize(
+    'how, dtype, layout', [('compiled', torch.float32, 'nchw'), ('aten', torch.bfloat16, 'nhwc')]
+)
 def test_maps_above_two_gigabytes(how, dtype, layout):
     """2^31 bytes and more: what lies behind them is right, in value and gradient."""
     side = 6400 if dtype == torch.float32 else 9000
     x = torch.zeros(1, 14, side, side, dtype=dtype)
     if layout == 'nhwc':
         x = x.contiguous(memory_format=torch.channels_last)
-    assert x.numel() * x.element_size() > 2 ** 31
-    x[0, -1, -1, -1] = 3.
+    assert x.numel() * x.element_size() > 2**31
+    x[0, -1, -1, -1] = 3.0
     x.requires_grad_()
     channel = torch.full((1, 14, 1, 1), 0.5)
     with ops.implementation(how):
@@ -170,6 +199,6 @@ def test_maps_above_two_gigabytes(how, dtype, layout):
         avg, top = ops.spatial_avg_max(held)
         out = ops.release(ops.apply_gate(held, channel))
         assert out[0, -1, -1, -1] == 1.5 and top[0, -1] == 3 and top[0, 0] == 0
-        torch.testing.assert_close(avg[0, -1].item(), 3 / side ** 2)
-        g, = torch.autograd.grad(top.sum() + out[0, -1, -1, -1].float(), x)
+        torch.testing.assert_close(avg[0, -1].item(), 3 / side**2)
+        (g,) = torch.autograd.grad(top.sum() + out[0, -1, -1, -1].float(), x)
     assert g[0, -1, -1, -1] == 1.5 and g[0, -1, 0, 0] == 0

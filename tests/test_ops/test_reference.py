@@ -22,8 +22,8 @@ def test_double_stays_double():
 
 
 def test_channel_stats_are_maximum_then_mean():
-    x = torch.tensor([1., 2., 6.]).view(1, 3, 1, 1)
-    assert ops.channel_stats(x).flatten().tolist() == [6., 3.]
+    x = torch.tensor([1.0, 2.0, 6.0]).view(1, 3, 1, 1)
+    assert ops.channel_stats(x).flatten().tolist() == [6.0, 3.0]
 
 
 def test_equal_maxima_share_the_gradient():
@@ -35,7 +35,7 @@ def test_equal_maxima_share_the_gradient():
 def test_a_gate_with_ceiling_two_is_exactly_one_at_zero():
     zero = torch.zeros(3)
     assert (ops.sigmoid_gate(zero) == 0.5).all()
-    assert (ops.sigmoid_gate(zero, 2.) == 1).all()
+    assert (ops.sigmoid_gate(zero, 2.0) == 1).all()
 
 
 @pytest.mark.parametrize('memory_format', [torch.contiguous_format, torch.channels_last])
@@ -50,7 +50,9 @@ def test_a_gate_of_groups_is_for_successive_channels(memory_format):
 
 
 def test_ops_and_blocks_import_without_mmdet_and_mmcv():
-    code = ('import sys; sys.modules.update(mmdet=None, mmcv=None); import mmattn.ops; '
-            'from mmattn.blocks import SE; from mmattn.registry import MODELS; print(SE(64))')
+    code = (
+        'import sys; sys.modules.update(mmdet=None, mmcv=None); import mmattn.ops; '
+        'from mmattn.blocks import SE; from mmattn.registry import MODELS; print(SE(64))'
+    )
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout.startswith('SE('), done.stderr

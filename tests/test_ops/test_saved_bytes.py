@@ -1,4 +1,5 @@
 """What is kept for the backward pass: the map that came in, and small vectors."""
+
 import pytest
 import torch
 
@@ -30,6 +31,7 @@ def kept(block, x):
 @pytest.mark.parametrize('block', [SE, ECA, ESE, ChannelAttention, SpatialAttention, CBAM])
 def test_at_most_the_map_and_small_vectors(block, how, dtype):
     from mmattn.ops.switch import missing_reason
+
     if missing_reason(how):
         pytest.skip(missing_reason(how))
     n, c, h, w = 2, 64, 24, 20

@@ -1,4 +1,5 @@
 """Which way is taken, how it is told, and what happens where one is missing."""
+
 import copy
 import os
 import subprocess
@@ -19,6 +20,7 @@ from tests.test_blocks.helpers import randomise, smooth_map
 def map_of():
     def make(dtype=torch.float32, shape=(2, 8, 5, 4)):
         return smooth_map(*shape, dtype=dtype)
+
     return make
 
 
@@ -67,8 +69,10 @@ def test_wrong_names(monkeypatch, map_of):
 
 def test_asking_for_what_is_missing(monkeypatch):
     monkeypatch.setattr(triton_passes, '_given_up', 'Triton failed in pool: no such thing')
-    with pytest.raises(RuntimeError, match="implementation 'triton' cannot be used: Triton failed in pool"), \
-            ops.implementation('triton'):
+    with (
+        pytest.raises(RuntimeError, match="implementation 'triton' cannot be used: Triton failed in pool"),
+        ops.implementation('triton'),
+    ):
         pass
 
 
@@ -78,7 +82,7 @@ def test_a_backward_pass_goes_the_way_of_its_forward_pass(map_of):
     with ops.implementation('aten'):
         out = block(x)
     with ops.implementation('plain'):
-        g, = torch.autograd.grad(out.square().sum(), x)
+        (g,) = torch.autograd.grad(out.square().sum(), x)
     assert g.abs().sum() > 0
 
 
@@ -96,13 +100,16 @@ def test_triton_that_fails_is_told_once_and_replaced(monkeypatch, map_of, warnin
         monkeypatch.setattr(triton_passes, name, fails)
     block, x = randomise(CBAM(8)), map_of().requires_grad_()
     with ops.implementation('plain'):
-        expected, = torch.autograd.grad(block(x).square().sum(), x)
+        (expected,) = torch.autograd.grad(block(x).square().sum(), x)
     monkeypatch.setattr(switch, '_chosen', 'triton')
     for _ in range(2):
         torch.testing.assert_close(torch.autograd.grad(block(x).square().sum(), x)[0], expected)
     told = [text for text in warnings if 'Triton' in text]
     assert len(told) == 1
-    assert 'attention is computed in plain PyTorch, more slowly: Triton failed in pool: OSError: Failed' in told[0]
+    assert (
+        'attention is computed in plain PyTorch, more slowly: Triton failed in pool: OSError: Failed'
+        in told[0]
+    )
     assert 'Failed to find C compiler' in switch.missing_reason('triton')
 
 
@@ -120,16 +127,24 @@ def test_a_lack_of_memory_is_no_failure_of_triton(monkeypatch, map_of):
 
 
 def run(code, **env):
-    return subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, env={**os.environ, **env})
+    return subprocess.run(
+        [sys.executable, '-c', code], capture_output=True, text=True, env={**os.environ, **env}
+    )
 
 
-SMALL = ('import torch; from mmattn import ops; from mmattn.ops.switch import *; from mmattn.blocks import CBAM; '
-         'x = torch.rand(2, 8, 5, 4); ')
+SMALL = (
+    'import torch; from mmattn import ops; from mmattn.ops.switch import *; from mmattn.blocks import CBAM; '
+    'x = torch.rand(2, 8, 5, 4); '
+)
 
 
 def test_without_a_compiler(tmp_path):
-    done = run(SMALL + 'print(implementation_for(x), missing_reason("compiled")); CBAM(8)(x)', PATH='/nonexistent',
-               CC='', MMATTN_CACHE=str(tmp_path))
+    done = run(
+        SMALL + 'print(implementation_for(x), missing_reason("compiled")); CBAM(8)(x)',
+        PATH='/nonexistent',
+        CC='',
+        MMATTN_CACHE=str(tmp_path),
+    )
     assert done.stdout == 'aten no C compiler was found ($CC, cc, gcc)\n', done.stderr
 
 
@@ -137,14 +152,21 @@ def test_with_a_compiler_that_fails(tmp_path):
     compiler = tmp_path / 'cc'
     compiler.write_text('#!/bin/sh\n[ "$1" = --version ] || { echo "no such flag" >&2; exit 1; }\n')
     compiler.chmod(0o755)
-    done = run(SMALL + 'print(implementation_for(x), missing_reason("compiled")); CBAM(8)(x)', CC=str(compiler),
-               MMATTN_CACHE=str(tmp_path / 'cache'))
-    assert done.stdout.startswith('aten ') and 'or it cannot be loaded: no such flag' in done.stdout, done.stderr
+    done = run(
+        SMALL + 'print(implementation_for(x), missing_reason("compiled")); CBAM(8)(x)',
+        CC=str(compiler),
+        MMATTN_CACHE=str(tmp_path / 'cache'),
+    )
+    assert done.stdout.startswith('aten ') and 'or it cannot be loaded: no such flag' in done.stdout, (
+        done.stderr
+    )
 
 
 def test_where_nothing_can_be_written(tmp_path):
     (tmp_path / 'file').touch()
-    done = run(SMALL + 'print(implementation_for(x)); CBAM(8)(x)', MMATTN_CACHE=str(tmp_path / 'file' / 'cache'))
+    done = run(
+        SMALL + 'print(implementation_for(x)); CBAM(8)(x)', MMATTN_CACHE=str(tmp_path / 'file' / 'cache')
+    )
     assert done.stdout == 'aten\n', done.stderr
 
 
@@ -171,7 +193,9 @@ def test_triton_is_not_imported_on_a_cpu():
 
 
 def test_without_triton():
-    done = run('import sys; sys.modules["triton"] = None; ' + SMALL + 'print(missing_reason("triton")); CBAM(8)(x)')
+    done = run(
+        'import sys; sys.modules["triton"] = None; ' + SMALL + 'print(missing_reason("triton")); CBAM(8)(x)'
+    )
     assert done.stdout.startswith('Triton cannot be imported: '), done.stderr
 
 
@@ -180,7 +204,7 @@ def test_who_looks_at_single_operations_sees_pytorchs(map_of):
         seen = ()
 
         def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-            self.seen += (str(func), )
+            self.seen += (str(func),)
             return func(*args, **kwargs or {})
 
     with ops.implementation('auto'), Count() as count:
@@ -200,6 +224,7 @@ def test_compiled_into_one_graph(block, way):
     def backend(graph, inputs):
         seen.extend(str(node.target) for node in graph.graph.nodes)
         from torch._dynamo.backends.debugging import aot_eager
+
         return aot_eager(graph, inputs)
 
     one, other = randomise(block(8)), randomise(block(8))
@@ -230,7 +255,7 @@ def test_a_break_of_the_graph_within_a_block(block, part, way, map_of):
     module = randomise(block(8)).eval()
     with ops.implementation('plain'):
         x = map_of().requires_grad_()
-        expected, = torch.autograd.grad(module(x).square().sum(), x)
+        (expected,) = torch.autograd.grad(module(x).square().sum(), x)
     getattr(module, part).register_forward_hook(lambda *args: torch._dynamo.graph_break())
     with ops.implementation(way):
         compiled = torch.compile(module, backend='aot_eager')
@@ -242,7 +267,7 @@ def test_exported_with_the_faster_passes_where_they_are_asked_for(way, map_of):
     block = randomise(CBAM(8)).eval()
     sizes = {0: torch.export.Dim('n', min=1, max=64), 2: torch.export.Dim('h', min=2, max=64)}
     with ops.implementation(way), torch.no_grad():
-        program = torch.export.export(block, (map_of(), ), dynamic_shapes=(sizes, ))
+        program = torch.export.export(block, (map_of(),), dynamic_shapes=(sizes,))
         assert any('mmattn' in str(node.target) for node in program.graph.nodes)
         x = map_of(shape=(3, 8, 9, 4))
         torch.testing.assert_close(program.module()(x), block(x))

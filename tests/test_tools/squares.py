@@ -1,4 +1,5 @@
 """A data set so easy that a detector learns it in a minute, and options that keep it small."""
+
 import json
 
 import cv2
@@ -21,16 +22,24 @@ def write_squares(root, train=16, val=8):
                 side = int(random.integers(30, 44))
                 x, y = (int(v) for v in random.integers(0, SIZE - side, 2) // (1, 2))
                 x, y = (x // 2 + (SIZE - side) // 2 * kind, y)
-                picture[y:y + side, x:x + side] = 230 if kind == 0 else 20
-                annotations.append(dict(
-                    id=len(annotations) + 1, image_id=i + 1, category_id=kind + 1, iscrowd=0,
-                    bbox=[x, y, side, side], area=side * side))
+                picture[y : y + side, x : x + side] = 230 if kind == 0 else 20
+                annotations.append(
+                    dict(
+                        id=len(annotations) + 1,
+                        image_id=i + 1,
+                        category_id=kind + 1,
+                        iscrowd=0,
+                        bbox=[x, y, side, side],
+                        area=side * side,
+                    )
+                )
             name = f'{part}_{i}.png'
             cv2.imwrite(str(root / 'images' / name), picture)
             images.append(dict(id=i + 1, file_name=name, width=SIZE, height=SIZE))
         categories = [dict(id=i + 1, name=name) for i, name in enumerate(CLASSES)]
-        (root / 'annotations' / f'{part}.json').write_text(json.dumps(
-            dict(images=images, annotations=annotations, categories=categories)))
+        (root / 'annotations' / f'{part}.json').write_text(
+            json.dumps(dict(images=images, annotations=annotations, categories=categories))
+        )
     return root
 
 
@@ -61,5 +70,4 @@ def small(**more):
 
 def as_arguments(options):
     """The same options for a command line."""
-    return ['--cfg-options', *(f'{key}={str(value).replace(" ", "")}'
-                               for key, value in options.items())]
+    return ['--cfg-options', *(f'{key}={str(value).replace(" ", "")}' for key, value in options.items())]

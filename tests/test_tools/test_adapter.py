@@ -1,4 +1,5 @@
 """`tools/adapter.py`: a thin way to what tests/test_checkpoints/test_adapter.py tests."""
+
 import runpy
 import shutil
 import sys
@@ -36,6 +37,7 @@ def adapter(files, request, monkeypatch, capsys):
         monkeypatch.setattr(sys, 'argv', [tool, *args])
         runpy.run_path(tool, run_name='__main__')
         return capsys.readouterr().out
+
     return run
 
 
@@ -53,11 +55,18 @@ def test_save_check_merge_and_list(adapter, files):
     assert 'ResNet' in table and 'layer[1-2].safetensors' in table and f'torch {torch.__version__}' in table
 
 
-@pytest.mark.parametrize('args, text', [
-    (('check', 'other.pth', 'b.safetensors'), "WrongBase: the weights of 'other.pth' are not those"),
-    (('save', 'full.pth', 'b.safetensors'), r"FileExistsError: 'b.safetensors' exists already.*--overwrite"),
-    (('list', 'full.pth'), "DamagedAdapter: 'full.pth' is damaged, or not a safetensors file"),
-    (('merge', 'nowhere.pth', 'b.safetensors', 'out.pth'), "FileNotFoundError: no checkpoint file")])
+@pytest.mark.parametrize(
+    'args, text',
+    [
+        (('check', 'other.pth', 'b.safetensors'), "WrongBase: the weights of 'other.pth' are not those"),
+        (
+            ('save', 'full.pth', 'b.safetensors'),
+            r"FileExistsError: 'b.safetensors' exists already.*--overwrite",
+        ),
+        (('list', 'full.pth'), "DamagedAdapter: 'full.pth' is damaged, or not a safetensors file"),
+        (('merge', 'nowhere.pth', 'b.safetensors', 'out.pth'), 'FileNotFoundError: no checkpoint file'),
+    ],
+)
 def test_errors_are_one_line(adapter, args, text):
     adapter('save', 'full.pth', 'b.safetensors', '--overwrite')
     with pytest.raises(SystemExit, match=f'^{text}') as stop:

@@ -1,4 +1,5 @@
 """From a trained detector to an adapter and back, with the tools' own functions."""
+
 import pytest
 import torch
 
@@ -20,8 +21,12 @@ def test_an_adapter_trained_and_merged_has_the_ap_that_the_run_printed(tmp_path,
     monkeypatch.setattr('mmattn.checkpoints.check.print_log', lambda text, **_: seen.append(text))
 
     def options(epochs, **more):
-        return small(train_cfg__max_epochs=epochs, train_cfg__val_interval=epochs,
-                     default_hooks__checkpoint__interval=epochs, **more)
+        return small(
+            train_cfg__max_epochs=epochs,
+            train_cfg__val_interval=epochs,
+            default_hooks__checkpoint__interval=epochs,
+            **more,
+        )
 
     def metrics(runner):
         scalars = runner.message_hub.log_scalars
@@ -29,9 +34,18 @@ def test_an_adapter_trained_and_merged_has_the_ap_that_the_run_printed(tmp_path,
 
     engine.train(STOCK, work_dir=str(tmp_path / 'stock'), data_root=squares, cfg_options=options(8))
     base = tmp_path / 'stock' / 'epoch_8.pth'
-    runner = engine.train(ATTENDED, work_dir=str(tmp_path / 'work'), data_root=squares, cfg_options=options(
-        3, load_from=str(base), model__freeze_detector=True, optim_wrapper__optimizer__lr=0.01,
-        custom_hooks=[dict(type='mmattn.AdapterHook', interval=-1)]))
+    runner = engine.train(
+        ATTENDED,
+        work_dir=str(tmp_path / 'work'),
+        data_root=squares,
+        cfg_options=options(
+            3,
+            load_from=str(base),
+            model__freeze_detector=True,
+            optim_wrapper__optimizer__lr=0.01,
+            custom_hooks=[dict(type='mmattn.AdapterHook', interval=-1)],
+        ),
+    )
     expected = metrics(runner)
     path = tmp_path / 'work' / 'adapter_epoch_3.safetensors'
     adapter = read_adapter(path)
@@ -39,8 +53,9 @@ def test_an_adapter_trained_and_merged_has_the_ap_that_the_run_printed(tmp_path,
     assert adapter_of_checkpoint(full, torch.load(base, weights_only=False)).base == adapter.base
     merged = tmp_path / 'merged.pth'
     merge_adapter(str(base), path, merged)
-    found = engine.test(ATTENDED, str(merged), work_dir=str(tmp_path / 'test'), data_root=squares,
-                        cfg_options=small())
+    found = engine.test(
+        ATTENDED, str(merged), work_dir=str(tmp_path / 'test'), data_root=squares, cfg_options=small()
+    )
     assert expected and {key: found[key] for key in expected} == expected
     assert not seen
     # Evaluated without its attention, it is another detector, and says so.

@@ -1,4 +1,5 @@
 """Several processes on the CPU, on one machine or two, by torchrun or slurm."""
+
 import json
 import os
 import re
@@ -36,13 +37,24 @@ def free_port():
 
 
 def environment(**more):
-    return {**os.environ, 'PYTHON': sys.executable, 'OMP_NUM_THREADS': '1', 'PORT': free_port(),
-            **NO_GPU, **more}
+    return {
+        **os.environ,
+        'PYTHON': sys.executable,
+        'OMP_NUM_THREADS': '1',
+        'PORT': free_port(),
+        **NO_GPU,
+        **more,
+    }
 
 
 def shell(script, *arguments, **more):
-    return subprocess.run(['bash', f'tools/{script}', *map(str, arguments)], text=True, timeout=550,
-                          capture_output=True, env=environment(**more))
+    return subprocess.run(
+        ['bash', f'tools/{script}', *map(str, arguments)],
+        text=True,
+        timeout=550,
+        capture_output=True,
+        env=environment(**more),
+    )
 
 
 def ap(done):
@@ -52,20 +64,29 @@ def ap(done):
 
 
 def options(**more):
-    return as_arguments(small(train_cfg__max_epochs=8, train_cfg__val_interval=8,
-                              train_dataloader__batch_size=2, **more))
+    return as_arguments(
+        small(train_cfg__max_epochs=8, train_cfg__val_interval=8, train_dataloader__batch_size=2, **more)
+    )
 
 
 @pytest.mark.slow
 def test_two_processes_train_and_test(squares, tmp_path):
-    done = shell('dist_train.sh', CONFIG, 2, '--work-dir', tmp_path, '--data-root', squares,
-                 *options())
+    done = shell('dist_train.sh', CONFIG, 2, '--work-dir', tmp_path, '--data-root', squares, *options())
     trained = ap(done)
     assert float(trained) > 0.05
     assert 'Epoch(train) [8][4/4]' in done.stdout + done.stderr  # 16 pictures, 2 x 2 a step
     for processes in (1, 2):
-        tested = shell('dist_test.sh', CONFIG, tmp_path / 'epoch_8.pth', processes, '--work-dir',
-                       tmp_path, '--data-root', squares, *as_arguments(small()))
+        tested = shell(
+            'dist_test.sh',
+            CONFIG,
+            tmp_path / 'epoch_8.pth',
+            processes,
+            '--work-dir',
+            tmp_path,
+            '--data-root',
+            squares,
+            *as_arguments(small()),
+        )
         assert ap(tested) == trained
 
 
@@ -77,12 +98,23 @@ def test_two_processes_look_at_attention(squares, tmp_path, request):
 custom_hooks = [dict(type='mmattn.AttentionStatsHook', interval=2),
                 dict(type='mmattn.AttentionMapHook', pictures=1, dpi=20)]
 """)
-    done = shell('dist_train.sh', config, 2, '--work-dir', tmp_path, '--data-root', squares,
-                 *as_arguments(small(train_cfg__max_epochs=1, train_dataloader__batch_size=2)))
+    done = shell(
+        'dist_train.sh',
+        config,
+        2,
+        '--work-dir',
+        tmp_path,
+        '--data-root',
+        squares,
+        *as_arguments(small(train_cfg__max_epochs=1, train_dataloader__batch_size=2)),
+    )
     assert done.returncode == 0, done.stderr[-20000:]
-    file, = tmp_path.rglob('scalars.json')
-    steps = [line['step'] for line in map(json.loads, file.read_text().splitlines())
-             if 'attention/backbone.layer1.0.residual/spatial_mean' in line]
+    (file,) = tmp_path.rglob('scalars.json')
+    steps = [
+        line['step']
+        for line in map(json.loads, file.read_text().splitlines())
+        if 'attention/backbone.layer1.0.residual/spatial_mean' in line
+    ]
     assert steps == [2, 4]
     assert [path.name for path in tmp_path.rglob('attention_*.png')] == ['attention_val_0_4.png']
 
@@ -91,11 +123,26 @@ custom_hooks = [dict(type='mmattn.AttentionStatsHook', interval=2),
 def test_two_machines(squares, tmp_path):
     """Both on this one: what counts is that they find each other and share the work."""
     more = environment(NNODES='2', MASTER_ADDR='127.0.0.1')
-    machines = [subprocess.Popen(
-        ['bash', 'tools/dist_train.sh', CONFIG, '1', '--work-dir', str(tmp_path), '--data-root',
-         str(squares), *as_arguments(small(train_cfg__max_epochs=1))],
-        env={**more, 'NODE_RANK': str(rank)}, text=True, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT) for rank in range(2)]
+    machines = [
+        subprocess.Popen(
+            [
+                'bash',
+                'tools/dist_train.sh',
+                CONFIG,
+                '1',
+                '--work-dir',
+                str(tmp_path),
+                '--data-root',
+                str(squares),
+                *as_arguments(small(train_cfg__max_epochs=1)),
+            ],
+            env={**more, 'NODE_RANK': str(rank)},
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        for rank in range(2)
+    ]
     printed = [machine.communicate(timeout=300)[0] for machine in machines]
     assert [machine.returncode for machine in machines] == [0, 0], printed[0][-3000:]
     assert 'Epoch(train) [1][2/2]' in printed[0]
@@ -116,45 +163,77 @@ def test_slurm_processes(squares, tmp_path):
         'for ((i = 0; i < n; i++)); do\n'
         '  SLURM_PROCID=$i SLURM_LOCALID=$i "$@" & pids+=($!)\n'
         'done\n'
-        'for pid in "${pids[@]}"; do wait "$pid" || exit 1; done\n')
+        'for pid in "${pids[@]}"; do wait "$pid" || exit 1; done\n'
+    )
     for tool in tools.iterdir():
         tool.chmod(tool.stat().st_mode | stat.S_IXUSR)
-    more = dict(PATH=f'{tools}:{os.environ["PATH"]}', SRUN_LOG=str(tmp_path / 'srun.txt'), GPUS='2',
-                GPUS_PER_NODE='0', MASTER_PORT=free_port(), SRUN_ARGS='--exclusive --mem=0')
-    done = shell('slurm_train.sh', 'cpu', 'squares', CONFIG, tmp_path / 'work', '--data-root',
-                 squares, *options(), **more)
+    more = dict(
+        PATH=f'{tools}:{os.environ["PATH"]}',
+        SRUN_LOG=str(tmp_path / 'srun.txt'),
+        GPUS='2',
+        GPUS_PER_NODE='0',
+        MASTER_PORT=free_port(),
+        SRUN_ARGS='--exclusive --mem=0',
+    )
+    done = shell(
+        'slurm_train.sh',
+        'cpu',
+        'squares',
+        CONFIG,
+        tmp_path / 'work',
+        '--data-root',
+        squares,
+        *options(),
+        **more,
+    )
     trained = ap(done)
     asked = (tmp_path / 'srun.txt').read_text()
     assert '-p cpu --job-name=squares --ntasks=2 ' in asked and '--exclusive --mem=0' in asked
     assert '--gres' not in asked
-    tested = shell('slurm_test.sh', 'cpu', 'squares', CONFIG, tmp_path / 'work' / 'epoch_8.pth',
-                   '--work-dir', tmp_path, '--data-root', squares, *as_arguments(small()),
-                   **{**more, 'MASTER_PORT': free_port()})
+    tested = shell(
+        'slurm_test.sh',
+        'cpu',
+        'squares',
+        CONFIG,
+        tmp_path / 'work' / 'epoch_8.pth',
+        '--work-dir',
+        tmp_path,
+        '--data-root',
+        squares,
+        *as_arguments(small()),
+        **{**more, 'MASTER_PORT': free_port()},
+    )
     assert ap(tested) == trained
 
 
 @pytest.mark.slow
 def test_a_corrupt_picture_ends_all_processes(squares, tmp_path):
     import shutil
+
     data = tmp_path / 'data'
     shutil.copytree(squares, data)
     (data / 'images' / 'train_3.png').write_bytes(b'nothing to see')
-    done = shell('dist_train.sh', CONFIG, 2, '--work-dir', tmp_path, '--data-root', data,
-                 *options())
+    done = shell('dist_train.sh', CONFIG, 2, '--work-dir', tmp_path, '--data-root', data, *options())
     assert done.returncode != 0
     assert re.search(r"OSError: corrupt picture '\S*images/train_3.png' \(14 bytes\)", done.stderr)
 
 
 @pytest.mark.slow
 def test_wrong_data_ends_all_processes(tmp_path):
-    done = shell('dist_train.sh', 'configs/cbam/retinanet_r18-cbam_fpn_1x_coco.py', 2, '--work-dir',
-                 tmp_path, '--data-root', tmp_path / 'nowhere')
+    done = shell(
+        'dist_train.sh',
+        'configs/cbam/retinanet_r18-cbam_fpn_1x_coco.py',
+        2,
+        '--work-dir',
+        tmp_path,
+        '--data-root',
+        tmp_path / 'nowhere',
+    )
     assert done.returncode != 0
     assert 'nowhere/annotations/instances_train2017.json' in done.stderr
 
 
-@pytest.mark.parametrize('script', ['dist_train.sh', 'dist_test.sh', 'slurm_train.sh',
-                                    'slurm_test.sh'])
+@pytest.mark.parametrize('script', ['dist_train.sh', 'dist_test.sh', 'slurm_train.sh', 'slurm_test.sh'])
 def test_scripts_say_how_they_are_used(script):
     done = shell(script)
     assert done.returncode == 2
@@ -162,8 +241,7 @@ def test_scripts_say_how_they_are_used(script):
 
 
 @pytest.mark.parametrize('count', ['0', '-1', 'two', '--amp', ''])
-@pytest.mark.parametrize('script, before', [('dist_train.sh', ['c.py']),
-                                            ('dist_test.sh', ['c.py', 'c.pth'])])
+@pytest.mark.parametrize('script, before', [('dist_train.sh', ['c.py']), ('dist_test.sh', ['c.py', 'c.pth'])])
 def test_wrong_numbers_of_processes(script, before, count):
     done = shell(script, *before, count)
     assert done.returncode == 2
@@ -176,8 +254,11 @@ def test_more_processes_than_gpus(monkeypatch):
     monkeypatch.setattr(torch.cuda, 'device_count', lambda: 2)
     for name, value in dict(RANK='2', WORLD_SIZE='4', LOCAL_RANK='2').items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(ValueError, match='process 2 of this machine finds no GPU of its own: 2 '
-                       'visible. Start as many processes as there are GPUs'):
+    with pytest.raises(
+        ValueError,
+        match='process 2 of this machine finds no GPU of its own: 2 '
+        'visible. Start as many processes as there are GPUs',
+    ):
         distributed.prepare_processes(Config(dict(launcher='pytorch', env_cfg=dict())))
 
 

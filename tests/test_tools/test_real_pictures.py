@@ -1,4 +1,5 @@
 """An epoch on real pictures: COCO's 80 classes, crowd boxes, pictures without objects."""
+
 import math
 
 import pytest
@@ -15,8 +16,12 @@ def test_an_epoch_of_coco(detector, block, test_data, tmp_path, monkeypatch, req
     config = f'configs/{block}/{detector}_r18-{block}_fpn_folder.py'
     # A detector this young is sure of nothing, so all its boxes are looked at.
     threshold = 'model.test_cfg.rcnn' if detector == 'faster-rcnn' else 'model.test_cfg'
-    options = {'model.backbone.init_cfg': None, 'train_cfg.max_epochs': 1,
-               f'{threshold}.score_thr': 0., 'default_hooks.logger.interval': 1}
+    options = {
+        'model.backbone.init_cfg': None,
+        'train_cfg.max_epochs': 1,
+        f'{threshold}.score_thr': 0.0,
+        'default_hooks.logger.interval': 1,
+    }
     for part in ('train', 'val', 'test'):
         options[f'{part}_dataloader.num_workers'] = 0
         options[f'{part}_dataloader.persistent_workers'] = False
@@ -29,7 +34,6 @@ def test_an_epoch_of_coco(detector, block, test_data, tmp_path, monkeypatch, req
     losses = scalars['train/loss'].data[0]
     assert len(losses) == 4 and all(math.isfinite(loss) for loss in losses)
     assert len(runner.train_dataloader.dataset) == 14  # those without objects too
-    found = engine.test(config, str(tmp_path / 'epoch_1.pth'), work_dir=str(tmp_path),
-                        cfg_options=options)
+    found = engine.test(config, str(tmp_path / 'epoch_1.pth'), work_dir=str(tmp_path), cfg_options=options)
     assert 'coco/bbox_mAP' in found
     assert found == {key: scalars[f'val/{key}'].current() for key in found}

@@ -1,4 +1,5 @@
 """tools/show_attention.py and AttentionMapHook on a detector and a data set."""
+
 import os
 import subprocess
 import sys
@@ -34,6 +35,7 @@ def data(tmp_path_factory):
 @pytest.fixture(scope='module')
 def checkpoint(data, request):
     """Of each config, untrained: what is drawn does not depend on it."""
+
     def write(config):
         path = data.parent / (os.path.basename(config) + '.pth')
         if not path.exists():
@@ -47,11 +49,12 @@ def checkpoint(data, request):
             meta = dict(dataset_meta=dict(classes=CLASSES))
             torch.save(dict(state_dict=model.state_dict(), meta=meta), path)
         return str(path)
+
     return write
 
 
 def options():
-    return small(model__test_cfg__score_thr=0., model__test_cfg__max_per_img=5)
+    return small(model__test_cfg__score_thr=0.0, model__test_cfg__max_per_img=5)
 
 
 def run_tool(*args, data=None):
@@ -62,12 +65,28 @@ def run_tool(*args, data=None):
 
 def test_the_tool_on_a_folder_against_another_detector(data, checkpoint, tmp_path, monkeypatch, request):
     monkeypatch.chdir(request.config.rootpath)
-    done = run_tool(CONFIG, checkpoint(CONFIG), data.parent / 'pictures', '--compare', SE, checkpoint(SE),
-                    '--out-dir', tmp_path / 'out', '--score-thr', 0, data=data)
+    done = run_tool(
+        CONFIG,
+        checkpoint(CONFIG),
+        data.parent / 'pictures',
+        '--compare',
+        SE,
+        checkpoint(SE),
+        '--out-dir',
+        tmp_path / 'out',
+        '--score-thr',
+        0,
+        data=data,
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == f'2 of 2 picture(s): sheets, arrays, and {tmp_path}/out/index.html'
     assert sorted(os.listdir(tmp_path / 'out')) == [
-        'index.html', 'tall.npz', 'tall.png', 'wide.npz', 'wide.png']
+        'index.html',
+        'tall.npz',
+        'tall.png',
+        'wide.npz',
+        'wide.png',
+    ]
     with np.load(tmp_path / 'out/tall.npz') as arrays:
         names = [os.path.splitext(os.path.basename(config))[0] for config in (CONFIG, SE)]
         assert {name.split('/')[0] for name in arrays} == set(names)
@@ -85,33 +104,43 @@ def test_what_goes_wrong_is_said_in_a_line(data, checkpoint, tmp_path, monkeypat
     monkeypatch.setenv('MMATTN_DATA_ROOT', str(data))
     done = run_tool(CONFIG, tmp_path / 'none.pth', data.parent / 'pictures', data=data)
     assert done.returncode == 1 and done.stderr.endswith(
-        f"show_attention.py: {CONFIG} and {tmp_path}/none.pth: FileNotFoundError: no checkpoint file "
-        f"'{tmp_path}/none.pth'; looked in {os.getcwd()}\n")
+        f'show_attention.py: {CONFIG} and {tmp_path}/none.pth: FileNotFoundError: no checkpoint file '
+        f"'{tmp_path}/none.pth'; looked in {os.getcwd()}\n"
+    )
     (tmp_path / 'empty.pth').touch()
     with pytest.raises(ValueError, match='empty.pth. cannot be read as a checkpoint: EOFError'):
         Viewer(CONFIG, str(tmp_path / 'empty.pth'), str(data), options())
-    one = Viewer(CONFIG, checkpoint(CONFIG), str(data), options(), score=0.)
-    plain = Viewer(STOCK, checkpoint(STOCK), str(data), options(), score=0.)
+    one = Viewer(CONFIG, checkpoint(CONFIG), str(data), options(), score=0.0)
+    plain = Viewer(STOCK, checkpoint(STOCK), str(data), options(), score=0.0)
     picture = str(data.parent / 'pictures/wide.png')
     with pytest.raises(ValueError, match='no attention with gates in plain'):
         show_attention({'plain': plain}, [picture], str(tmp_path / 'a'))
     assert not (tmp_path / 'a').exists()
     with pytest.raises(ValueError, match="'neck.x' matches no site that has a gate; nearest: backbone"):
         show_attention({'one': one}, [picture], str(tmp_path / 'a'), ['neck.x'])
-    written = show_attention({'one': one, 'plain': plain}, [picture], str(tmp_path / 'a'),
-                             ['backbone.layer4.**'])
+    written = show_attention(
+        {'one': one, 'plain': plain}, [picture], str(tmp_path / 'a'), ['backbone.layer4.**']
+    )
     assert [os.path.basename(each) for each in written] == ['wide.png', 'wide.npz', 'index.html']
     with np.load(written[1]) as arrays:
         assert {name.split('/')[1] for name in arrays if name.startswith('one/backbone')} == {
-            'backbone.layer4.0.residual', 'backbone.layer4.1.residual'}
+            'backbone.layer4.0.residual',
+            'backbone.layer4.1.residual',
+        }
     with pytest.raises(FileExistsError, match='wide.png exists already: give another --out-dir'):
         show_attention({'one': one}, [picture], str(tmp_path / 'a'))
     (tmp_path / 'bad.png').write_text('no picture')
     (tmp_path / 'empty.png').touch()
-    with pytest.raises(ValueError, match="bad.png' cannot be read as a picture; '.*empty.png' cannot be "
-                                         'read as a picture. The other 1 of 3 are in'):
-        show_attention({'one': one}, [str(tmp_path / 'bad.png'), picture, str(tmp_path / 'empty.png')],
-                       str(tmp_path / 'b'))
+    with pytest.raises(
+        ValueError,
+        match="bad.png' cannot be read as a picture; '.*empty.png' cannot be "
+        'read as a picture. The other 1 of 3 are in',
+    ):
+        show_attention(
+            {'one': one},
+            [str(tmp_path / 'bad.png'), picture, str(tmp_path / 'empty.png')],
+            str(tmp_path / 'b'),
+        )
     assert sorted(os.listdir(tmp_path / 'b')) == ['index.html', 'wide.npz', 'wide.png']
     with pytest.raises(FileExistsError, match='wide.png is one of the pictures, and would be overwritten'):
         show_attention({'one': one}, [picture], str(data.parent / 'pictures'), overwrite=True)
@@ -131,23 +160,40 @@ def test_overlays_of_the_same_pictures_at_each_evaluation(data, tmp_path, monkey
         return look(model, *args)
 
     monkeypatch.setattr(attention_map_hook, 'look', watch)
-    runner = engine.train(CONFIG, work_dir=str(tmp_path), data_root=str(data), cfg_options=small(
-        train_cfg__max_epochs=2, train_cfg__val_interval=1, custom_hooks=[
-            dict(type='mmattn.AttentionMapHook', pictures=[1, 3], sites=['backbone.layer[34].**'], dpi=30),
-            dict(type='EMAHook', momentum=0.5)],
-        visualizer__name=tmp_path.name,  # MMEngine would go on with the one of an earlier run in this process
-        visualizer__vis_backends=[dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')]))
+    runner = engine.train(
+        CONFIG,
+        work_dir=str(tmp_path),
+        data_root=str(data),
+        cfg_options=small(
+            train_cfg__max_epochs=2,
+            train_cfg__val_interval=1,
+            custom_hooks=[
+                dict(
+                    type='mmattn.AttentionMapHook', pictures=[1, 3], sites=['backbone.layer[34].**'], dpi=30
+                ),
+                dict(type='EMAHook', momentum=0.5),
+            ],
+            visualizer__name=tmp_path.name,  # MMEngine would go on with the one of an earlier run in this process
+            visualizer__vis_backends=[dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')],
+        ),
+    )
     runner.visualizer.close()
     images = sorted(path.name for path in tmp_path.rglob('vis_image/*.png'))
-    assert images == ['attention_val_1_4.png', 'attention_val_1_8.png', 'attention_val_3_4.png',
-                      'attention_val_3_8.png']
+    assert images == [
+        'attention_val_1_4.png',
+        'attention_val_1_8.png',
+        'attention_val_3_4.png',
+        'attention_val_3_8.png',
+    ]
     with Image.open(next(tmp_path.rglob('attention_val_1_8.png'))) as image:
         assert image.width == 450 and np.asarray(image).std() > 20
     event_accumulator = pytest.importorskip('tensorboard.backend.event_processing.event_accumulator')
-    file, = tmp_path.rglob('events.out.tfevents*')
+    (file,) = tmp_path.rglob('events.out.tfevents*')
     events = event_accumulator.EventAccumulator(str(file)).Reload()
     assert {tag: [event.step for event in events.Images(tag)] for tag in events.Tags()['images']} == {
-        'attention_val_1': [4, 8], 'attention_val_3': [4, 8]}
+        'attention_val_1': [4, 8],
+        'attention_val_3': [4, 8],
+    }
     last = torch.load(tmp_path / 'epoch_2.pth', weights_only=False)
     averaged, trained = last['state_dict'], last['ema_state_dict']  # EMAHook swaps them in checkpoints
     assert len(seen) == 4 and seen[-1].equal(averaged['backbone.conv1.weight'])
@@ -158,5 +204,6 @@ def test_overlays_of_the_same_pictures_at_each_evaluation(data, tmp_path, monkey
 @pytest.mark.parametrize('wrong', [0, -1, True, [], [-1], 'x', [0.5]])
 def test_wrong_numbers_of_pictures(wrong):
     from mmengine.registry import HOOKS
+
     with pytest.raises(ValueError, match='AttentionMapHook: pictures=.*; it is how many, a positive integer'):
         HOOKS.build(dict(type='mmattn.AttentionMapHook', pictures=wrong))

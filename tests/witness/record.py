@@ -7,6 +7,7 @@
 The committed files were written by 7b9e8ab, before the packages were given their present names. Weights and
 inputs are in the files, since random numbers may change with PyTorch.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -45,30 +46,62 @@ class Scale(nn.Module):
 
 
 BLOCKS = dict(
-    BAM={}, CBAM={}, ChannelAttention={}, CoordAttention={}, ECA={}, EMA={}, ESE={}, GCT={}, GlobalContext={},
-    NonLocal={}, SCSE={}, SE={}, SGE={}, SimAM={}, SpatialAttention={}, TripletAttention={},
-    Compose=dict(blocks=[dict(type='mmattn.SpatialAttention'), dict(type='mmattn.ChannelAttention', reduction=4)]),
-    External=dict(module=dict(type=Scale), channels='width'), SKConv=dict(out_channels=CHANNELS, kernel_size=3, padding=1),
-    TemporalAttention=dict(num_frames=2))
+    BAM={},
+    CBAM={},
+    ChannelAttention={},
+    CoordAttention={},
+    ECA={},
+    EMA={},
+    ESE={},
+    GCT={},
+    GlobalContext={},
+    NonLocal={},
+    SCSE={},
+    SE={},
+    SGE={},
+    SimAM={},
+    SpatialAttention={},
+    TripletAttention={},
+    Compose=dict(
+        blocks=[dict(type='mmattn.SpatialAttention'), dict(type='mmattn.ChannelAttention', reduction=4)]
+    ),
+    External=dict(module=dict(type=Scale), channels='width'),
+    SKConv=dict(out_channels=CHANNELS, kernel_size=3, padding=1),
+    TemporalAttention=dict(num_frames=2),
+)
 INSERTS = dict(
-    retinanet_cbam=[dict(at='backbone.layer[2-4].*.residual', block=dict(type='mmattn.CBAM')),
-                    dict(at='neck.fpn_convs.*', block=dict(type='mmattn.ECA', start='identity'))],
-    faster_rcnn_mixed=[dict(at='backbone.stage[2-4]', block=dict(type='mmattn.SE', reduction=4)),
-                       dict(at='backbone.stage[2-4]', block=dict(type='mmattn.SpatialAttention'), order=1),
-                       dict(at='neck.topdown', block=dict(type='mmattn.CoordAttention')),
-                       dict(at='neck.output.*', block=dict(type='mmattn.BAM'))],
-    retinanet_identity=[dict(at='backbone.layer*.*.residual', block=dict(type='mmattn.CBAM', start='identity')),
-                        dict(at='neck.lateral', block=dict(type='mmattn.SCSE', start='identity'))])
+    retinanet_cbam=[
+        dict(at='backbone.layer[2-4].*.residual', block=dict(type='mmattn.CBAM')),
+        dict(at='neck.fpn_convs.*', block=dict(type='mmattn.ECA', start='identity')),
+    ],
+    faster_rcnn_mixed=[
+        dict(at='backbone.stage[2-4]', block=dict(type='mmattn.SE', reduction=4)),
+        dict(at='backbone.stage[2-4]', block=dict(type='mmattn.SpatialAttention'), order=1),
+        dict(at='neck.topdown', block=dict(type='mmattn.CoordAttention')),
+        dict(at='neck.output.*', block=dict(type='mmattn.BAM')),
+    ],
+    retinanet_identity=[
+        dict(at='backbone.layer*.*.residual', block=dict(type='mmattn.CBAM', start='identity')),
+        dict(at='neck.lateral', block=dict(type='mmattn.SCSE', start='identity')),
+    ],
+)
 
 
 def detector_config(name: str, insert: list[dict] | None):
     """A detector that is a hundredth of MMDetection's, without pretrained weights."""
     faster = name.startswith('faster')
-    config = get_config('mmdet::' + ('faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py' if faster else
-                                     'retinanet/retinanet_r50_fpn_1x_coco.py')).model
+    config = get_config(
+        'mmdet::'
+        + (
+            'faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'
+            if faster
+            else 'retinanet/retinanet_r50_fpn_1x_coco.py'
+        )
+    ).model
     widths = [16, 32, 64, 128] if faster else [4, 8, 16, 32]
-    config.backbone.update(depth=50 if faster else 18, base_channels=4, stem_channels=4,
-                           init_cfg=None, zero_init_residual=False)
+    config.backbone.update(
+        depth=50 if faster else 18, base_channels=4, stem_channels=4, init_cfg=None, zero_init_residual=False
+    )
     config.neck.update(in_channels=widths, out_channels=CHANNELS)
     head = config.rpn_head if faster else config.bbox_head
     head.update(in_channels=CHANNELS, feat_channels=CHANNELS)
@@ -111,9 +144,13 @@ def run_block(block: nn.Module, x: torch.Tensor, dy: torch.Tensor) -> dict:
     y.backward(dy)
     with torch.no_grad():
         evaluated = block.eval()(x)
-    return dict(y=y.detach(), dx=x.grad, evaluated=evaluated,
-                gradients={name: p.grad for name, p in block.named_parameters()},
-                buffers={name: b.clone() for name, b in block.named_buffers()})
+    return dict(
+        y=y.detach(),
+        dx=x.grad,
+        evaluated=evaluated,
+        gradients={name: p.grad for name, p in block.named_parameters()},
+        buffers={name: b.clone() for name, b in block.named_buffers()},
+    )
 
 
 def run_detector(model: nn.Module, image: torch.Tensor) -> dict:
@@ -123,23 +160,37 @@ def run_detector(model: nn.Module, image: torch.Tensor) -> dict:
     maps = model.extract_feat(image)
     sum((each * each.detach().cos()).sum() for each in maps).backward()
     gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
-    return dict(maps=[each.detach() for each in maps],
-                gradients={name: each.clone() if name.startswith('attention.') else each.sum().item()
-                           for name, each in gradients.items()})
+    return dict(
+        maps=[each.detach() for each in maps],
+        gradients={
+            name: each.clone() if name.startswith('attention.') else each.sum().item()
+            for name, each in gradients.items()
+        },
+    )
 
 
 def train_detector(model: nn.Module, steps: int = 3) -> list[float]:
     """Losses of some steps of SGD on two images with two boxes each."""
     from mmdet.structures import DetDataSample
     from mmengine.structures import InstanceData
+
     generator = torch.Generator().manual_seed(3)
     images = torch.randn(2, 3, *SIZE, generator=generator)
     samples = []
     for _ in images:
-        sample = DetDataSample(metainfo=dict(img_shape=SIZE, pad_shape=SIZE, batch_input_shape=SIZE,
-                                             scale_factor=(1., 1.), ori_shape=SIZE))
-        sample.gt_instances = InstanceData(bboxes=torch.tensor([[4., 6., 40., 50.], [30., 10., 70., 60.]]),
-                                           labels=torch.tensor([0, 2]))
+        sample = DetDataSample(
+            metainfo=dict(
+                img_shape=SIZE,
+                pad_shape=SIZE,
+                batch_input_shape=SIZE,
+                scale_factor=(1.0, 1.0),
+                ori_shape=SIZE,
+            )
+        )
+        sample.gt_instances = InstanceData(
+            bboxes=torch.tensor([[4.0, 6.0, 40.0, 50.0], [30.0, 10.0, 70.0, 60.0]]),
+            labels=torch.tensor([0, 2]),
+        )
         sample.ignored_instances = InstanceData(bboxes=torch.zeros(0, 4), labels=torch.zeros(0).long())
         samples.append(sample)
     model.train()
@@ -165,13 +216,21 @@ def record_blocks(backend: str | None = None, dtypes=('float32', 'float64')) -> 
                 block = build_block(name, start)
                 if start == 'paper':
                     randomise(block)
-                entry = found['blocks'].setdefault((name, start), dict(state_dict={
-                    key: value.clone() if isinstance(value, torch.Tensor) else value
-                    for key, value in block.state_dict().items()}))
+                entry = found['blocks'].setdefault(
+                    (name, start),
+                    dict(
+                        state_dict={
+                            key: value.clone() if isinstance(value, torch.Tensor) else value
+                            for key, value in block.state_dict().items()
+                        }
+                    ),
+                )
                 half = DTYPES[dtype] is torch.bfloat16  # under autocast: the weights stay in float32
                 block.to(torch.float32 if half else DTYPES[dtype])
-                with (ops.implementation(backend) if backend else contextlib.nullcontext(),
-                      torch.autocast('cpu', torch.bfloat16, enabled=half)):
+                with (
+                    ops.implementation(backend) if backend else contextlib.nullcontext(),
+                    torch.autocast('cpu', torch.bfloat16, enabled=half),
+                ):
                     entry[dtype] = run_block(block, x.to(DTYPES[dtype]), dy.to(DTYPES[dtype]))
     return found
 
@@ -183,7 +242,8 @@ def record_detectors(dtypes=('float32', 'float64')) -> dict:
     for name, insert in INSERTS.items():
         model = build_detector(name, insert)
         entry = found['models'][name] = dict(
-            state_dict={key: value.clone() for key, value in model.state_dict().items()})
+            state_dict={key: value.clone() for key, value in model.state_dict().items()}
+        )
         for dtype in dtypes:
             model.to(DTYPES[dtype])
             entry[dtype] = run_detector(model, image.to(DTYPES[dtype]))
@@ -208,8 +268,11 @@ def differences(one, other, where: str = '') -> list[str]:
             return [f'{where}: keys {list(one)} != {list(other)}']
         return [each for key in one for each in differences(one[key], other[key], f'{where}/{key}')]
     if isinstance(one, (list, tuple)):
-        return [each for i, (a, b) in enumerate(zip(one, other, strict=True))
-                for each in differences(a, b, f'{where}/{i}')]
+        return [
+            each
+            for i, (a, b) in enumerate(zip(one, other, strict=True))
+            for each in differences(a, b, f'{where}/{i}')
+        ]
     if isinstance(one, torch.Tensor):
         same = one.dtype == other.dtype and one.equal(other)
     else:
@@ -229,7 +292,9 @@ def all_bits() -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     group = parser.add_mutually_exclusive_group(required=True)
     group.add_argument('--write', action='store_true')
     group.add_argument('--bits', metavar='FILE')

@@ -15,6 +15,7 @@ Environment: MMATTN_WHEEL_CACHE (folder of kept wheels; default ~/.cache/mmattn/
 MAX_JOBS (compilers at once; default one a processor, fewer when memory is short), CXX, FORCE_CUDA
 (as in PyTorch's and mmcv's own builds).
 """
+
 import argparse
 import os
 import platform
@@ -41,7 +42,8 @@ CHECK = (
     'from mmcv.ops import nms\n'
     'boxes = torch.tensor([[0., 0., 9., 9.], [0., 0., 9., 8.], [20., 20., 29., 29.]])\n'
     'kept = nms(boxes, torch.tensor([.9, .8, .7]), .5)[1].tolist()\n'
-    'assert kept == [0, 2], kept\n')
+    'assert kept == [0, 2], kept\n'
+)
 
 
 class BuildError(RuntimeError):
@@ -61,8 +63,7 @@ def pinned_version():
 def run_here(code):
     """Run code in a fresh interpreter of this environment, away from any checkout of mmcv."""
     with tempfile.TemporaryDirectory() as folder:
-        return subprocess.run(
-            [sys.executable, '-c', code], cwd=folder, capture_output=True, text=True)
+        return subprocess.run([sys.executable, '-c', code], cwd=folder, capture_output=True, text=True)
 
 
 def ops_work():
@@ -79,19 +80,27 @@ def wheel_folder(version):
     root = os.environ.get('MMATTN_WHEEL_CACHE')
     if not root:
         root = os.path.join(
-            os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache'), 'mmattn', 'wheels')
+            os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache'), 'mmattn', 'wheels'
+        )
     import torch
+
     cuda = torch.cuda.is_available() or os.environ.get('FORCE_CUDA') == '1'
     variant = f'cuda{torch.version.cuda}' if cuda else 'cpu'
-    key = '-'.join([
-        f'mmcv{version}', f'torch{torch.__version__}', f'ops_{variant}',
-        sys.implementation.cache_tag, sysconfig.get_platform(), ''.join(platform.libc_ver())])
+    key = '-'.join(
+        [
+            f'mmcv{version}',
+            f'torch{torch.__version__}',
+            f'ops_{variant}',
+            sys.implementation.cache_tag,
+            sysconfig.get_platform(),
+            ''.join(platform.libc_ver()),
+        ]
+    )
     return Path(root).expanduser().resolve() / re.sub(r'[^\w.+-]', '_', key)
 
 
 def pip(*args):
-    subprocess.run(
-        [sys.executable, '-m', 'pip', '--disable-pip-version-check', *args], check=True)
+    subprocess.run([sys.executable, '-m', 'pip', '--disable-pip-version-check', *args], check=True)
 
 
 def install(wheel):
@@ -111,16 +120,26 @@ def check_tools():
         missing.append(f"Python's headers (looked for {header})")
     if missing:
         raise BuildError(
-            f'mmcv\'s ops cannot be compiled: {" and ".join(missing)} not found.\n'
+            f"mmcv's ops cannot be compiled: {' and '.join(missing)} not found.\n"
             '  Debian, Ubuntu: apt-get install g++ python3-dev   Fedora: dnf install gcc-c++ '
-            'python3-devel\n  conda: conda install cxx-compiler')
+            'python3-devel\n  conda: conda install cxx-compiler'
+        )
 
 
 def fetch(version, folder):
     """Download and unpack the source distribution."""
     say(f'downloading the sources of {PACKAGE} {version}')
-    pip('download', '--quiet', '--no-deps', '--no-build-isolation', '--no-binary', PACKAGE,
-        '--dest', str(folder), f'{PACKAGE}=={version}')
+    pip(
+        'download',
+        '--quiet',
+        '--no-deps',
+        '--no-build-isolation',
+        '--no-binary',
+        PACKAGE,
+        '--dest',
+        str(folder),
+        f'{PACKAGE}=={version}',
+    )
     archive = next(folder.glob('*.tar.gz'))
     with tarfile.open(archive) as tar:
         if hasattr(tarfile, 'data_filter'):
@@ -176,12 +195,14 @@ class Progress:
 def compile_wheel(source, out, log, fast):
     """Build the wheel from the unpacked sources; returns its path."""
     env = dict(os.environ, MAX_JOBS=jobs(), CFLAGS=FLAGS, PYTHONUNBUFFERED='1')
-    ninja = shutil.which('ninja', path=os.pathsep.join(
-        [sysconfig.get_path('scripts'), os.environ.get('PATH', '')]))
+    ninja = shutil.which(
+        'ninja', path=os.pathsep.join([sysconfig.get_path('scripts'), os.environ.get('PATH', '')])
+    )
     if not ninja:
         raise BuildError(
             'ninja not found: without it the sources would be compiled one by one.\n'
-            f'  {sys.executable} -m pip install -r {REQUIREMENTS / "build.txt"}')
+            f'  {sys.executable} -m pip install -r {REQUIREMENTS / "build.txt"}'
+        )
     shim = source.parent / 'shim'
     shutil.rmtree(shim, ignore_errors=True)
     shutil.rmtree(source / 'build', ignore_errors=True)
@@ -191,20 +212,30 @@ def compile_wheel(source, out, log, fast):
         script.write_text('#!/bin/sh\nexec "$MMATTN_PYTHON" "$MMATTN_SHIM" "$@"\n')
         script.chmod(script.stat().st_mode | stat.S_IXUSR)
         env.update(
-            MMATTN_PYTHON=sys.executable, MMATTN_REAL_NINJA=ninja,
+            MMATTN_PYTHON=sys.executable,
+            MMATTN_REAL_NINJA=ninja,
             MMATTN_SHIM=str(Path(__file__).with_name('ninja_pch.py')),
-            MMATTN_PCH_HEADER=str(source / COMMON_HEADER))
+            MMATTN_PCH_HEADER=str(source / COMMON_HEADER),
+        )
     env['PATH'] = os.pathsep.join([str(shim), os.path.dirname(ninja), env.get('PATH', '')])
     say(f'compiling with {env["MAX_JOBS"]} processes; the full output is in {log}')
     if fast:
         say('precompiling the header all sources share (half a minute)')
-    code = ('import sys; from setuptools import build_meta; '
-            'build_meta.build_wheel(sys.argv[1])')
+    code = 'import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])'
     tail, progress = deque(maxlen=25), Progress()
-    with open(log, 'w') as file, subprocess.Popen(
-            [sys.executable, '-c', code, str(out)], cwd=source, env=env, text=True,
-            errors='replace', stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT) as process:
+    with (
+        open(log, 'w') as file,
+        subprocess.Popen(
+            [sys.executable, '-c', code, str(out)],
+            cwd=source,
+            env=env,
+            text=True,
+            errors='replace',
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        ) as process,
+    ):
         try:
             for line in process.stdout:
                 file.write(line)
@@ -229,7 +260,7 @@ def build(version, plain):
     with tempfile.TemporaryDirectory(prefix='mmattn-mmcv-') as folder:
         folder = Path(folder)
         source = fetch(version, folder)
-        for fast in ([False] if plain or os.name != 'posix' else [True, False]):
+        for fast in [False] if plain or os.name != 'posix' else [True, False]:
             out = folder / ('fast' if fast else 'plain')
             out.mkdir()
             try:
@@ -270,15 +301,18 @@ def ensure(version, force=False, plain=False):
 
 def main():
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('--force', action='store_true', help='build even if it is installed')
     parser.add_argument('--plain', action='store_true', help='no precompiled header')
     args = parser.parse_args()
     try:
         import torch  # noqa: F401
     except ImportError:
-        sys.exit('[mmcv] PyTorch must be installed first: mmcv\'s ops are compiled against it.\n'
-                 '  make setup, or see docs/install.md')
+        sys.exit(
+            "[mmcv] PyTorch must be installed first: mmcv's ops are compiled against it.\n"
+            '  make setup, or see docs/install.md'
+        )
     try:
         ensure(pinned_version(), args.force, args.plain)
     except KeyboardInterrupt:
@@ -289,7 +323,8 @@ def main():
             '  - killed or out of memory: run again with MAX_JOBS=1\n'
             '  - errors from the compiler: it needs C++17 (GCC 9 or later); choose one with CXX=\n'
             '  - no network: put the source distribution where pip finds it (PIP_FIND_LINKS)\n'
-            '  - or use an environment that has mmcv: make ... USE_ENV=/path/to/environment')
+            '  - or use an environment that has mmcv: make ... USE_ENV=/path/to/environment'
+        )
 
 
 if __name__ == '__main__':

@@ -8,6 +8,7 @@ was made with other flags.
 
 Whatever goes wrong here, the real ninja runs on the untouched file: slower, never broken.
 """
+
 import os
 import re
 import shlex
@@ -31,9 +32,15 @@ def compile_header(text, folder):
     header = folder / 'pch.hpp'
     header.write_text(f'#include "{os.environ[HEADER]}"\n')
     command = [
-        *shlex.split(variable(text, 'cxx')), '-x', 'c++-header',
-        *shlex.split(variable(text, 'cflags')), *shlex.split(variable(text, 'post_cflags')),
-        str(header), '-o', f'{header}.gch']
+        *shlex.split(variable(text, 'cxx')),
+        '-x',
+        'c++-header',
+        *shlex.split(variable(text, 'cflags')),
+        *shlex.split(variable(text, 'post_cflags')),
+        str(header),
+        '-o',
+        f'{header}.gch',
+    ]
     subprocess.run(command, cwd=folder, check=True)
     return header
 
@@ -51,9 +58,14 @@ def main():
             print(f'precompiled header: {time.monotonic() - began:.0f} s', flush=True)
             # Only `cflags`: nvcc has its own variable, and cannot use GCC's header.
             include = shlex.quote(str(header)).replace('$', '$$')
-            build_file.write_text(re.sub(
-                r'^cflags = ', lambda _: f'cflags = -include {include} -Winvalid-pch ', text,
-                flags=re.MULTILINE))
+            build_file.write_text(
+                re.sub(
+                    r'^cflags = ',
+                    lambda _: f'cflags = -include {include} -Winvalid-pch ',
+                    text,
+                    flags=re.MULTILINE,
+                )
+            )
     os.execv(os.environ[NINJA], ['ninja', *sys.argv[1:]])
 
 

@@ -9,6 +9,7 @@ Environment: TORCH_SPEC, what to give pip for PyTorch (for example
 "torch==2.13.0 --index-url URL" with the URL of PyTorch's install selector); a PyTorch that is in
 the environment already is kept.
 """
+
 import os
 import shlex
 import subprocess
@@ -35,15 +36,27 @@ class Setup:
         self.python = folder / ('Scripts/python.exe' if os.name == 'nt' else 'bin/python')
         self.steps = [
             # (what, how long it usually takes on two cores, the step, what to do when it fails)
-            ('virtual environment', '10 s', self.make_venv,
-             "the interpreter needs the modules venv and ensurepip (Debian, Ubuntu: apt-get "
-             'install python3-venv); choose another one with PYTHON=/path/to/python3.11'),
-            ('PyTorch', '1 min, more where a GPU build is downloaded', self.install_torch,
-             'no network or the wrong build: name what pip should install, as PyTorch\'s own '
-             'install selector prints it: make setup TORCH_SPEC="torch==2.13.0 --index-url ..."'),
+            (
+                'virtual environment',
+                '10 s',
+                self.make_venv,
+                'the interpreter needs the modules venv and ensurepip (Debian, Ubuntu: apt-get '
+                'install python3-venv); choose another one with PYTHON=/path/to/python3.11',
+            ),
+            (
+                'PyTorch',
+                '1 min, more where a GPU build is downloaded',
+                self.install_torch,
+                "no network or the wrong build: name what pip should install, as PyTorch's own "
+                'install selector prints it: make setup TORCH_SPEC="torch==2.13.0 --index-url ..."',
+            ),
             ('build tools, MMEngine', '20 s', self.install_base, None),
-            ("mmcv with compiled ops", '5 min when built, seconds when the wheel was kept',
-             self.install_mmcv, None),
+            (
+                'mmcv with compiled ops',
+                '5 min when built, seconds when the wheel was kept',
+                self.install_mmcv,
+                None,
+            ),
             ('MMDetection, pytest', '30 s', self.install_rest, None),
             ('mmattn, editable', '5 s', self.install_mmattn, None),
         ]
@@ -70,8 +83,7 @@ class Setup:
         constraints = ['-c', REQUIREMENTS / 'constraints.txt']
         if self.torch_pin().is_file():
             constraints += ['-c', self.torch_pin()]
-        self.call('-m', 'pip', '--disable-pip-version-check', 'install', '--quiet', *args,
-                  *constraints)
+        self.call('-m', 'pip', '--disable-pip-version-check', 'install', '--quiet', *args, *constraints)
 
     def torch_pin(self):
         """Constraint that keeps later steps from replacing the PyTorch mmcv is compiled against."""
@@ -89,7 +101,8 @@ class Setup:
             raise StepFailed(
                 f'{sys.executable} is Python {sys.version.split()[0]}; mmattn and the onedl-* packages '
                 'need 3.10 or later, and 3.11 is what was tested',
-                'choose another one: make setup PYTHON=/path/to/python3.11')
+                'choose another one: make setup PYTHON=/path/to/python3.11',
+            )
         venv.create(self.folder, with_pip=True, clear=broken)
 
     def has_pip(self):
@@ -101,16 +114,18 @@ class Setup:
     def check_that_nothing_is_lost(self):
         """Only what venv itself put there may be removed."""
         if not (self.folder / 'pyvenv.cfg').is_file():
-            raise StepFailed(f'{self.folder} is not empty, and not a virtual environment',
-                             'name another place: make setup VENV=/path')
+            raise StepFailed(
+                f'{self.folder} is not empty, and not a virtual environment',
+                'name another place: make setup VENV=/path',
+            )
         own = ('_', '.', 'pip', 'setuptools', 'pkg_resources', 'distutils-precedence')
-        for site in [*self.folder.glob('lib/python*/site-packages'),
-                     *self.folder.glob('Lib/site-packages')]:
+        for site in [*self.folder.glob('lib/python*/site-packages'), *self.folder.glob('Lib/site-packages')]:
             for path in site.iterdir():
                 if not path.name.startswith(own):
                     raise StepFailed(
                         f'{self.folder} has packages ({path.name}, ...), but no working pip',
-                        f'{self.python} -m ensurepip, or have all of it made anew: make clean-env')
+                        f'{self.python} -m ensurepip, or have all of it made anew: make clean-env',
+                    )
 
     def installed_torch(self):
         code = 'import torch; print(torch.__version__)'
@@ -131,8 +146,14 @@ class Setup:
 
     def install_base(self):
         # mmcv cannot be imported without MMEngine and OpenCV, so they precede its check.
-        self.pip('-r', REQUIREMENTS / 'build.txt', '-r', REQUIREMENTS / 'runtime.txt',
-                 'onedl-mmengine', 'opencv-python')
+        self.pip(
+            '-r',
+            REQUIREMENTS / 'build.txt',
+            '-r',
+            REQUIREMENTS / 'runtime.txt',
+            'onedl-mmengine',
+            'opencv-python',
+        )
         self.fix_opencv()
 
     def install_mmcv(self):
@@ -163,9 +184,9 @@ def fail(what, error, remedy):
     if remedy:
         lines.append(f'  What to do: {remedy}.')
     lines += [
-        '  Then run the same command again: what is done is not done twice. From the start: make '
-        'clean-env.',
-        '  Or use an environment that has the packages: make ... USE_ENV=/path/to/environment']
+        '  Then run the same command again: what is done is not done twice. From the start: make clean-env.',
+        '  Or use an environment that has the packages: make ... USE_ENV=/path/to/environment',
+    ]
     sys.exit('\n'.join(lines))
 
 

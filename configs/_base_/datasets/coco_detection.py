@@ -8,11 +8,12 @@ train_dataloader = dict(
     dataset=dict(
         data_root=data_root,
         # as mmdet's, but an unreadable or truncated picture is an error that names the file
-        pipeline=[dict(type='mmattn.LoadImageFromFile'), *_base_.train_pipeline[1:]]))
+        pipeline=[dict(type='mmattn.LoadImageFromFile'), *_base_.train_pipeline[1:]],
+    )
+)
 val_dataloader = dict(dataset=dict(data_root=data_root))
 test_dataloader = val_dataloader
 
 # proposal_nums: so that the log shows COCO's own twelve figures, AR1 and AR10 among them
-val_evaluator = dict(
-    ann_file=data_root + 'annotations/instances_val2017.json', proposal_nums=(1, 10, 100))
+val_evaluator = dict(ann_file=data_root + 'annotations/instances_val2017.json', proposal_nums=(1, 10, 100))
 test_evaluator = val_evaluator

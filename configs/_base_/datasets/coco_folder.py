@@ -6,8 +6,7 @@ import importlib
 _base_ = './coco_detection.py'
 
 data_root = r'{{$MMATTN_DATA_ROOT:data/folder}}'.rstrip('/') + '/'
-classes = importlib.import_module('mmattn.engine').read_classes(
-    data_root + 'annotations/train.json')
+classes = importlib.import_module('mmattn.engine').read_classes(data_root + 'annotations/train.json')
 num_classes = len(classes)
 metainfo = dict(classes=classes, palette=None)  # random colours: COCO's are for 80 classes
 
@@ -17,15 +16,13 @@ train_pipeline = [
     dict(type='LoadAnnotations', with_bbox=True),
     dict(type='Resize', scale=scale, keep_ratio=True),
     dict(type='RandomFlip', prob=0.5),
-    dict(type='PackDetInputs')
+    dict(type='PackDetInputs'),
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=scale, keep_ratio=True),
     dict(type='LoadAnnotations', with_bbox=True),
-    dict(
-        type='PackDetInputs',
-        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'))
+    dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
 ]
 train_dataloader = dict(
     batch_size=4,
@@ -36,14 +33,18 @@ train_dataloader = dict(
         data_prefix=dict(img='images/'),
         # pictures without objects are kept: they teach what is background
         filter_cfg=dict(filter_empty_gt=False, min_size=1),
-        pipeline=train_pipeline))
+        pipeline=train_pipeline,
+    ),
+)
 val_dataloader = dict(
     dataset=dict(
         metainfo=metainfo,
         data_root=data_root,
         ann_file='annotations/val.json',
         data_prefix=dict(img='images/'),
-        pipeline=test_pipeline))
+        pipeline=test_pipeline,
+    )
+)
 test_dataloader = val_dataloader
 
 val_evaluator = dict(ann_file=data_root + 'annotations/val.json')

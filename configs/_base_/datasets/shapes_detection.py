@@ -7,10 +7,16 @@ data_root = r'{{$MMATTN_DATA_ROOT:data/shapes}}'.rstrip('/') + '/'
 data_made_by = 'python tools/make_shapes.py --out {data_root}'
 backend_args = None
 metainfo = dict(
-    classes=('striped circle', 'dotted circle', 'striped cross', 'dotted cross',
-             'striped triangle', 'dotted triangle'),
-    palette=[(220, 20, 60), (30, 110, 220), (250, 150, 20), (30, 160, 60), (150, 60, 200),
-             (0, 160, 170)])
+    classes=(
+        'striped circle',
+        'dotted circle',
+        'striped cross',
+        'dotted cross',
+        'striped triangle',
+        'dotted triangle',
+    ),
+    palette=[(220, 20, 60), (30, 110, 220), (250, 150, 20), (30, 160, 60), (150, 60, 200), (0, 160, 170)],
+)
 
 train_pipeline = [
     # an unreadable or truncated picture is an error that names the file
@@ -18,15 +24,13 @@ train_pipeline = [
     dict(type='LoadAnnotations', with_bbox=True),
     dict(type='Resize', scale=(128, 128), keep_ratio=True),
     dict(type='RandomFlip', prob=0.5),
-    dict(type='PackDetInputs')
+    dict(type='PackDetInputs'),
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile', backend_args=backend_args),
     dict(type='Resize', scale=(128, 128), keep_ratio=True),
     dict(type='LoadAnnotations', with_bbox=True),
-    dict(
-        type='PackDetInputs',
-        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'))
+    dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
 ]
 train_dataloader = dict(
     batch_size=4,
@@ -41,7 +45,9 @@ train_dataloader = dict(
         data_prefix=dict(img='images/'),
         filter_cfg=dict(filter_empty_gt=False),
         pipeline=train_pipeline,
-        backend_args=backend_args))
+        backend_args=backend_args,
+    ),
+)
 val_dataloader = dict(
     batch_size=8,
     num_workers=1,
@@ -56,7 +62,9 @@ val_dataloader = dict(
         data_prefix=dict(img='images/'),
         test_mode=True,
         pipeline=test_pipeline,
-        backend_args=backend_args))
+        backend_args=backend_args,
+    ),
+)
 test_dataloader = val_dataloader
 
 # proposal_nums: so that the log shows COCO's own twelve figures, AR1 and AR10 among them
@@ -66,5 +74,6 @@ val_evaluator = dict(
     metric='bbox',
     format_only=False,
     proposal_nums=(1, 10, 100),
-    backend_args=backend_args)
+    backend_args=backend_args,
+)
 test_evaluator = val_evaluator

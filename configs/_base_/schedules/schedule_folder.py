@@ -5,11 +5,12 @@ test_cfg = dict(type='TestLoop')
 
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=100),
-    dict(type='MultiStepLR', begin=0, end=24, by_epoch=True, milestones=[16, 22], gamma=0.1)
+    dict(type='MultiStepLR', begin=0, end=24, by_epoch=True, milestones=[16, 22], gamma=0.1),
 ]
 # AdamW with clipped gradients bears any batch size, and training from scratch.
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=0.0002, weight_decay=0.05),
-    clip_grad=dict(max_norm=10.))
+    clip_grad=dict(max_norm=10.0),
+)
 auto_scale_lr = dict(enable=False, base_batch_size=4)
