@@ -121,7 +121,7 @@ def several(function, times):
 
 def copies(x, repeats):
     """Seconds that it takes to copy a map onto another one, and into memory that is asked for anew."""
-    from mmattn.analysis.timing import time_in_turn
+    from mmattn.cost.timing import time_in_turn
 
     y = torch.empty_like(x)
     inner = 20 if x.is_cuda else 1
@@ -137,7 +137,7 @@ def copies(x, repeats):
 
 def measure(kind, where, dtype, device, args, deadline):
     from mmattn import blocks
-    from mmattn.analysis.timing import time_in_turn
+    from mmattn.cost.timing import time_in_turn
 
     shape = (args.batch, *MAPS[where])
     torch.manual_seed(0)

@@ -47,7 +47,7 @@ def build(detector, block, device):
 
 def measure(detector, dtype, args):
     from mmattn import ops
-    from mmattn.analysis.timing import inference, peak_memory, time_in_turn, training_step
+    from mmattn.cost.timing import inference, peak_memory, time_in_turn, training_step
 
     size, device = tuple(args.size), torch.device(args.device)
     models = {name: build(detector, name, device) for name in [None, *args.blocks]}

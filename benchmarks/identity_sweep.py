@@ -46,8 +46,9 @@ IDENTICAL, DIFFERS, REFUSED, NO_SITE, NOT_RUN, NOT_BUILT, NOT_LOADED, NO_MODEL =
 def check(cfg: dict) -> dict:
     """Build one model, compare it with and without attention; what came of it."""
     import torch
+    import zoo
 
-    from mmattn.analysis import identity, zoo
+    from mmattn.insertion import identity
 
     found = {}
     rpn = (cfg.get('test_cfg') or {}).get('rpn')
@@ -135,7 +136,7 @@ def _child(cfg, pipe):
 
 def load_configs(names):
     """For each config the key of its model or why it has none, and the models by their keys."""
-    from mmattn.analysis import zoo
+    import zoo
 
     configs, models = {}, {}
     for name in names:
@@ -157,9 +158,7 @@ def load_configs(names):
 def setting():
     """Where the sweep runs, and on what code of ours its outcome depends."""
     sources = sorted(
-        path
-        for room in ('ops', 'blocks', 'insertion', 'analysis')
-        for path in (ROOT / 'mmattn' / room).glob('*.py')
+        path for room in ('ops', 'blocks', 'insertion') for path in (ROOT / 'mmattn' / room).glob('*.py')
     )
     digest = hashlib.sha256(b''.join(path.read_bytes() for path in [*sources, Path(__file__)]))
     return dict(machine.describe(), block=BLOCK, sources=digest.hexdigest()[:12])
@@ -356,7 +355,7 @@ def main():
     if args.page_only:
         write_page(json.loads(OUTCOME.read_text(encoding='utf-8')), PAGE)
         return
-    from mmattn.analysis.zoo import zoo_configs
+    from zoo import zoo_configs
 
     names = [name for name in zoo_configs() if any(fnmatch.fnmatch(name, p) for p in args.patterns)]
     if not names:

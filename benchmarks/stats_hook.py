@@ -30,7 +30,7 @@ def measure(block, repeats):
     from mmengine.registry import MODELS
     from mmengine.visualization import Visualizer
 
-    from mmattn.analysis.timing import time_in_turn
+    from mmattn.cost.timing import time_in_turn
     from mmattn.hooks import AttentionStatsHook
 
     register_all_modules()

@@ -7,7 +7,7 @@ import re
 from dataclasses import asdict
 from pathlib import Path
 
-from mmattn.analysis.block_table import block_rows, markdown_table
+from mmattn.cost.block_table import block_rows, markdown_table
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ('README.md', 'docs/blocks.md')

@@ -13,7 +13,7 @@ from mmengine.config import DictAction
 from rich.console import Console
 
 from mmattn import detach
-from mmattn.analysis.cost_report import (
+from mmattn.cost.report import (
     as_csv,
     by_site,
     by_stage,
@@ -25,8 +25,8 @@ from mmattn.analysis.cost_report import (
     render_sites,
     rows,
 )
-from mmattn.analysis.timing import DTYPES
-from mmattn.engine.config_list import build_model
+from mmattn.cost.timing import DTYPES
+from mmattn.engine.build_model import build_model
 
 
 def parse_args():

@@ -5,7 +5,7 @@ import argparse
 import sys
 from contextlib import redirect_stdout
 
-from mmattn.engine.config_list import markdown_table
+from mmattn.cost.config_table import markdown_table
 
 
 def main():

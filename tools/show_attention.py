@@ -8,8 +8,8 @@ import sys
 import torch
 from mmengine.config import DictAction
 
-from mmattn.analysis.pictures import evenly, pictures_at
-from mmattn.analysis.show_attention import Viewer, model_name, show_attention
+from mmattn.visualization.image_files import evenly, pictures_at
+from mmattn.visualization.show_attention import Viewer, model_name, show_attention
 
 
 def parse_args():

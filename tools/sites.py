@@ -9,8 +9,8 @@ from contextlib import redirect_stdout
 from mmengine.config import DictAction
 from rich.console import Console
 
-from mmattn.analysis.site_table import grouped, render, site_rows, without_plain
-from mmattn.engine.config_list import build_model
+from mmattn.cost.site_table import grouped, render, site_rows, without_plain
+from mmattn.engine.build_model import build_model
 
 
 def parse_args():

@@ -7,11 +7,11 @@ from mmengine.dist import is_main_process
 from mmengine.fileio import get
 from mmengine.hooks import Hook
 
-from mmattn.analysis.attention_sheet import contact_sheet
-from mmattn.analysis.look import look
-from mmattn.analysis.pictures import evenly, file_names
 from mmattn.hooks.model import model_of, require_sources
 from mmattn.registry import HOOKS
+from mmattn.visualization.image_files import evenly, file_names
+from mmattn.visualization.inspection import look
+from mmattn.visualization.sheet import contact_sheet
 
 
 @HOOKS.register_module()

@@ -8,7 +8,7 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from torch import nn
 
-from mmattn.analysis.gates import Source, sources_at
+from mmattn.visualization.gates import Source, sources_at
 
 
 def model_of(runner) -> nn.Module:

@@ -9,7 +9,8 @@ from mmengine.hub import get_config
 from torch import nn
 
 from mmattn import blocks
-from mmattn.engine.config_list import build_model, count, list_configs
+from mmattn.cost.config_table import count, list_configs
+from mmattn.engine.build_model import build_model
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / 'configs'
@@ -112,7 +113,7 @@ def test_sknet_50_is_that_of_the_paper():
     """27.5 M parameters and 4.47 GFLOPs at 224x224, with the classifier of ImageNet."""
     import torch
 
-    from mmattn.analysis.op_count import CountOps
+    from mmattn.cost.op_count import CountOps
 
     path = str(CONFIGS / 'sknet/retinanet_sknet50_fpn_1x_coco.py')
     for start in ('paper', 'identity'):

@@ -19,7 +19,7 @@ from mmengine.config import Config
 from torch import multiprocessing
 
 from mmattn.engine import prepare_processes
-from mmattn.engine.config_list import build_model
+from mmattn.engine.build_model import build_model
 
 BOXES = [[[10.0, 12.0, 60.0, 70.0], [50.0, 8.0, 120.0, 90.0]], [[30.0, 40.0, 100.0, 120.0]]]
 

@@ -12,10 +12,10 @@ from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
 from mmattn import attach
-from mmattn.analysis.gates import Gates, Source, gate_sources
 from mmattn.blocks import SE, SKConv
 from mmattn.hooks import AttentionStatsHook
-from tests.test_analysis.test_gates import naive_stats
+from mmattn.visualization.gates import Gates, Source, gate_sources
+from tests.test_visualization.test_gates import naive_stats
 
 RULES = [dict(at='backbone.layer[34].0.residual', block=dict(type='mmattn.CBAM', reduction=4))]
 LR = 0.05

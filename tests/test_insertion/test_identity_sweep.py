@@ -11,11 +11,12 @@ import pytest
 import torch
 from torch import nn
 
-from mmattn.analysis import identity, zoo
+from mmattn.insertion import identity
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / 'benchmarks'))
 import identity_sweep  # noqa: E402
+import zoo  # noqa: E402
 
 CBAM = dict(type='mmattn.CBAM', start='identity')
 # A family each, of the architectures that mmdet has; the smallest that it ships.

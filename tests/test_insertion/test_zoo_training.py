@@ -1,12 +1,18 @@
 """Attention that starts as the identity learns in detectors of every kind."""
 
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from mmdet.testing import demo_mm_inputs
 from mmengine.logging import MessageHub
 
 from mmattn import attach
-from mmattn.analysis import identity, zoo
+from mmattn.insertion import identity
+
+sys.path.insert(0, str(Path(__file__).parents[2] / 'benchmarks'))
+import zoo  # noqa: E402
 
 R18 = dict(backbone=dict(depth=18), neck=dict(in_channels=[64, 128, 256, 512]))
 R18_DETR = dict(

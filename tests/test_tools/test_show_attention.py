@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 
 from mmattn import engine
-from mmattn.analysis.show_attention import Viewer, show_attention
-from mmattn.engine.config_list import build_model
+from mmattn.engine.build_model import build_model
 from mmattn.hooks import attention_map_hook
+from mmattn.visualization.show_attention import Viewer, show_attention
 
 from .squares import CLASSES, as_arguments, small, write_squares
 

@@ -1,0 +1,185 @@
+"""The places of a model as a table: what ``tools/sites.py`` prints."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+
+from rich.markup import escape
+from rich.table import Table
+from torch import nn
+
+from mmattn.cost.block_cost import BlockCost, block_cost, one_frame
+from mmattn.insertion.globs import glob_match, nearest_names
+from mmattn.insertion.sites import CONV, MODULE, Site, find_places
+from mmattn.registry import MODELS
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line: a site, or several alike.
+
+    Attributes:
+        at: What a rule's ``at`` says for exactly these sites.
+        sites: How many there are.
+        site: The first of them.
+        costs: For each block, what it costs there; ``None`` where the size of the map is not known.
+        holds: The blocks that stand there now.
+    """
+
+    at: str
+    sites: int
+    site: Site
+    costs: dict[str, BlockCost | None]
+    holds: tuple[str, ...] = ()
+
+    def as_json(self) -> dict:
+        """For programs: plain types."""
+        site = self.site
+        return dict(
+            at=self.at,
+            module=site.path,
+            kind=site.kind,
+            channels=site.channels,
+            stride=site.stride,
+            size=site.size,
+            aliases=site.aliases,
+            holds=self.holds,
+            costs={name: cost and asdict(cost) for name, cost in self.costs.items()},
+        )
+
+
+def site_rows(
+    model: nn.Module,
+    globs: Sequence[str] = (),
+    size: tuple[int, int] = (800, 1344),
+    blocks: Sequence[str] = ('SE', 'ECA', 'CBAM'),
+) -> list[Row]:
+    """A row for each site of ``model``.
+
+    Args:
+        model: A detector.
+        globs: Only what one of them matches, by any of its names.
+        size: Height and width of the picture.
+        blocks: Names in this package's registry, whose cost is told.
+
+    Raises:
+        ValueError: A glob matches no site.
+        KeyError: No such block.
+    """
+    places = find_places(model, size)
+    for glob in globs:
+        if not any(glob_match(glob, name) for name in places.names):
+            refused = next((name for name in places.refused if glob_match(glob, name)), None)
+            near = nearest_names(glob, places.names)
+            raise ValueError(
+                f'no place for a block matches {glob!r}'
+                + (f"; '{refused}' does, but {places.refused[refused]}" if refused else '')
+                + (f'; nearest: {", ".join(near)}' if near else '')
+            )
+    classes = {name: MODELS.get(name) for name in blocks}
+    for name, cls in classes.items():
+        lacking = [
+            p.name
+            for p in inspect.signature(cls).parameters.values()
+            if p.default is p.empty and p.name != 'in_channels'
+        ]
+        if lacking:
+            raise ValueError(
+                f'what {name} costs depends on {", ".join(map(repr, lacking))}; shown is what '
+                'blocks cost that need their channels alone'
+            )
+    cached: dict[tuple, dict[str, BlockCost | None]] = {}
+    holds: dict[str, tuple[str, ...]] = {}
+    if hasattr(model, 'attention'):
+        for site, _, block in model.attention.blocks():
+            holds[site.name] = (*holds.get(site.name, ()), type(block).__name__)
+    rows = []
+    for site in places.sites:
+        if globs and not any(glob_match(glob, name) for glob in globs for name in (site.name, *site.aliases)):
+            continue
+        key = site.channels, site.size
+        if key not in cached:
+            cached[key] = {
+                name: site.size and block_cost(cls, site.channels, site.size, **one_frame(cls))
+                for name, cls in classes.items()
+            }
+        rows.append(Row(_spelling(site, places.names), 1, site, cached[key], holds.get(site.name, ())))
+    return rows
+
+
+def _spelling(site: Site, names: dict) -> str:
+    """The virtual name, where there is one for this site alone."""
+    return next((alias for alias in site.aliases if len(names[alias]) == 1 and alias != site.path), site.name)
+
+
+def without_plain(rows: list[Row]) -> list[Row]:
+    """Without convolutions and other modules that are nothing special and hold no block."""
+    return [row for row in rows if row.site.kind not in (CONV, MODULE) or row.holds]
+
+
+def grouped(rows: list[Row]) -> list[Row]:
+    """Neighbours that are alike but for one number in their name, in one row."""
+    names = [row.at for row in rows]
+    groups: list[list[Row]] = []
+    for row in rows:
+        if groups and _alike(groups[-1][0], row) and _glob([*(r.at for r in groups[-1]), row.at], names):
+            groups[-1].append(row)
+        else:
+            groups.append([row])
+    return [
+        group[0]
+        if len(group) == 1
+        else replace(group[0], at=_glob([row.at for row in group], names), sites=len(group))
+        for group in groups
+    ]
+
+
+def _alike(one: Row, other: Row) -> bool:
+    return (
+        all(getattr(one.site, name) == getattr(other.site, name) for name in ('kind', 'channels', 'size'))
+        and one.holds == other.holds
+    )
+
+
+def _glob(group: list[str], names: list[str]) -> str | None:
+    """A glob that matches ``group`` and nothing else of ``names``; ``None`` if none is found."""
+    split = [name.split('.') for name in group]
+    if len({len(each) for each in split}) > 1:
+        return None
+    differ = [i for i, parts in enumerate(zip(*split)) if len(set(parts)) > 1]
+    if len(differ) != 1 or not all(re.fullmatch(r'\d+', each[differ[0]]) for each in split):
+        return None
+    numbers = [int(each[differ[0]]) for each in split]
+    wanted = f'[{numbers[0]}-{numbers[-1]}]' if numbers[-1] < 10 else '*'
+    glob = '.'.join([*split[0][: differ[0]], wanted, *split[0][differ[0] + 1 :]])
+    exact = [name for name in names if glob_match(glob, name)] == group
+    # While a group of two-digit numbers grows, '*' matches those that are still to come.
+    return glob if exact or (wanted == '*' and numbers == list(range(numbers[0], numbers[-1] + 1))) else None
+
+
+def render(rows: list[Row], title: str) -> Table:
+    """A table for the screen."""
+    table = Table(title=title, title_justify='left', header_style='bold')
+    blocks = list(rows[0].costs) if rows else []
+    holding = any(row.holds for row in rows)
+    for name in ('at', 'kind', *(['holds'] if holding else [])):
+        table.add_column(name, overflow='fold')
+    for name in ('sites', 'channels', 'stride', 'map', *(f'+{name}' for name in blocks)):
+        table.add_column(name, justify='right', no_wrap=True)
+    for row in rows:
+        site = row.site
+        map_size = f'{site.size[0]}x{site.size[1]}' if site.size else '-'
+        table.add_row(
+            escape(row.at),
+            site.kind,
+            *([', '.join(row.holds)] if holding else []),
+            str(row.sites),
+            str(site.channels),
+            str(site.stride or '-'),
+            map_size,
+            *(f'{cost.parameters:,} / {cost.ops / 1e6:.1f}' if cost else '-' for cost in row.costs.values()),
+        )
+    return table
