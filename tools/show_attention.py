@@ -8,8 +8,7 @@ import sys
 import torch
 from mmengine.config import DictAction
 
-from mmattn.visualization.image_files import evenly, pictures_at
-from mmattn.visualization.show_attention import Viewer, model_name, show_attention
+from mmattn.visualization import Inspector, evenly_spread, images_at, model_name, show_attention
 
 
 def parse_args():
@@ -76,24 +75,26 @@ def main():
     if len(set(names)) < len(names):
         sys.exit('show_attention.py: --compare was given the first config and checkpoint again')
     out_dir = args.out_dir or os.path.join('work_dirs', model_name(args.config), 'show_attention')
-    viewers = {}
+    inspectors = {}
     for name, each in zip(names, chosen):
         try:
-            viewers[name] = Viewer(
+            inspectors[name] = Inspector(
                 *each, args.data_root, args.cfg_options, args.device, args.score_thr, args.grad_cam, args.cams
             )
         except Exception as error:  # whatever a config may do wrong
             sys.exit(f'show_attention.py: {" and ".join(each)}: {type(error).__name__}: {_text(error)}')
     try:
         pictures = (
-            next(iter(viewers.values())).dataset_pictures(args.dataset)
+            next(iter(inspectors.values())).dataset_images(args.dataset)
             if args.dataset
-            else pictures_at(args.pictures)
+            else images_at(args.pictures)
         )
-        files = show_attention(viewers, evenly(pictures, args.limit), out_dir, args.sites, args.overwrite)
+        files = show_attention(
+            inspectors, evenly_spread(pictures, args.limit), out_dir, args.sites, args.overwrite
+        )
     except (ValueError, KeyError, OSError, ImportError) as error:
         sys.exit(f'show_attention.py: {_text(error)}')
-    print(f'{len(files) // 2} of {len(pictures)} picture(s): sheets, arrays, and {files[-1]}')
+    print(f'{len(files) // 2} of {len(pictures)} image(s): sheets, arrays, and {files[-1]}')
 
 
 if __name__ == '__main__':

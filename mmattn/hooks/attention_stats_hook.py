@@ -14,8 +14,8 @@ from torch import Tensor
 
 from mmattn.hooks.model import model_of, require_sources
 from mmattn.registry import HOOKS
-from mmattn.visualization.gate_stats import NAMES, gate_stats
-from mmattn.visualization.gates import record_gates
+from mmattn.visualization import gate_stats, record_gates
+from mmattn.visualization.gate_statistics import NAMES
 
 
 @HOOKS.register_module()
@@ -25,7 +25,7 @@ class AttentionStatsHook(Hook):
     For each site ``attention/SITE/KIND_...`` (kinds as in
     :meth:`~mmattn.blocks.base.AttentionBlock.gates`; a choice between branches has ``branch1``, ...):
     ``mean``, ``std``, ``saturation``, ``stuck_low``, ``stuck_high`` and ``entropy`` of the gates of this
-    iteration, defined in :func:`~mmattn.visualization.gate_stats.gate_stats`; and
+    iteration, defined in :func:`~mmattn.visualization.gate_statistics.gate_stats`; and
     ``attention/SITE/weight_norm`` and ``grad_norm`` of the parameters of its block, the latter as the
     optimizer gets it: averaged over processes, unscaled, clipped if it is clipped. A gate that is computed
     several times in an iteration is averaged::

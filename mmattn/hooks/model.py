@@ -1,4 +1,4 @@
-"""The model of a run, and the gates that a hook needs in it."""
+"""Find the model of a runner and its blocks that have gates."""
 
 from __future__ import annotations
 
@@ -6,28 +6,29 @@ from collections.abc import Sequence
 
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
 from torch import nn
 
-from mmattn.visualization.gates import Source, sources_at
+from mmattn.visualization import GateSource, sources_at
 
 
-def model_of(runner) -> nn.Module:
-    """The model, without what distributes it."""
+def model_of(runner: Runner) -> nn.Module:
+    """Return the runner's model without a wrapper such as ``MMDistributedDataParallel``."""
     return runner.model.module if is_model_wrapper(runner.model) else runner.model
 
 
-def require_sources(hook: Hook, runner, globs: Sequence[str] = ()) -> list[Source]:
-    """Its blocks that have gates, of them those at ``globs``.
+def require_sources(hook: Hook, runner: Runner, globs: Sequence[str] = ()) -> list[GateSource]:
+    """Return the model's blocks that have gates; only those that match ``globs``, if any are given.
 
     Raises:
-        ValueError: There is none.
+        ValueError: If the model has no such block.
     """
     model = model_of(runner)
     sources = sources_at([model], globs)[0]
     if not sources:
         raise ValueError(
-            f'{type(hook).__name__}: {type(model).__name__} has no attention with gates; leave '
-            'the hook out, or insert a block (what adds to a map, as GlobalContext, or a '
-            'module from elsewhere has none)'
+            f'{type(hook).__name__}: {type(model).__name__} has no attention with gates; leave the hook out, '
+            'or insert a block that has gates (blocks that add to a map, such as GlobalContext, and modules '
+            'from other packages have none)'
         )
     return sources

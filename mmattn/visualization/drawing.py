@@ -1,6 +1,12 @@
-"""Boxes with labels on an image."""
+"""Draw labelled boxes on an image."""
 
-from PIL import ImageDraw
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from PIL import Image, ImageDraw, ImageFont
 
 COLOURS = (
     '#e6194b',
@@ -14,48 +20,80 @@ COLOURS = (
     '#7a4a10',
     '#5c6b73',
 )
-FONT_SIZE = 12
+_LINE = 15
 
 
-def draw_boxes(picture, boxes, names, colours, scale, font):
-    """Draw boxes into a PIL picture, with labels that do not cover each other.
+@cache
+def label_font() -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
+    """Return the font of labels and captions."""
+    return ImageFont.load_default(12)
+
+
+def draw_boxes(
+    image: Image.Image,
+    boxes: Sequence[Mapping[str, Any]],
+    names: Mapping[int, str],
+    colours: Mapping[int, str],
+    scale: float = 1.0,
+) -> None:
+    """Draw boxes into ``image``, with labels that do not cover each other.
 
     Args:
-        picture (Image): Is changed.
-        boxes (list[dict]): As in COCO: ``bbox`` (x, y, w, h), ``category_id``, perhaps ``score``.
-        names (dict): By category.
-        colours (dict): By category.
-        scale (float): From pixels of the boxes to those of the picture.
-        font (ImageFont): Of the labels.
+        image: The image to draw into.
+        boxes: Boxes as in COCO: ``bbox`` (x, y, w, h), ``category_id``, and optionally ``score`` and
+            ``iscrowd``.
+        names: Name of each category.
+        colours: Colour of each category.
+        scale: Size of a pixel of the boxes in pixels of the image.
     """
-    draw = ImageDraw.Draw(picture)
+    draw = ImageDraw.Draw(image)
     labels = []
-    for box in sorted(boxes, key=lambda box: box.get('score', 1)):  # the surest on top
+    for box in sorted(boxes, key=lambda box: box.get('score', 1)):  # highest score on top
         x, y, w, h = (value * scale for value in box['bbox'])
-        w, h = max(w, 2), max(h, 2)  # what is smaller has no inside to draw around
+        w, h = max(w, 2), max(h, 2)  # a smaller box has no inside to draw around
         colour = colours[box['category_id']]
         draw.rectangle((x, y, x + w, y + h), outline='white', width=4)
         draw.rectangle((x + 1, y + 1, x + w - 1, y + h - 1), outline=colour, width=2)
-        text = names[box['category_id']]
-        if box.get('iscrowd'):
-            text += ' (crowd)'
-        if 'score' in box:
-            text += f' {box["score"]:.2f}'
-        labels.append((x, y, text, colour))
-    taken = []
+        labels.append((x, y, _label(box, names), colour))
+    taken: list[tuple[float, float, float]] = []
     for x, y, text, colour in reversed(labels):
-        # inside the picture, and not over a label that is there already
-        text_width = draw.textlength(text, font) + 4
-        left = min(max(x, 0), picture.width - text_width)
-        top = min(max(y - 15, 0), picture.height - 15)
-        while (
-            any(
-                abs(top - there) < 15 and left < right and other < left + text_width
-                for there, other, right in taken
-            )
-            and top + 30 <= picture.height
-        ):
-            top += 15
-        taken.append((top, left, left + text_width))
-        draw.rectangle((left, top, left + text_width, top + 14), fill=colour)
-        draw.text((left + 2, top), text, 'white', font)
+        width = draw.textlength(text, label_font()) + 4
+        left, top = _free_position(x, y, width, image.size, taken)
+        taken.append((top, left, left + width))
+        draw.rectangle((left, top, left + width, top + _LINE - 1), fill=colour)
+        draw.text((left + 2, top), text, 'white', label_font())
+
+
+def _label(box: Mapping[str, Any], names: Mapping[int, str]) -> str:
+    text = names[box['category_id']]
+    if box.get('iscrowd'):
+        text += ' (crowd)'
+    if 'score' in box:
+        text += f' {box["score"]:.2f}'
+    return text
+
+
+def _free_position(
+    x: float,
+    y: float,
+    width: float,
+    size: tuple[int, int],
+    taken: Sequence[tuple[float, float, float]],
+) -> tuple[float, float]:
+    """Return left and top for a label above ``(x, y)``: inside the image and, if possible, over no other.
+
+    Args:
+        x: Left edge of the box.
+        y: Top edge of the box.
+        width: Width of the label.
+        size: Width and height of the image.
+        taken: Top, left and right edges of the labels drawn so far.
+    """
+    left = min(max(x, 0), size[0] - width)
+    top = min(max(y - _LINE, 0), size[1] - _LINE)
+    while (
+        any(abs(top - there) < _LINE and left < end and start < left + width for there, start, end in taken)
+        and top + 2 * _LINE <= size[1]
+    ):
+        top += _LINE
+    return left, top

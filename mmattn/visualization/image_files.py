@@ -1,35 +1,49 @@
-"""Which pictures are looked at, and what their files are called."""
+"""Choose the images to show, and name the files written for them."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
-PICTURES = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tiff', '.webp')
+IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tiff', '.webp')
+
+_Item = TypeVar('_Item')
 
 
-def pictures_at(path: str) -> list[str]:
-    """A picture, or all that lie in a folder, sorted."""
+def images_at(path: str) -> list[str]:
+    """Return ``path`` itself if it is a file, or all images in the folder ``path``, sorted.
+
+    Raises:
+        FileNotFoundError: If there is no such file or folder.
+        ValueError: If the folder has no image.
+    """
     if os.path.isdir(path):
-        found = sorted(str(each) for each in Path(path).iterdir() if each.suffix.lower() in PICTURES)
+        found = sorted(str(each) for each in Path(path).iterdir() if each.suffix.lower() in IMAGE_SUFFIXES)
         if not found:
-            raise ValueError(f"no pictures in '{path}'; looked for {', '.join(PICTURES)}")
+            raise ValueError(f"no images in '{path}'; looked for {', '.join(IMAGE_SUFFIXES)}")
         return found
     if not os.path.isfile(path):
-        raise FileNotFoundError(f"no picture or folder '{path}'; looked in {os.getcwd()}")
+        raise FileNotFoundError(f"no image or folder '{path}'; looked in {os.getcwd()}")
     return [path]
 
 
-def evenly(items: list, limit: int) -> list:
-    """At most ``limit`` of ``items``, evenly spread; all for 0."""
+def evenly_spread(items: Sequence[_Item], limit: int) -> list[_Item]:
+    """Return at most ``limit`` of ``items``, evenly spread over them; all of them if ``limit`` is 0."""
     count = min(limit or len(items), len(items))
     return [items[i * len(items) // count] for i in range(count)]
 
 
-def file_names(pictures: list[str]) -> list[str]:
-    """Of the files: those of the pictures, numbered where two are alike."""
+def output_names(images: Sequence[str]) -> list[str]:
+    """Return a name for each image's output files: the image's own, with a suffix for duplicates.
+
+    Example:
+        >>> output_names(['a/x.jpg', 'b/x.png', 'b/y.png'])
+        ['x', 'x_2', 'y']
+    """
     names: list[str] = []
-    for path in pictures:
+    for path in images:
         stem = name = Path(path).stem
         i = 2
         while name in names:

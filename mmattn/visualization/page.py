@@ -1,33 +1,31 @@
-"""Attention on pictures as one HTML file that needs no other and no network."""
+"""Write the inspections of several images as one HTML page that needs no other file and no network."""
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from PIL import Image
 
-from mmattn.visualization.inspection import Look, SiteLook
-from mmattn.visualization.sheet import (
+from mmattn.visualization.html_image import image_tag
+from mmattn.visualization.inspection import ImageInspection, SiteInspection
+from mmattn.visualization.overlays import (
     COLOUR_MAP,
-    cam_text,
-    draw_channels,
-    draw_contrast,
-    draw_histogram,
-    overlaid,
-    range_text,
-    span,
-    with_cam,
-    with_detections,
+    cam_caption,
+    colour_range,
+    draw_cam,
+    draw_detections,
+    draw_overlay,
+    overlay_caption,
 )
+from mmattn.visualization.plots import plot_channels, plot_contrast, plot_histogram
 
 _STYLE = """
 body{font-family:sans-serif;margin:1.5em;color:#222;max-width:1700px}
@@ -58,16 +56,16 @@ for (const section of document.querySelectorAll('section')) {
 
 
 def write_attention_page(
-    looks: Iterable[dict[str, Look]], path: str | Path, title: str, text: str = ''
+    inspections: Iterable[dict[str, ImageInspection]], path: str | Path, title: str, text: str = ''
 ) -> None:
-    """Write one page of several pictures, each with a slider over the sites.
+    """Write one page for several images, each with a slider over the sites.
 
     Args:
-        looks: For each picture, what the detectors saw, by what they are called. None is kept, so that they
-            may be made one after the other.
-        path: The file.
-        title: Of the page.
-        text: Below it.
+        inspections: For each image, what each detector does on it, by the detector's name. An iterator may
+            make them one by one: none is kept.
+        path: File to write.
+        title: Title of the page.
+        text: Paragraph below the title.
     """
     stops = ','.join(to_hex(COLOUR_MAP(i / 10)) for i in range(11))
     parts = [
@@ -79,8 +77,8 @@ def write_attention_page(
         f'<p>{html.escape(text)}</p>',
     ]
     links, sections = [], []
-    for i, each in enumerate(looks):
-        links.append(f'<a href="#picture{i}">{html.escape(_name(each))}</a>')
+    for i, each in enumerate(inspections):
+        links.append(f'<a href="#image{i}">{html.escape(_image_name(each))}</a>')
         sections += _section(i, each)
     if len(links) > 1:
         parts.append('<p>' + ' · '.join(links) + '</p>')
@@ -88,13 +86,13 @@ def write_attention_page(
     Path(path).write_text('\n'.join([*parts, f'<script>{_SCRIPT}</script></html>', '']), encoding='utf-8')
 
 
-def _name(looks: dict[str, Look]) -> str:
-    return next(iter(looks.values())).name
+def _image_name(inspections: dict[str, ImageInspection]) -> str:
+    return next(iter(inspections.values())).name
 
 
-def _section(number: int, looks: dict[str, Look]) -> list[str]:
-    names = list(dict.fromkeys(site.name for look in looks.values() for site in look.sites))
-    parts = [f'<section id="picture{number}"><h2>{html.escape(_name(looks))}</h2>']
+def _section(number: int, inspections: dict[str, ImageInspection]) -> list[str]:
+    names = list(dict.fromkeys(site.name for each in inspections.values() for site in each.sites))
+    parts = [f'<section id="image{number}"><h2>{html.escape(_image_name(inspections))}</h2>']
     if names:
         listed = html.escape(json.dumps(names), quote=True)
         parts.append(
@@ -102,117 +100,121 @@ def _section(number: int, looks: dict[str, Look]) -> list[str]:
             f'value="0" step="1" data-names="{listed}"></label> <output></output></div>'
         )
     parts.append('<div class="models">')
-    for model, look in looks.items():
+    for model, inspection in inspections.items():
         parts.append('<div class="model">')
-        if len(looks) > 1:
+        if len(inspections) > 1:
             parts.append(f'<h3>{html.escape(model)}</h3>')
-        seen = with_detections(look)
-        by_name = {site.name: site for site in look.sites}
-        parts.append(
-            '<div class="pair">'
-            + _figure(seen, f'{len(look.found)} detections', f'{look.name} with detections')
-            + '<div>'
-        )
-        parts += [
-            f'<div class="site" data-number="{i}">{_overlay(look, by_name.get(name))}</div>'
-            for i, name in enumerate(names)
-        ]
-        parts.append('</div></div>')
-        parts += [
-            f'<div class="site" data-number="{i}">{_maps(by_name[name], look.picture)}</div>'
-            for i, name in enumerate(names)
-            if name in by_name
-        ]
-        parts += _figures(look)
+        parts += _detector(inspection, names)
         parts.append('</div>')
     return [*parts, '</div></section>']
 
 
-def _overlay(look: Look, site: SiteLook | None) -> str:
+def _detector(inspection: ImageInspection, names: list[str]) -> list[str]:
+    """Return what one detector does on one image; the slider shows one of the sites ``names``."""
+    by_name = {site.name: site for site in inspection.sites}
+    parts = [
+        '<div class="pair">'
+        + _figure(
+            draw_detections(inspection),
+            f'{len(inspection.detections)} detections',
+            f'{inspection.name} with detections',
+        )
+        + '<div>'
+    ]
+    parts += [
+        f'<div class="site" data-number="{i}">{_overlay(inspection, by_name.get(name))}</div>'
+        for i, name in enumerate(names)
+    ]
+    parts.append('</div></div>')
+    parts += [
+        f'<div class="site" data-number="{i}">{_channel_maps(by_name[name], inspection.image)}</div>'
+        for i, name in enumerate(names)
+        if name in by_name
+    ]
+    return [*parts, *_plots(inspection), *_cams(inspection)]
+
+
+def _overlay(inspection: ImageInspection, site: SiteInspection | None) -> str:
     if site is None:
-        return '<p>no such site in this detector</p>'
-    about = f'<h3>{html.escape(site.name)}: {html.escape(site.kind)}, {site.shape[0]} channels</h3>'
+        return '<p>This detector has no such site.</p>'
+    about = f'<h3>{html.escape(site.name)}: {html.escape(site.block)}, {site.map_shape[0]} channels</h3>'
     if site.overlay is None:
         return f'{about}<p>{_why_no_overlay(site)}</p>'
-    low, high = span(site.overlay, site.ends)
+    low, high = colour_range(site.overlay, site.spatial_range)
     bar = (
         '<div class="bar"></div><div class="ends">'
         f'<span>{low:.3f}</span><span>gate</span><span>{high:.3f}</span></div>'
     )
     return about + _figure(
-        overlaid(look, site),
-        f'gate of positions: {range_text(site)}',
-        f'gates of {site.name} over the picture',
-        bar,
+        draw_overlay(inspection, site),
+        f'spatial gate: {overlay_caption(site)}',
+        f'gates of {site.name} over the image',
+        below=bar,
     )
 
 
-def _why_no_overlay(site: SiteLook) -> str:
-    if site.spatial is not None or site.shape[1:] == (0, 0):
-        return 'Its map is not one of the whole picture, but of regions.'
-    return 'It treats all positions alike: a gate of channels only.'
+def _why_no_overlay(site: SiteInspection) -> str:
+    if site.spatial is not None or site.map_shape[1:] == (0, 0):
+        return 'Its map shows regions, not the whole image.'
+    return 'It has channel gates only and treats all positions alike.'
 
 
-def _maps(site: SiteLook, picture: np.ndarray) -> str:
+def _channel_maps(site: SiteInspection, image: np.ndarray) -> str:
     parts = []
-    for what, chosen in (('most open', site.opened), ('most closed', site.closed)):
+    for state, chosen in (('most open', site.opened), ('most closed', site.closed)):
         if chosen:
             maps = ''.join(
-                _figure(_grey(values, picture), f'channel {channel}: {gate:.3f}', f'channel {channel}')
+                _figure(_grey(values, image), f'channel {channel}: {gate:.3f}', f'channel {channel}')
                 for channel, gate, values in chosen
             )
-            parts.append(f'<h3>{what} channels</h3><div class="maps">{maps}</div>')
+            parts.append(f'<h3>{state} channels</h3><div class="maps">{maps}</div>')
     return ''.join(parts)
 
 
-def _figures(look: Look) -> list[str]:
+def _plots(inspection: ImageInspection) -> list[str]:
     parts = []
-    if any(site.channels for site in look.sites):
-        rows = sum(len(site.channels) for site in look.sites)
-        parts.append(_drawn(draw_channels, look, 9, 1.2 + 0.2 * rows, 'channel gates of every site'))
-        parts.append(_drawn(draw_histogram, look, 9, 3, 'histogram of channel gates'))
-    if look.contrast.size:
-        parts.append(
-            _drawn(
-                draw_contrast,
-                look,
-                9,
-                1.2 + 0.24 * len(look.contrast),
-                'gates within detections less outside',
-            )
-        )
-    if look.cams:
-        parts.append(f'<h3>Grad-CAM at {html.escape(look.cam_layer)}</h3><div class="pair">')
-        parts += [
-            _figure(with_cam(look, i), cam_text(look, i), f'Grad-CAM of detection {i}')
-            for i in range(len(look.cams))
-        ]
-        parts.append('</div>')
+    if any(site.channels for site in inspection.sites):
+        rows = sum(len(site.channels) for site in inspection.sites)
+        parts.append(_plot(plot_channels, inspection, 1.2 + 0.2 * rows, 'channel gates of every site'))
+        parts.append(_plot(plot_histogram, inspection, 3, 'histogram of channel gates'))
+    if inspection.contrast.size:
+        height = 1.2 + 0.24 * len(inspection.contrast)
+        parts.append(_plot(plot_contrast, inspection, height, 'gates inside detections minus outside'))
     return parts
 
 
-def _drawn(draw: Callable, look: Look, width: float, height: float, alt: str) -> str:
-    figure = Figure(figsize=(width, height), layout='constrained')
+def _plot(
+    draw: Callable[[Axes, ImageInspection], None], inspection: ImageInspection, height: float, alt: str
+):
+    figure = Figure(figsize=(9, height), layout='constrained')
     canvas = FigureCanvasAgg(figure)
-    draw(figure.subplots(), look)
+    draw(figure.subplots(), inspection)
     canvas.draw()
-    return _figure(np.asarray(canvas.buffer_rgba())[..., :3], '', alt, kind='PNG')
+    return _figure(np.asarray(canvas.buffer_rgba())[..., :3], '', alt, format='PNG')
 
 
-def _grey(values: np.ndarray, picture: np.ndarray) -> np.ndarray:
-    """In the picture's proportions, which a pipeline may have changed."""
+def _cams(inspection: ImageInspection) -> list[str]:
+    if not inspection.cams:
+        return []
+    return [
+        f'<h3>Grad-CAM at {html.escape(inspection.cam_layer)}</h3><div class="pair">',
+        *(
+            _figure(draw_cam(inspection, i), cam_caption(inspection, i), f'Grad-CAM of detection {i}')
+            for i in range(len(inspection.cams))
+        ),
+        '</div>',
+    ]
+
+
+def _grey(values: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """Return ``values`` in grey, in the proportions of the image, which a pipeline may have changed."""
     low, high = float(values.min()), float(values.max())
     scaled = (values - low) / (high - low) if high > low else np.zeros_like(values)
     grey = Image.fromarray((scaled * 255).round().astype(np.uint8))
-    size = 160, max(round(160 * picture.shape[0] / picture.shape[1]), 1)
+    size = 160, max(round(160 * image.shape[0] / image.shape[1]), 1)
     return np.asarray(grey.resize(size, Image.Resampling.NEAREST))
 
 
-def _figure(pixels: np.ndarray, caption: str, alt: str, more: str = '', kind: str = 'JPEG') -> str:
-    data = io.BytesIO()
-    Image.fromarray(pixels).save(data, kind, **(dict(quality=88) if kind == 'JPEG' else {}))
-    source = f'data:image/{kind.lower()};base64,{base64.b64encode(data.getvalue()).decode()}'
-    return (
-        f'<figure><img src="{source}" alt="{html.escape(alt)}" width="{pixels.shape[1]}" '
-        f'height="{pixels.shape[0]}">{more}<figcaption>{html.escape(caption)}</figcaption></figure>'
-    )
+def _figure(pixels: np.ndarray, caption: str, alt: str, below: str = '', format: str = 'JPEG') -> str:
+    tag = image_tag(Image.fromarray(pixels), alt, format)
+    return f'<figure>{tag}{below}<figcaption>{html.escape(caption)}</figcaption></figure>'

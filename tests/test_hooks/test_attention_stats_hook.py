@@ -14,8 +14,8 @@ from torch.utils.data import DataLoader
 from mmattn import attach
 from mmattn.blocks import SE, SKConv
 from mmattn.hooks import AttentionStatsHook
-from mmattn.visualization.gates import Gates, Source, gate_sources
-from tests.test_visualization.test_gates import naive_stats
+from mmattn.visualization import GateSource, RecordedGates, gate_sources
+from tests.test_visualization.helpers import naive_stats
 
 RULES = [dict(at='backbone.layer[34].0.residual', block=dict(type='mmattn.CBAM', reduction=4))]
 LR = 0.05
@@ -214,13 +214,13 @@ def test_accumulated_gradients(tmp_path):
 
 def test_a_branch_that_is_always_chosen_is_warned_of(said):
     hook = AttentionStatsHook(interval=1)
-    source = Source('site', SKConv(8, 8, 3, padding=1), None)
+    source = GateSource('site', SKConv(8, 8, 3, padding=1), None)
     hook._sources = [source]
     gates = torch.zeros(2, 2, 8, 1, 1)
     gates[:, 0] = 1
     for step in (1, 2):
         value = hook._reduce(source, None, dict(branch=gates))
-        hook._warn(hook._scalars([Gates(source, 0, None, None, value)]), step)
+        hook._warn(hook._scalars([RecordedGates(source, 0, None, None, value)]), step)
     assert [text.split(':')[0] for text in said] == [
         "the branch1 gate at 'site' is saturated",
         "the branch2 gate at 'site' has died",

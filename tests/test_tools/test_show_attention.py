@@ -13,7 +13,7 @@ from PIL import Image
 from mmattn import engine
 from mmattn.engine.build_model import build_model
 from mmattn.hooks import attention_map_hook
-from mmattn.visualization.show_attention import Viewer, show_attention
+from mmattn.visualization import Inspector, show_attention
 
 from .squares import CLASSES, as_arguments, small, write_squares
 
@@ -79,7 +79,7 @@ def test_the_tool_on_a_folder_against_another_detector(data, checkpoint, tmp_pat
         data=data,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == f'2 of 2 picture(s): sheets, arrays, and {tmp_path}/out/index.html'
+    assert done.stdout.splitlines()[-1] == f'2 of 2 image(s): sheets, arrays, and {tmp_path}/out/index.html'
     assert sorted(os.listdir(tmp_path / 'out')) == [
         'index.html',
         'tall.npz',
@@ -109,9 +109,9 @@ def test_what_goes_wrong_is_said_in_a_line(data, checkpoint, tmp_path, monkeypat
     )
     (tmp_path / 'empty.pth').touch()
     with pytest.raises(ValueError, match='empty.pth. cannot be read as a checkpoint: EOFError'):
-        Viewer(CONFIG, str(tmp_path / 'empty.pth'), str(data), options())
-    one = Viewer(CONFIG, checkpoint(CONFIG), str(data), options(), score=0.0)
-    plain = Viewer(STOCK, checkpoint(STOCK), str(data), options(), score=0.0)
+        Inspector(CONFIG, str(tmp_path / 'empty.pth'), str(data), options())
+    one = Inspector(CONFIG, checkpoint(CONFIG), str(data), options(), score_thr=0.0)
+    plain = Inspector(STOCK, checkpoint(STOCK), str(data), options(), score_thr=0.0)
     picture = str(data.parent / 'pictures/wide.png')
     with pytest.raises(ValueError, match='no attention with gates in plain'):
         show_attention({'plain': plain}, [picture], str(tmp_path / 'a'))
@@ -133,8 +133,8 @@ def test_what_goes_wrong_is_said_in_a_line(data, checkpoint, tmp_path, monkeypat
     (tmp_path / 'empty.png').touch()
     with pytest.raises(
         ValueError,
-        match="bad.png' cannot be read as a picture; '.*empty.png' cannot be "
-        'read as a picture. The other 1 of 3 are in',
+        match="bad.png' cannot be read as an image; '.*empty.png' cannot be "
+        'read as an image. The other 1 of 3 are in',
     ):
         show_attention(
             {'one': one},
@@ -142,10 +142,10 @@ def test_what_goes_wrong_is_said_in_a_line(data, checkpoint, tmp_path, monkeypat
             str(tmp_path / 'b'),
         )
     assert sorted(os.listdir(tmp_path / 'b')) == ['index.html', 'wide.npz', 'wide.png']
-    with pytest.raises(FileExistsError, match='wide.png is one of the pictures, and would be overwritten'):
+    with pytest.raises(FileExistsError, match='wide.png is one of the images, and its sheet would'):
         show_attention({'one': one}, [picture], str(data.parent / 'pictures'), overwrite=True)
     assert cv2.imread(picture).shape == (60, 140, 3)
-    assert len(one.dataset_pictures('val')) == 8 and one.dataset_pictures('train')[0].endswith('train_0.png')
+    assert len(one.dataset_images('val')) == 8 and one.dataset_images('train')[0].endswith('train_0.png')
 
 
 def test_overlays_of_the_same_pictures_at_each_evaluation(data, tmp_path, monkeypatch, request):
@@ -153,13 +153,13 @@ def test_overlays_of_the_same_pictures_at_each_evaluation(data, tmp_path, monkey
     monkeypatch.chdir(request.config.rootpath)
     monkeypatch.delenv('MMATTN_DATA_ROOT', raising=False)
     seen = []
-    look = attention_map_hook.look
+    inspect_image = attention_map_hook.inspect_image
 
     def watch(model, *args):
         seen.append(model.backbone.conv1.weight.detach().clone())
-        return look(model, *args)
+        return inspect_image(model, *args)
 
-    monkeypatch.setattr(attention_map_hook, 'look', watch)
+    monkeypatch.setattr(attention_map_hook, 'inspect_image', watch)
     runner = engine.train(
         CONFIG,
         work_dir=str(tmp_path),
@@ -173,7 +173,8 @@ def test_overlays_of_the_same_pictures_at_each_evaluation(data, tmp_path, monkey
                 ),
                 dict(type='EMAHook', momentum=0.5),
             ],
-            visualizer__name=tmp_path.name,  # MMEngine would go on with the one of an earlier run in this process
+            # its own name: MMEngine would reuse the visualizer of an earlier run in this process
+            visualizer__name=tmp_path.name,
             visualizer__vis_backends=[dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')],
         ),
     )
@@ -205,5 +206,5 @@ def test_overlays_of_the_same_pictures_at_each_evaluation(data, tmp_path, monkey
 def test_wrong_numbers_of_pictures(wrong):
     from mmengine.registry import HOOKS
 
-    with pytest.raises(ValueError, match='AttentionMapHook: pictures=.*; it is how many, a positive integer'):
+    with pytest.raises(ValueError, match='AttentionMapHook: pictures=.*; give the number of images'):
         HOOKS.build(dict(type='mmattn.AttentionMapHook', pictures=wrong))

@@ -1,4 +1,4 @@
-"""Grad-CAM of a detection, by Captum."""
+"""Explain a detection by Grad-CAM, computed by Captum."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from torch.overrides import TorchFunctionMode
 from mmattn.insertion.globs import nearest_names
 
 
-class _Attached(TorchFunctionMode):
+class _DetachKeepsGraph(TorchFunctionMode):
     """A context in which ``detach()`` keeps the graph.
 
-    The dense heads of MMDetection detach their scores before they choose among them, and would else have
-    no gradient to give.
+    MMDetection's dense heads detach their scores before they select detections, so that otherwise no
+    gradient would reach the layer.
     """
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
@@ -26,26 +26,26 @@ class _Attached(TorchFunctionMode):
 
 
 def grad_cam(model: nn.Module, data: dict, layer: str, detections: Sequence[int]) -> list[Tensor]:
-    """Where a layer speaks for a detection: Grad-CAM of its score.
+    """Compute Grad-CAM: where a layer's maps raise the score of a detection.
 
-    `Selvaraju et al., ICCV 2017 <https://arxiv.org/abs/1610.02391>`_: the maps of the layer, weighted by the
-    mean gradient of the score with respect to each, summed, and what is negative cut off. Computed by
-    ``captum.attr.LayerGradCam``. It shows what the detector goes by, with attention or without; it
-    does not follow the box, whose coordinates and suppression are taken as they are.
+    `Selvaraju et al., ICCV 2017 <https://arxiv.org/abs/1610.02391>`_: the layer's maps, weighted by the mean
+    gradient of the score with respect to each, are summed, and negative values are set to 0
+    (``captum.attr.LayerGradCam``). It explains the score only: box coordinates and non-maximum suppression
+    are taken as they are.
 
     Args:
-        model: A detector in eval mode, which is left as it was.
-        data: A batch of one picture, as :func:`~mmattn.visualization.inspection.look` takes it.
-        layer: Path of a module that returns one map ``(1, C, H, W)`` and is called once.
-        detections: Which ones, by their place among ``pred_instances``.
+        model: Detector in eval mode. It is left as it was.
+        data: A batch of one image, as :func:`~mmattn.visualization.inspection.inspect_image` takes it.
+        layer: Path of a module that is called once and returns one map ``(1, C, H, W)``.
+        detections: Indices of the detections in the model's ``pred_instances``.
 
     Returns:
-        For each a map ``(H, W)``, not normalised.
+        One map ``(H, W)`` per detection, not normalised.
 
     Raises:
-        ImportError: Captum is not installed.
-        ValueError: There is no such layer, it is called more or less than once, returns no map, or
-            has no part in the score.
+        ImportError: If Captum is not installed.
+        ValueError: If the model has no such layer, or the layer is not called exactly once, does not return
+            one map, or does not affect the score.
     """
     try:
         from captum.attr import LayerGradCam
@@ -62,33 +62,34 @@ def grad_cam(model: nn.Module, data: dict, layer: str, detections: Sequence[int]
     _require_one_call(model, data, modules[layer], layer)
     batch = model.data_preprocessor(copy.deepcopy(data), False)
 
-    def scores(picture: Tensor) -> Tensor:
+    def scores(image: Tensor) -> Tensor:
         samples = copy.deepcopy(batch['data_samples'])
-        with _Attached():
-            return model(picture, samples, mode='predict')[0].pred_instances.scores[None]
+        with _DetachKeepsGraph():
+            return model(image, samples, mode='predict')[0].pred_instances.scores[None]
 
-    needed = [(p, p.requires_grad) for p in model.parameters()]
+    trained = [(p, p.requires_grad) for p in model.parameters()]
     try:
-        for parameter, _ in needed:  # the maps' gradients are wanted, nobody else's
+        for parameter, _ in trained:  # only the gradients of the maps are needed
             parameter.requires_grad_(False)
-        picture = batch['inputs'].detach().requires_grad_()
-        found = []
+        image = batch['inputs'].detach().requires_grad_()
+        cams = []
         for i in detections:
             with torch.enable_grad():
                 try:
-                    cam = LayerGradCam(scores, modules[layer]).attribute(picture, i, relu_attributions=True)
+                    cam = LayerGradCam(scores, modules[layer]).attribute(image, i, relu_attributions=True)
                 except (RuntimeError, AssertionError) as error:
                     raise ValueError(
                         f"Grad-CAM of detection {i} at '{layer}' of {type(model).__name__} failed: {error}"
                     ) from error
             if not cam.isfinite().all():
                 raise ValueError(
-                    f"Grad-CAM of detection {i} at '{layer}' is not finite: nor is the model, perhaps"
+                    f"Grad-CAM of detection {i} at '{layer}' is not finite; "
+                    'the model itself may give NaN or inf'
                 )
-            found.append(cam[0, 0].detach())
-        return found
+            cams.append(cam[0, 0].detach())
+        return cams
     finally:
-        for parameter, before in needed:
+        for parameter, before in trained:
             parameter.requires_grad_(before)
 
 
@@ -102,7 +103,7 @@ def _require_one_call(model: nn.Module, data: dict, module: nn.Module, layer: st
         handle.remove()
     if len(outputs) != 1:
         raise ValueError(
-            f"Grad-CAM: '{layer}' is called {len(outputs)} times for a picture; choose a module "
+            f"Grad-CAM: '{layer}' is called {len(outputs)} times for an image; choose a module "
             'that is called once, such as the last stage of the backbone'
         )
     if not isinstance(outputs[0], Tensor) or outputs[0].dim() != 4 or len(outputs[0]) != 1:

@@ -5,9 +5,9 @@ import sys
 import pytest
 import torch
 
-from mmattn.visualization.grad_cam import grad_cam
+from mmattn.visualization import grad_cam
 from tests.test_insertion.models import build, model_cfg, narrow
-from tests.test_visualization.test_gates import assert_same_traces, traces
+from tests.test_visualization.helpers import assert_same_traces, traces
 
 LAYER = 'backbone.layer3'
 
@@ -76,7 +76,7 @@ def test_equals_the_formula(kind, data, monkeypatch):
     'layer, text',
     [
         ('backbone.layer9', "no module 'backbone.layer9'; nearest: backbone.layer"),
-        ('bbox_head.cls_convs.0', 'is called 5 times for a picture'),
+        ('bbox_head.cls_convs.0', 'is called 5 times for an image'),
         ('neck', "'neck' returns tuple, not one map"),
         ('data_preprocessor', 'returns dict, not one map'),
     ],

@@ -1,0 +1,99 @@
+"""Find the blocks of a model whose gates can be recorded."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from mmattn.blocks import AttentionBlock, Compose
+from mmattn.insertion.globs import glob_match, nearest_names
+
+
+@dataclass(frozen=True)
+class GateSource:
+    """A block that has gates.
+
+    Attributes:
+        name: Name of the block's site, or the block's path in the model if it was not inserted at a site.
+        block: The block.
+        host: The module whose input the gates are computed from: the block itself, or the parallel
+            :class:`~mmattn.blocks.Compose` that contains it.
+    """
+
+    name: str
+    block: AttentionBlock
+    host: nn.Module
+
+
+def gate_sources(model: nn.Module) -> list[GateSource]:
+    """Return the blocks of ``model`` that have gates, however they were put there.
+
+    Additive blocks and modules that are no attention block have no gates and are left out. The parts of
+    a :class:`~mmattn.blocks.Compose` are listed one by one.
+    """
+    attention = getattr(model, 'attention', None)
+    found, inserted = [], set()
+    if getattr(attention, 'holds_attention', False):
+        entries = [(site.name, block) for site, _, block in attention.blocks()]
+        count, seen = Counter(name for name, _ in entries), Counter()
+        for name, block in entries:
+            seen[name] += 1
+            found += _sources(name if count[name] == 1 else f'{name}#{seen[name]}', block)
+        inserted = set(attention.modules())
+    for path, block in _outermost(model, inserted):
+        found += _sources(path, block)
+    return found
+
+
+def sources_at(models: Sequence[nn.Module], globs: Sequence[str] = ()) -> list[list[GateSource]]:
+    """Return the :func:`gate_sources` of each model, only those that match ``globs`` if any are given.
+
+    Raises:
+        ValueError: If a glob matches no source in any of the models.
+    """
+    sources = [gate_sources(model) for model in models]
+    names = list(dict.fromkeys(source.name for each in sources for source in each))
+    for glob in globs:
+        if not any(glob_match(glob, name) for name in names):
+            near = ', '.join(nearest_names(glob, names))
+            raise ValueError(
+                f"'{glob}' matches no site that has a gate; "
+                + (f'nearest: {near}' if names else 'this model has none')
+            )
+    return [
+        [source for source in each if not globs or any(glob_match(g, source.name) for g in globs)]
+        for each in sources
+    ]
+
+
+def _sources(name: str, block: nn.Module) -> Iterator[GateSource]:
+    if isinstance(block, Compose):
+        for i, part in enumerate(block.blocks):
+            if block.how == 'parallel':
+                yield GateSource(f'{name}.blocks.{i}', part, block)
+            else:
+                yield from _sources(f'{name}.blocks.{i}', part)
+    elif isinstance(block, AttentionBlock) and block.role != 'additive':
+        yield GateSource(name, block, block)
+    else:
+        for path, part in _outermost(block, {block}):
+            yield from _sources(f'{name}.{path}', part)
+
+
+def _outermost(model: nn.Module, without: set[nn.Module]) -> Iterator[tuple[str, AttentionBlock]]:
+    """Yield the attention blocks that lie in no other attention block, with their paths."""
+    if isinstance(model, AttentionBlock) and model not in without:
+        yield type(model).__name__, model
+        return
+    found: list[str] = []
+    for path, module in model.named_modules():
+        if (
+            isinstance(module, AttentionBlock)
+            and module not in without
+            and not any(path.startswith(f'{each}.') for each in found)
+        ):
+            found.append(path)
+            yield path, module
