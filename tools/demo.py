@@ -16,7 +16,7 @@ os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 
 from mmengine.config import DictAction  # noqa: E402
 
-from mmattn.demo.run import run_demo  # noqa: E402
+from mmattn.demo import run_demo  # noqa: E402
 from mmattn.engine import DATA_ROOT_VARIABLE  # noqa: E402
 
 CONFIG = Path(__file__).parents[1] / 'configs/shapes/faster-rcnn_r18-cbam_fpn_shapes.py'

@@ -1,4 +1,4 @@
-"""What ``make demo`` does: train a small detector with attention, evaluate it, show its detections."""
+"""The demo behind ``make demo``: train a small detector with attention, evaluate it, show its detections."""
 
 from mmattn.demo.run import TARGETS, DemoResult, run_demo
 

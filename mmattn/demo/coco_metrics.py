@@ -1,7 +1,10 @@
-"""COCO's twelve figures from an annotation file and a detection file."""
+"""Compute COCO's twelve metrics from an annotation file and a detection file."""
+
+from __future__ import annotations
 
 import contextlib
 import io
+from collections.abc import Mapping
 from pathlib import Path
 
 from mmengine.fileio import dump, load
@@ -9,27 +12,33 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 NAMES = ('AP', 'AP50', 'AP75', 'APs', 'APm', 'APl', 'AR1', 'AR10', 'AR100', 'ARs', 'ARm', 'ARl')
+"""Names of the metrics, in COCO's order."""
 
 
-def coco_figures(ann_file, detections, area_limits=None, iou_type='bbox'):
-    """Evaluate detections as COCO's own code does.
+def coco_metrics(
+    ann_file: str | Path,
+    detections: str | Path,
+    area_limits: tuple[int, int] | None = None,
+    iou_type: str = 'bbox',
+) -> dict[str, float | None]:
+    """Evaluate detections with COCO's own code.
 
     Args:
-        ann_file (str | Path): Annotations in COCO format.
-        detections (str | Path): Detections in COCO's result format, as mmdet's ``CocoMetric`` writes
-            them with ``outfile_prefix``.
-        area_limits (tuple, optional): Areas where small ends and large begins, if not COCO's
-            ``(32 ** 2, 96 ** 2)``.
-        iou_type (str): ``'bbox'`` or ``'segm'``.
+        ann_file: Annotations in COCO format.
+        detections: Detections in COCO's result format, as MMDetection's ``CocoMetric`` writes them with
+            ``outfile_prefix``.
+        area_limits: Areas at which small objects end and large ones begin, by default COCO's
+            ``(32**2, 96**2)``.
+        iou_type: ``'bbox'`` or ``'segm'``.
 
     Returns:
-        dict: The twelve figures by name (``NAMES``), unrounded. None where there is nothing to
-        measure, such as large objects in a set without any.
+        The metrics by name (:data:`NAMES`), not rounded. ``None`` if there is nothing to measure, for example
+        large objects in a data set that has none.
     """
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools reports each step
         truth = COCO(str(ann_file))
         found = load(str(detections), file_format='json')
-        evaluation = COCOeval(truth, truth.loadRes(found) if found else _nothing(truth), iou_type)
+        evaluation = COCOeval(truth, truth.loadRes(found) if found else _no_detections(truth), iou_type)
         if area_limits is not None:
             small, large = area_limits
             everything = evaluation.params.areaRng[0]
@@ -40,8 +49,8 @@ def coco_figures(ann_file, detections, area_limits=None, iou_type='bbox'):
     return {name: None if value < 0 else float(value) for name, value in zip(NAMES, evaluation.stats)}
 
 
-def _nothing(truth):
-    # loadRes fails on an empty list
+def _no_detections(truth: COCO) -> COCO:
+    """Return what ``truth.loadRes([])`` would, which fails on an empty list."""
     empty = COCO()
     empty.dataset = dict(
         images=truth.dataset['images'], annotations=[], categories=truth.dataset['categories']
@@ -50,12 +59,12 @@ def _nothing(truth):
     return empty
 
 
-def write_figures(figures, path):
-    """Write the figures to a JSON file."""
-    dump(figures, str(Path(path)), indent=2)
+def write_metrics(metrics: Mapping[str, float | None], path: str | Path) -> None:
+    """Write the metrics to a JSON file."""
+    dump(metrics, str(Path(path)), indent=2)
 
 
-def figures_table(figures):
-    """The figures as two lines of text, names over values."""
-    values = ['-' if figures[name] is None else f'{figures[name]:.3f}' for name in NAMES]
+def metrics_table(metrics: Mapping[str, float | None]) -> str:
+    """Return the metrics as two lines of text: names over values."""
+    values = ['-' if metrics[name] is None else f'{metrics[name]:.3f}' for name in NAMES]
     return '\n'.join('  '.join(cell.rjust(5) for cell in row) for row in (NAMES, values))

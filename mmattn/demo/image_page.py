@@ -1,72 +1,89 @@
-"""A page of pictures: ground truth beside detections."""
+"""Draw images with ground truth beside detections, as one PNG and as one HTML page."""
 
-import base64
+from __future__ import annotations
+
 import html
-import io
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from mmengine.fileio import load
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
-from mmattn.visualization.drawing import COLOURS, FONT_SIZE, draw_boxes
+from mmattn.visualization.drawing import COLOURS, draw_boxes, label_font
+from mmattn.visualization.html_image import image_tag
+from mmattn.visualization.image_files import evenly_spread
 
 _GAP = 8
 _CAPTION = 18
 
+Pair = tuple[str, Image.Image]
+"""File name of an image, and the image with ground truth on the left and with detections on the right."""
 
-def draw_pairs(ann_file, image_root, detections, limit=12, score=0.4, width=320):
-    """Draw pictures of a data set twice: with what is in them, and with what was found.
+
+def draw_pairs(
+    ann_file: str | Path,
+    image_root: str | Path,
+    detections: str | Path,
+    limit: int = 12,
+    score_thr: float = 0.4,
+    width: int = 320,
+) -> list[Pair]:
+    """Draw images of a data set with ground truth on the left and detections on the right.
 
     Args:
-        ann_file (str | Path): Annotations in COCO format.
-        image_root (str | Path): Folder that the file names in the annotations start from.
-        detections (str | Path): Detections in COCO's result format.
-        limit (int): How many pictures, evenly spread over the data set.
-        score (float): Detections below it are left out.
-        width (int): Each picture is scaled to this width, in pixels.
-
-    Returns:
-        list: ``(file name, PIL image)``, with ground truth on the left and detections on the right.
+        ann_file: Annotations in COCO format.
+        image_root: Folder that the file names in the annotations are relative to.
+        detections: Detections in COCO's result format.
+        limit: Draw at most this many images, evenly spread over the data set; 0 draws all.
+        score_thr: Leave out detections with a lower score.
+        width: Width in pixels that each image is scaled to.
     """
     truth = load(str(ann_file), file_format='json')
-    found = [box for box in load(str(detections), file_format='json') if box['score'] >= score]
+    found = [box for box in load(str(detections), file_format='json') if box['score'] >= score_thr]
     names = {category['id']: category['name'] for category in truth['categories']}
     colours = {key: COLOURS[index % len(COLOURS)] for index, key in enumerate(names)}
-    images = truth['images']
-    count = min(limit, len(images))
     pairs = []
-    for index in range(count):
-        image = images[index * len(images) // count]
-        sides = [
-            [box for box in boxes if box['image_id'] == image['id']]
-            for boxes in (truth['annotations'], found)
-        ]
-        with Image.open(Path(image_root) / image['file_name']) as picture:
-            picture = picture.convert('RGB')
-        pairs.append((image['file_name'], _pair(picture, sides, names, colours, width)))
+    for entry in evenly_spread(truth['images'], limit):
+        sides = {
+            caption: [box for box in boxes if box['image_id'] == entry['id']]
+            for caption, boxes in (('ground truth', truth['annotations']), ('detections', found))
+        }
+        with Image.open(Path(image_root) / entry['file_name']) as image:
+            image = image.convert('RGB')
+        pairs.append((entry['file_name'], _side_by_side(image, sides, names, colours, width)))
     return pairs
 
 
-def _pair(picture, sides, names, colours, width):
-    height = round(picture.height * width / picture.width)
-    scale = width / picture.width
-    scaled = picture.resize((width, height), Image.Resampling.BICUBIC)
-    sheet = Image.new('RGB', (2 * width + _GAP, height + _CAPTION), 'white')
-    font = ImageFont.load_default(FONT_SIZE)
-    writer = ImageDraw.Draw(sheet)
-    for column, (caption, boxes) in enumerate(zip(('ground truth', 'detections'), sides)):
+def _side_by_side(
+    image: Image.Image,
+    sides: Mapping[str, Sequence[Mapping[str, Any]]],
+    names: Mapping[int, str],
+    colours: Mapping[int, str],
+    width: int,
+) -> Image.Image:
+    """Draw ``image`` once per side, each with that side's boxes and caption."""
+    height = round(image.height * width / image.width)
+    scaled = image.resize((width, height), Image.Resampling.BICUBIC)
+    pair = Image.new('RGB', (2 * width + _GAP, height + _CAPTION), 'white')
+    captions = ImageDraw.Draw(pair)
+    for column, (caption, boxes) in enumerate(sides.items()):
         left = column * (width + _GAP)
-        writer.text((left, 2), f'{caption} ({len(boxes)})', 'black', font)
-        drawn = scaled.copy()
-        draw_boxes(drawn, boxes, names, colours, scale, font)
-        sheet.paste(drawn, (left, _CAPTION))
-    return sheet
+        captions.text((left, 2), f'{caption} ({len(boxes)})', 'black', label_font())
+        side = scaled.copy()
+        draw_boxes(side, boxes, names, colours, width / image.width)
+        pair.paste(side, (left, _CAPTION))
+    return pair
 
 
-def write_sheet(pairs, path, columns=2):
-    """Write the pairs, at least one, as one PNG."""
+def write_sheet(pairs: Sequence[Pair], path: str | Path, columns: int = 2) -> None:
+    """Write the pairs as one PNG.
+
+    Raises:
+        ValueError: If there are no pairs.
+    """
     if not pairs:
-        raise ValueError(f"no pictures to put on the sheet '{path}': is the data set empty?")
+        raise ValueError(f"no images to put on the sheet '{path}': is the data set empty?")
     rows = -(-len(pairs) // columns)
     width, height = (max(sizes) for sizes in zip(*(image.size for _, image in pairs)))
     gap = 3 * _GAP
@@ -77,8 +94,15 @@ def write_sheet(pairs, path, columns=2):
     sheet.save(path)
 
 
-def write_page(pairs, path, title, text=''):
-    """Write the pairs as one HTML file that needs no other."""
+def write_page(pairs: Sequence[Pair], path: str | Path, title: str, text: str = '') -> None:
+    """Write the pairs as one HTML page that needs no other file.
+
+    Args:
+        pairs: Images to show.
+        path: File to write.
+        title: Title of the page.
+        text: Preformatted text below the title.
+    """
     parts = [
         '<!doctype html><meta charset="utf-8">',
         f'<title>{html.escape(title)}</title>',
@@ -87,12 +111,9 @@ def write_page(pairs, path, title, text=''):
         f'<h1>{html.escape(title)}</h1>',
         f'<pre>{html.escape(text)}</pre>' if text else '',
     ]
-    for name, image in pairs:
-        data = io.BytesIO()
-        image.save(data, 'PNG')
-        source = base64.b64encode(data.getvalue()).decode()
-        parts.append(
-            f'<figure><img src="data:image/png;base64,{source}" alt="ground truth and '
-            f'detections"><figcaption>{html.escape(name)}</figcaption></figure>'
-        )
+    parts += [
+        f'<figure>{image_tag(image, "ground truth and detections")}'
+        f'<figcaption>{html.escape(name)}</figcaption></figure>'
+        for name, image in pairs
+    ]
     Path(path).write_text('\n'.join(parts) + '\n', encoding='utf-8')

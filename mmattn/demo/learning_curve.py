@@ -1,4 +1,6 @@
-"""Losses and AP over a training, drawn from MMEngine's log."""
+"""Draw the losses and the AP of a training from MMEngine's log."""
+
+from __future__ import annotations
 
 import json
 from pathlib import Path
@@ -7,22 +9,25 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 
-def read_scalars(path):
-    """Curves of MMEngine's ``vis_data/scalars.json``.
+def read_scalars(path: str | Path) -> dict[str, list[tuple[int, float]]]:
+    """Read the curves in MMEngine's ``vis_data/scalars.json``.
 
     Args:
-        path (str | Path): The file: one JSON object a line, each with ``step``.
+        path: File with one JSON object per line.
 
     Returns:
-        dict: For each name, a list of ``(step, value)``.
+        For each name, a list of ``(step, value)``. Lines without ``step`` are skipped.
+
+    Raises:
+        ValueError: If a line is not JSON.
     """
-    curves = {}
+    curves: dict[str, list[tuple[int, float]]] = {}
     for number, line in enumerate(Path(path).read_text().splitlines(), start=1):
         try:
             record = json.loads(line)
         except ValueError as error:
             raise ValueError(
-                f"line {number} of '{path}' is not JSON: {error}; a log of MMEngine has one object a line"
+                f"line {number} of '{path}' is not JSON: {error}; a log of MMEngine has one object per line"
             ) from None
         step = record.pop('step', None)
         if step is None:
@@ -33,13 +38,16 @@ def read_scalars(path):
     return curves
 
 
-def draw_learning_curve(scalars, path, title=None):
+def draw_learning_curve(scalars: str | Path, path: str | Path, title: str | None = None) -> None:
     """Draw the losses on the left and every AP on the right.
 
     Args:
-        scalars (str | Path): MMEngine's ``vis_data/scalars.json``.
-        path (str | Path): The PNG to write.
-        title (str, optional): A line on top.
+        scalars: MMEngine's ``vis_data/scalars.json``.
+        path: PNG file to write.
+        title: Title of the figure.
+
+    Raises:
+        ValueError: If the log has no loss.
     """
     curves = read_scalars(scalars)
     losses = {name: curve for name, curve in curves.items() if 'loss' in name}

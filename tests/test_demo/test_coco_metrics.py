@@ -1,10 +1,10 @@
-"""The twelve figures are those of COCO's code, and None where there is nothing to measure."""
+"""The metrics equal those of COCO's code, and are None if there is nothing to measure."""
 
 import json
 
 import pytest
 
-from mmattn.demo.coco_metrics import NAMES, coco_figures, figures_table, write_figures
+from mmattn.demo.coco_metrics import NAMES, coco_metrics, metrics_table, write_metrics
 
 
 def box(image, category, corners, **more):
@@ -14,7 +14,7 @@ def box(image, category, corners, **more):
 
 @pytest.fixture
 def files(tmp_path):
-    """Two pictures, a small and a medium object; the detector finds one well and one badly."""
+    """Two images, a small and a medium object; the detector finds one well and one badly."""
     objects = [box(1, 1, (10, 10, 20, 20)), box(2, 1, (50, 50, 40, 40))]
     truth = dict(
         info={},
@@ -32,48 +32,48 @@ def files(tmp_path):
     return tmp_path / 'truth.json', tmp_path / 'found.json'
 
 
-def test_figures_by_hand(files):
-    figures = coco_figures(*files)
-    assert tuple(figures) == NAMES
-    assert figures['AP50'] == pytest.approx(1)
+def test_metrics_by_hand(files):
+    metrics = coco_metrics(*files)
+    assert tuple(metrics) == NAMES
+    assert metrics['AP50'] == pytest.approx(1)
     # at 0.75 one of two objects is found, with precision 1 up to recall 0.5: 51 of 101 points
-    assert figures['AP75'] == pytest.approx(51 / 101)
-    assert figures['AP'] == pytest.approx((5 * 1 + 5 * 51 / 101) / 10)
-    assert figures['APs'] == pytest.approx(1)
-    assert figures['APm'] == pytest.approx(0.5)
-    assert figures['APl'] is None and figures['ARl'] is None
-    assert figures['AR1'] == figures['AR100'] == pytest.approx(0.75)
+    assert metrics['AP75'] == pytest.approx(51 / 101)
+    assert metrics['AP'] == pytest.approx((5 * 1 + 5 * 51 / 101) / 10)
+    assert metrics['APs'] == pytest.approx(1)
+    assert metrics['APm'] == pytest.approx(0.5)
+    assert metrics['APl'] is None and metrics['ARl'] is None
+    assert metrics['AR1'] == metrics['AR100'] == pytest.approx(0.75)
 
 
 def test_area_limits_move_objects_between_sizes(files):
-    figures = coco_figures(*files, area_limits=(10**2, 30**2))
-    assert figures['APs'] is None
-    assert figures['APm'] == pytest.approx(1)
-    assert figures['APl'] == pytest.approx(0.5)
-    assert figures['AP'] == coco_figures(*files)['AP']
+    metrics = coco_metrics(*files, area_limits=(10**2, 30**2))
+    assert metrics['APs'] is None
+    assert metrics['APm'] == pytest.approx(1)
+    assert metrics['APl'] == pytest.approx(0.5)
+    assert metrics['AP'] == coco_metrics(*files)['AP']
 
 
 def test_no_detections_is_zero_not_an_error(files):
     files[1].write_text('[]')
-    figures = coco_figures(*files)
-    assert figures['AP'] == 0 and figures['APl'] is None
+    metrics = coco_metrics(*files)
+    assert metrics['AP'] == 0 and metrics['APl'] is None
 
 
 @pytest.mark.parametrize('kind', ['bbox', 'segm'])
-def test_same_figures_as_cocoapi(test_data, kind):
+def test_same_metrics_as_cocoapi(test_data, kind):
     folder = test_data / 'eval_fixtures/cocoapi'
-    figures = coco_figures(
+    metrics = coco_metrics(
         folder / 'gt_instances_val2014_100.json', folder / f'dt_fake{kind}100.json', iou_type=kind
     )
     expected = json.loads((folder / f'dt_fake{kind}100_{kind}_stats.json').read_text())['stats']
     # a mean over thousands of numbers may end in another last bit on another processor
-    assert list(figures.values()) == pytest.approx(expected, rel=1e-12)
+    assert list(metrics.values()) == pytest.approx(expected, rel=1e-12)
 
 
 def test_table_and_file(files, tmp_path):
-    figures = coco_figures(*files)
-    names, values = figures_table(figures).splitlines()
+    metrics = coco_metrics(*files)
+    names, values = metrics_table(metrics).splitlines()
     assert names.split() == list(NAMES)
     assert values.split()[1] == '1.000' and values.split()[5] == '-'
-    write_figures(figures, tmp_path / 'figures.json')
-    assert json.loads((tmp_path / 'figures.json').read_text()) == figures
+    write_metrics(metrics, tmp_path / 'metrics.json')
+    assert json.loads((tmp_path / 'metrics.json').read_text()) == metrics

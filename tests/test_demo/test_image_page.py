@@ -52,18 +52,18 @@ def test_boxes_are_where_they_belong(files):
 
 
 def test_unsure_detections_are_left_out(files):
-    unsure = draw_pairs(*files, score=0.05, width=320)[0][1].crop((328, 18, 648, 258))
+    unsure = draw_pairs(*files, score_thr=0.05, width=320)[0][1].crop((328, 18, 648, 258))
     x, y, x2, y2 = coloured(unsure)
     assert (x, y, x2, y2) == pytest.approx((0, 0, 320, 240), abs=3)
 
 
-def test_pictures_are_spread_over_the_set(files):
+def test_images_are_spread_over_the_set(files):
     assert [name for name, _ in draw_pairs(*files, limit=2)] == ['1.png', '3.png']
     assert len(draw_pairs(*files, limit=50)) == 5
 
 
-def test_no_pictures_is_an_error(tmp_path):
-    with pytest.raises(ValueError, match="no pictures to put on the sheet '.*sheet.png'"):
+def test_no_images_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match="no images to put on the sheet '.*sheet.png'"):
         write_sheet([], tmp_path / 'sheet.png')
 
 

@@ -55,5 +55,5 @@ def test_a_log_without_losses_is_an_error(tmp_path):
 def test_a_broken_line_is_named(tmp_path):
     path = tmp_path / 'scalars.json'
     path.write_text('{"loss": 1, "step": 1}\n{"loss": \n')
-    with pytest.raises(ValueError, match='line 2 of .* is not JSON: .* one object a line'):
+    with pytest.raises(ValueError, match='line 2 of .* is not JSON: .* one object per line'):
         read_scalars(path)

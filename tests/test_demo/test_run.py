@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from mmattn.datasets import ShapesSettings
-from mmattn.demo.run import DemoResult, move_aside, run_demo
+from mmattn.demo import DemoResult, run_demo
+from mmattn.demo.run import move_aside
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / 'configs/shapes/faster-rcnn_r18-cbam_fpn_shapes.py'
@@ -23,7 +24,7 @@ BRIEF = dict(
 )
 
 
-def figures(**values):
+def metrics(**values):
     return dict(
         dict.fromkeys(
             ('AP', 'AP50', 'AP75', 'APs', 'APm', 'APl', 'AR1', 'AR10', 'AR100', 'ARs', 'ARm', 'ARl'), 0.6
@@ -34,11 +35,11 @@ def figures(**values):
 
 def test_missed_targets_are_said_with_their_distance():
     files, seconds = dict(log=Path('x.log')), dict(data=1.0)
-    assert DemoResult(figures(AP=0.5, AP50=0.8), files, seconds).misses() == []
-    assert DemoResult(figures(AP=0.55, AP50=0.72), files, seconds).misses() == [
+    assert DemoResult(metrics(AP=0.5, AP50=0.8), files, seconds).misses() == []
+    assert DemoResult(metrics(AP=0.55, AP50=0.72), files, seconds).misses() == [
         'AP50 is 0.720, 0.080 below the target of 0.80'
     ]
-    assert DemoResult(figures(AP=None, AP50=0.9), files, seconds).misses() == [
+    assert DemoResult(metrics(AP=None, AP50=0.9), files, seconds).misses() == [
         'AP is 0.000, 0.500 below the target of 0.50'
     ]
 
@@ -46,7 +47,7 @@ def test_missed_targets_are_said_with_their_distance():
 def test_the_result_says_where_things_are():
     text = str(
         DemoResult(
-            figures(),
+            metrics(),
             dict(log=Path('a/x.log'), page=Path('a/p.html')),
             dict(data=1.2, training=200.4),
             Path('work_dirs/demo.1'),
@@ -78,8 +79,8 @@ def test_two_iterations_leave_everything(tmp_path, monkeypatch):
     result = run_demo(CONFIG, tmp_path / 'shapes', work_dir, BRIEF, ShapesSettings(train=6, val=3, size=128))
     assert all(path.is_file() for path in result.files.values()), result.files
     assert set(result.seconds) == {'data', 'training', 'report'}
-    assert json.loads((work_dir / 'coco_figures.json').read_text()) == result.figures
-    for name in ('learning_curve.png', 'pictures.png'):
+    assert json.loads((work_dir / 'coco_metrics.json').read_text()) == result.metrics
+    for name in ('learning_curve.png', 'images.png'):
         with Image.open(work_dir / name) as image:
             assert min(image.size) > 300
     assert 'loss_rpn_cls' in result.files['log'].read_text()
