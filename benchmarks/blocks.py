@@ -121,12 +121,12 @@ def several(function, times):
 
 def copies(x, repeats):
     """Seconds that it takes to copy a map onto another one, and into memory that is asked for anew."""
-    from mmattn.cost.timing import time_in_turn
+    from mmattn.cost import time_interleaved
 
     y = torch.empty_like(x)
     inner = 20 if x.is_cuda else 1
 
-    times = time_in_turn(
+    times = time_interleaved(
         dict(copy=several(lambda: y.copy_(x), inner), clone=several(x.clone, inner)),
         repeats,
         3,
@@ -137,7 +137,7 @@ def copies(x, repeats):
 
 def measure(kind, where, dtype, device, args, deadline):
     from mmattn import blocks
-    from mmattn.cost.timing import time_in_turn
+    from mmattn.cost import time_interleaved
 
     shape = (args.batch, *MAPS[where])
     torch.manual_seed(0)
@@ -172,7 +172,7 @@ def measure(kind, where, dtype, device, args, deadline):
         }
         wrong = check(runs, kind, shape, x, list(block.parameters())) if training else []
         inner = 10 if device.type == 'cuda' else 1
-        times = time_in_turn(
+        times = time_interleaved(
             {name: several(run, inner) for name, run in runs.items()},
             args.repeats,
             3 if inner > 1 else 1,

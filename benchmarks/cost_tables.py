@@ -97,7 +97,7 @@ def as_mask_rcnn_was_counted(model, ops, parameters):
 
 
 def measure():
-    from mmattn.cost.model_cost import model_cost
+    from mmattn.cost import model_cost
 
     found = []
     for detector, depth in PAPER:
@@ -130,7 +130,7 @@ def saved():
     from mmdet.models import ResNet
 
     from mmattn import attach
-    from mmattn.cost.model_cost import model_cost
+    from mmattn.cost import model_cost
 
     found = []
     for frozen in (-1, 1):

@@ -47,7 +47,7 @@ def build(detector, block, device):
 
 def measure(detector, dtype, args):
     from mmattn import ops
-    from mmattn.cost.timing import inference, peak_memory, time_in_turn, training_step
+    from mmattn.cost import inference, peak_memory, time_interleaved, training_step
 
     size, device = tuple(args.size), torch.device(args.device)
     models = {name: build(detector, name, device) for name in [None, *args.blocks]}
@@ -59,7 +59,7 @@ def measure(detector, dtype, args):
             for how in ['plain'] if block is None else ['auto', 'plain']:
                 name = 'none' if block is None else f'{block} {"ours" if how == "auto" else "plain"}'
                 runs[name] = _under(how, make(model, size, args.batch, dtype), ops)
-        times = time_in_turn(runs, args.repeats, 1 if device.type == 'cpu' else 5, args.batch, device)
+        times = time_interleaved(runs, args.repeats, 1 if device.type == 'cpu' else 5, args.batch, device)
         for name, timing in times.items():
             row = dict(
                 detector=detector,

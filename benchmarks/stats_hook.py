@@ -30,7 +30,7 @@ def measure(block, repeats):
     from mmengine.registry import MODELS
     from mmengine.visualization import Visualizer
 
-    from mmattn.cost.timing import time_in_turn
+    from mmattn.cost import time_interleaved
     from mmattn.hooks import AttentionStatsHook
 
     register_all_modules()
@@ -69,7 +69,7 @@ def measure(block, repeats):
                 never.before_train_iter(runner, 0)
                 never.after_train_iter(runner, 0)
 
-        times = time_in_turn(dict(plain=step, measured=lambda: step(always), idle=idle), repeats, 2)
+        times = time_interleaved(dict(plain=step, measured=lambda: step(always), idle=idle), repeats, 2)
         runner.visualizer.close()
     ratio = times['measured'].ratio(times['plain'])
     asleep = times['idle'].median / 1000 / times['plain'].median

@@ -11,7 +11,7 @@ from mmengine.registry import MODELS, DefaultScope
 from mmengine.utils import get_installed_path
 from torch import Tensor, nn
 
-from mmattn.cost.config_table import list_configs
+from mmattn.cost import list_configs
 
 # What of a model's config changes neither the modules that attention can stand behind nor what
 # reaches them: where weights come from, how inputs are normalised, training and testing, classes.

@@ -4,10 +4,9 @@
 import argparse
 import json
 import re
-from dataclasses import asdict
 from pathlib import Path
 
-from mmattn.cost.block_table import block_rows, markdown_table
+from mmattn.cost import block_rows, blocks_to_markdown
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ('README.md', 'docs/blocks.md')
@@ -30,14 +29,16 @@ def main():
     args = parser.parse_args()
     rows = block_rows()
     if args.json:
-        print(json.dumps([asdict(row) for row in rows], indent=1))
+        print(json.dumps([row.as_json() for row in rows], indent=1))
         return
     if not args.write:
-        print(markdown_table(rows), end='')
+        print(blocks_to_markdown(rows), end='')
         return
     for page in PAGES:
         path = ROOT / page
-        path.write_text(with_table(path.read_text(encoding='utf-8'), markdown_table(rows)), encoding='utf-8')
+        path.write_text(
+            with_table(path.read_text(encoding='utf-8'), blocks_to_markdown(rows)), encoding='utf-8'
+        )
 
 
 if __name__ == '__main__':

@@ -2,7 +2,6 @@
 """Say what detectors cost, and their attention: parameters, arithmetic, memory, and with --time, time."""
 
 import argparse
-import json
 import os
 import sys
 from contextlib import redirect_stdout
@@ -13,19 +12,17 @@ from mmengine.config import DictAction
 from rich.console import Console
 
 from mmattn import detach
-from mmattn.cost.report import (
-    as_csv,
-    by_site,
-    by_stage,
+from mmattn.cost import (
+    DTYPES,
     cost_report,
-    measure,
-    plot,
-    remarks,
-    render,
+    measure_time,
+    not_counted,
+    plot_attention_cost,
+    render_reports,
     render_sites,
-    rows,
+    reports_to_csv,
+    reports_to_json,
 )
-from mmattn.cost.timing import DTYPES
 from mmattn.engine.build_model import build_model
 
 
@@ -118,39 +115,26 @@ def main():
         models = build_models(args)
         reports = {name: cost_report(model, size) for name, model in models.items()}
         if args.time:
-            measure(models, reports, size, args.batch, args.dtype, args.repeats, args.warmup, args.device)
+            measure_time(
+                models, reports, size, args.batch, args.dtype, args.repeats, args.warmup, args.device
+            )
     if args.plot:
         try:
-            plot(reports).savefig(args.plot, dpi=150)
+            plot_attention_cost(reports).savefig(args.plot, dpi=150)
         except (ValueError, OSError) as error:
             sys.exit(f'cost.py: no plot: {error}')
-    for remark in remarks(reports):
+    for remark in not_counted(reports):
         print(remark, file=sys.stderr)
     if args.json:
-        print(
-            json.dumps(
-                [
-                    dict(
-                        row,
-                        kinds=reports[row['model']].cost.ops.by_kind(),
-                        sites={name: vars(each) for name, each in by_site(reports[row['model']]).items()},
-                        stages={name: vars(each) for name, each in by_stage(reports[row['model']]).items()},
-                        not_counted=dict(reports[row['model']].cost.ops.not_counted),
-                        not_run=reports[row['model']].cost.not_run,
-                    )
-                    for row in rows(reports)
-                ],
-                indent=1,
-            )
-        )
+        print(reports_to_json(reports))
         return
     if args.csv:
-        print(as_csv(reports), end='')
+        print(reports_to_csv(reports), end='')
         return
     console = Console()
     if not console.is_terminal:
         console.width = 200  # a file or a pipe has no width of its own
-    console.print(render(reports))
+    console.print(render_reports(reports))
     if args.sites:
         for name, report in reports.items():
             if report.sites:

@@ -5,7 +5,7 @@ import argparse
 import sys
 from contextlib import redirect_stdout
 
-from mmattn.cost.config_table import markdown_table
+from mmattn.cost import configs_to_markdown
 
 
 def main():
@@ -13,7 +13,7 @@ def main():
     parser.add_argument('folder', nargs='?', default='configs', help='folder with configs')
     folder = parser.parse_args().folder
     with redirect_stdout(sys.stderr):  # what building the models logs is no part of the table
-        table = markdown_table(folder)
+        table = configs_to_markdown(folder)
     print(table)
 
 

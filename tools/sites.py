@@ -9,7 +9,7 @@ from contextlib import redirect_stdout
 from mmengine.config import DictAction
 from rich.console import Console
 
-from mmattn.cost.site_table import grouped, render, site_rows, without_plain
+from mmattn.cost import group_similar, render_site_rows, site_rows, without_plain_modules
 from mmattn.engine.build_model import build_model
 
 
@@ -59,13 +59,13 @@ def main():
     if args.json:
         print(json.dumps([row.as_json() for row in rows], indent=1))
         return
-    shown = rows if args.all or args.globs else without_plain(rows)
+    shown = rows if args.all or args.globs else without_plain_modules(rows)
     left_out = len(rows) - len(shown)
     console = Console()
     if not console.is_terminal:
         console.width = 200  # a file or a pipe has no width of its own
     title = f'{args.config} at {size[0]}x{size[1]} (+ block: parameters / million operations)'
-    console.print(render(shown if args.each else grouped(shown), title))
+    console.print(render_site_rows(shown if args.each else group_similar(shown), title))
     if left_out:
         console.print(f'and {left_out} plain convolutions and other modules: --all', highlight=False)
 

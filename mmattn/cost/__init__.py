@@ -1,24 +1,63 @@
-"""What attention costs: parameters, operations, activations kept for backward, and time."""
+"""Count and measure what attention costs: parameters, operations, memory for the backward pass, time."""
 
 from mmattn.cost.block_cost import BlockCost, block_cost
-from mmattn.cost.model_cost import ModelCost, model_cost
-from mmattn.cost.op_count import CountOps, OpCount
-from mmattn.cost.report import Report, cost_report, measure
-from mmattn.cost.timing import Timing, inference, peak_memory, time_in_turn, training_step
+from mmattn.cost.block_table import BlockRow, block_rows, blocks_to_markdown
+from mmattn.cost.config_table import ConfigRow, config_row, configs_to_markdown, list_configs
+from mmattn.cost.model_cost import ModelCost, attention_of, model_cost
+from mmattn.cost.op_count import KINDS, CountOps, OpCount
+from mmattn.cost.report import (
+    AttentionCost,
+    CostReport,
+    cost_by_site,
+    cost_by_stage,
+    cost_report,
+    measure_time,
+    not_counted,
+    report_rows,
+)
+from mmattn.cost.report_plot import plot_attention_cost
+from mmattn.cost.report_tables import render_reports, render_sites, reports_to_csv, reports_to_json
+from mmattn.cost.site_table import SiteRow, group_similar, render_site_rows, site_rows, without_plain_modules
+from mmattn.cost.timing import DTYPES, Timing, inference, peak_memory, time_interleaved, training_step
 
 __all__ = [
+    'DTYPES',
+    'KINDS',
+    'AttentionCost',
     'BlockCost',
+    'BlockRow',
+    'ConfigRow',
+    'CostReport',
     'CountOps',
     'ModelCost',
     'OpCount',
-    'Report',
+    'SiteRow',
     'Timing',
+    'attention_of',
     'block_cost',
+    'block_rows',
+    'blocks_to_markdown',
+    'config_row',
+    'configs_to_markdown',
+    'cost_by_site',
+    'cost_by_stage',
     'cost_report',
+    'group_similar',
     'inference',
-    'measure',
+    'list_configs',
+    'measure_time',
     'model_cost',
+    'not_counted',
     'peak_memory',
-    'time_in_turn',
+    'plot_attention_cost',
+    'render_reports',
+    'render_site_rows',
+    'render_sites',
+    'report_rows',
+    'reports_to_csv',
+    'reports_to_json',
+    'site_rows',
+    'time_interleaved',
     'training_step',
+    'without_plain_modules',
 ]

@@ -1,4 +1,4 @@
-"""What a block costs on one map, counted without computing anything."""
+"""Count what a block costs on one map, without computing anything."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from mmattn.cost.op_count import CountOps
 
 @dataclass(frozen=True)
 class BlockCost:
-    """Cost of a block on one picture's map.
+    """Cost of a block on the map of one image.
 
     Attributes:
         parameters: Number of parameters.
-        ops: Operations of all :data:`~mmattn.cost.op_count.KINDS`: multiply-adds of convolutions and
-            linear layers, and what poolings, norms, activations and gating add to them.
+        ops: Operations of all :data:`~mmattn.cost.op_count.KINDS`: multiply-adds of convolutions and linear
+            layers, plus the operations of poolings, norms, activations and gating.
     """
 
     parameters: int
@@ -32,13 +32,20 @@ def one_frame(block: type[nn.Module]) -> dict:
 
 
 def block_cost(block: type[nn.Module], channels: int, size: tuple[int, int], **options) -> BlockCost:
-    """The cost of ``block(channels, **options)`` on a map ``(1, channels, *size)`` in evaluation.
+    """Count the cost of ``block(channels, **options)`` in eval mode.
+
+    Args:
+        block: Class of the block.
+        channels: Channels of the map.
+        size: Height and width of the map.
+        **options: Further arguments of the block.
 
     Raises:
-        ValueError: The block runs an operation that nobody knows how to count.
+        ValueError: If the block runs an operation without a cost formula.
 
     Example:
         >>> from mmattn.blocks import SE
+        >>> from mmattn.cost import block_cost
         >>> block_cost(SE, 256, (100, 100))
         BlockCost(parameters=8464, ops=5128736)
     """
@@ -49,7 +56,7 @@ def block_cost(block: type[nn.Module], channels: int, size: tuple[int, int], **o
             module(x)
     if counting.count.not_counted:
         raise ValueError(
-            f'{block.__name__} runs {", ".join(map(str, counting.count.not_counted))}, which '
-            'mmattn.cost.op_count does not know how to count'
+            f'{block.__name__} runs {", ".join(map(str, counting.count.not_counted))}, for which '
+            'mmattn.cost.op_count has no cost formula'
         )
     return BlockCost(sum(p.numel() for p in module.parameters()), counting.count.total())

@@ -1,38 +1,40 @@
-"""All blocks as a table: that of README.md and docs/blocks.md."""
+"""List all blocks with paper, cost and use: the table in README.md and docs/blocks.md."""
 
 from __future__ import annotations
 
 import inspect
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from mmattn.blocks import AttentionBlock
 from mmattn.cost.block_cost import BlockCost, block_cost, one_frame
 from mmattn.registry import MODELS
 
 MAPS = {256: (200, 336), 512: (100, 168), 1024: (50, 84), 2048: (25, 42)}
-"""By their channels, the maps that the stages of a ResNet-50 make of a picture of 800x1344."""
-# What each role needs to stand where it belongs, and through which doors it gets there.
+"""Height and width of the maps of a ResNet-50 on an 800x1344 image, by their channels."""
+# constructor arguments beyond the channels, and the config settings that take a block, by the block's role
 _OPTIONS = dict(
     convolution=lambda channels: dict(out_channels=channels, padding=1, groups=32),
     gate=lambda channels: {},
     additive=lambda channels: {},
 )
-_DOORS = dict(gate=('insert', 'plugins'), additive=('insert', 'plugins'), convolution=('dcn', 'conv_cfg'))
+_SETTINGS = dict(gate=('insert', 'plugins'), additive=('insert', 'plugins'), convolution=('dcn', 'conv_cfg'))
 _SOURCE = re.compile(r'`([A-Z][^`<]*?),?\s+(?:[A-Z]\w+\s)?(\d{4})\s*<(http[^>]+)>`_', re.DOTALL)
 
 
 @dataclass(frozen=True)
-class Row:
-    """What is known of a block.
+class BlockRow:
+    """One block of the table.
 
     Attributes:
-        name: As it is registered.
-        authors, year, link: Of the paper, from its docstring.
-        summary: The first line of its docstring.
-        costs: By the channels of :data:`MAPS`; ``None`` where it is built of other blocks.
-        paper_is_identity: Whether the published start changes nothing either.
-        doors: Settings of MMDetection and of this package that take it.
+        name: Name in the registry.
+        authors: Authors of the paper.
+        year: Year of the paper.
+        link: Link to the paper.
+        summary: First line of the block's docstring.
+        costs: Cost on each of :data:`MAPS`, by channels; ``None`` if the block is built from other blocks.
+        paper_is_identity: True if ``start='paper'`` is an identity too.
+        settings: Config settings of MMDetection and of this package that take the block.
     """
 
     name: str
@@ -42,14 +44,20 @@ class Row:
     summary: str
     costs: dict[int, BlockCost] | None
     paper_is_identity: bool
-    doors: tuple[str, ...]
+    settings: tuple[str, ...]
+
+    def as_json(self) -> dict:
+        """Return plain types."""
+        row = asdict(self)
+        row['doors'] = row.pop('settings')
+        return row
 
 
-def block_rows() -> list[Row]:
-    """A row for each registered block, the oldest paper first.
+def block_rows() -> list[BlockRow]:
+    """Return a row for each registered block, oldest paper first.
 
     Raises:
-        ValueError: A docstring without its source.
+        ValueError: If a block's docstring does not name its paper.
     """
     MODELS.import_from_location()
     classes = {
@@ -61,25 +69,25 @@ def block_rows() -> list[Row]:
     return sorted(rows, key=lambda row: (row.costs is None, row.year, row.name.lower()))
 
 
-def _row(name: str, cls: type[AttentionBlock]) -> Row:
+def _row(name: str, cls: type[AttentionBlock]) -> BlockRow:
     doc = inspect.getdoc(cls) or ''
     source = _SOURCE.search(doc)
     if source is None:
         raise ValueError(f'the docstring of {name} names no paper as `Authors, VENUE YEAR <link>`_')
     authors, year, link = source.groups()
     parameters = inspect.signature(cls).parameters
-    made_of_others = any(
+    takes_blocks = any(
         p.default is p.empty for key, p in parameters.items() if key not in ('in_channels', 'out_channels')
     )
-    role = 'additive' if made_of_others else cls.role
+    role = 'additive' if takes_blocks else cls.role
     costs, identity = None, False
-    if not made_of_others:
+    if not takes_blocks:
         options = {channels: {**one_frame(cls), **_OPTIONS[role](channels)} for channels in MAPS}
         costs = {
             channels: block_cost(cls, channels, size, **options[channels]) for channels, size in MAPS.items()
         }
         identity = bool(cls(256, **options[256]).paper_is_identity)
-    return Row(
+    return BlockRow(
         name,
         ' '.join(authors.split()),
         int(year),
@@ -87,18 +95,18 @@ def _row(name: str, cls: type[AttentionBlock]) -> Row:
         doc.splitlines()[0].rstrip('.'),
         costs,
         identity,
-        _DOORS[role],
+        _SETTINGS[role],
     )
 
 
-def markdown_table(rows: list[Row]) -> str:
-    """The rows as Markdown."""
+def blocks_to_markdown(rows: list[BlockRow]) -> str:
+    """Return the rows as a Markdown table."""
     lines = [
-        '| block | paper | what it attends to | parameters | million operations | `start` | doors |',
+        '| block | paper | what it attends to | parameters | million operations | `start` | goes into |',
         '|---|---|---|---|---|---|---|',
     ]
     for row in rows:
-        what = row.summary.partition(': ')[2] or row.summary
+        attends_to = row.summary.partition(': ')[2] or row.summary
         if row.costs is None:
             costs = ['of its parts'] * 2
         else:
@@ -111,10 +119,10 @@ def markdown_table(rows: list[Row]) -> str:
         cells = [
             f'`{row.name}`',
             paper,
-            what,
+            attends_to,
             *costs,
             ', '.join(starts),
-            ', '.join(f'`{door}`' for door in row.doors),
+            ', '.join(f'`{setting}`' for setting in row.settings),
         ]
         lines.append(f'| {" | ".join(cells)} |')
     return '\n'.join(lines) + '\n'

@@ -1,14 +1,26 @@
-"""What each config builds: the figures in the headers of configs/ and in docs/configs.md."""
+"""Count what each config builds: the numbers in the headers of configs/ and in docs/configs.md."""
+
+from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+
+from torch import nn
 
 from mmattn.engine.build_model import build_model
 
 
 @dataclass(frozen=True)
-class ConfigFacts:
-    """Measured from the built model; numbers of parameters, not millions."""
+class ConfigRow:
+    """Parameters of the model that a config builds.
+
+    Attributes:
+        path: Path of the config.
+        parameters: Number of parameters.
+        trained: Number of parameters that train.
+        attention: Number of parameters of inserted blocks.
+        sites: Number of inserted blocks.
+    """
 
     path: str
     parameters: int
@@ -16,8 +28,8 @@ class ConfigFacts:
     attention: int
     sites: int
 
-    def cost(self):
-        """The line that stands in the config's header."""
+    def header(self) -> str:
+        """Return the line about cost in the config's header."""
         line = f'{_millions(self.parameters)} parameters, {_millions(self.trained)} of them trained'
         if self.path.endswith('_folder.py'):
             line = f'With 80 classes {line}'
@@ -26,19 +38,19 @@ class ConfigFacts:
         return f'{line}.'
 
 
-def list_configs(folder):
-    """Paths of the runnable configs under a folder, sorted, relative to it, with / between."""
+def list_configs(folder: str | Path) -> list[str]:
+    """Return the sorted paths, relative to ``folder``, of all configs there that can be run."""
     folder = Path(folder)
     found = sorted(path.relative_to(folder) for path in folder.rglob('*.py'))
     return [path.as_posix() for path in found if path.parts[0] != '_base_']
 
 
-def count(model, path):
-    """The :class:`ConfigFacts` of a model that :func:`build_model` built from ``path``."""
+def config_row(model: nn.Module, path: str | Path) -> ConfigRow:
+    """Count the parameters of a ``model`` that was built from the config at ``path``."""
     sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
     attention = getattr(model, 'attention', None)
     blocks = [] if attention is None else list(attention.children())
-    return ConfigFacts(
+    return ConfigRow(
         path=str(path),
         parameters=sum(size for size, _ in sizes),
         trained=sum(size for size, trained in sizes if trained),
@@ -47,17 +59,17 @@ def count(model, path):
     )
 
 
-def _millions(number):
-    return f'{number / 1e6:.2f} M'
-
-
-def markdown_table(folder):
-    """All configs under ``folder`` as a Markdown table, built one by one."""
-    rows = ['| config | parameters | trained | attention | sites |', '|---|---|---|---|---|']
+def configs_to_markdown(folder: str | Path) -> str:
+    """Build all configs under ``folder`` one by one and return them as a Markdown table."""
+    lines = ['| config | parameters | trained | attention | sites |', '|---|---|---|---|---|']
     for path in list_configs(folder):
-        facts = count(build_model(str(Path(folder, path))), path)
-        rows.append(
-            f'| `{path}` | {_millions(facts.parameters)} | {_millions(facts.trained)} | '
-            f'{facts.attention:,} | {facts.sites} |'
+        row = config_row(build_model(str(Path(folder, path))), path)
+        lines.append(
+            f'| `{path}` | {_millions(row.parameters)} | {_millions(row.trained)} | '
+            f'{row.attention:,} | {row.sites} |'
         )
-    return '\n'.join(rows)
+    return '\n'.join(lines)
+
+
+def _millions(number: int) -> str:
+    return f'{number / 1e6:.2f} M'

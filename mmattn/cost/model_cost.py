@@ -1,4 +1,4 @@
-"""What a detector costs, and its attention: parameters, arithmetic, memory for the backward pass."""
+"""Count what a detector and its attention cost: parameters, operations, memory for the backward pass."""
 
 from __future__ import annotations
 
@@ -15,26 +15,27 @@ from torch import Tensor, nn
 from mmattn import ops
 from mmattn.blocks import AttentionBlock
 from mmattn.cost.op_count import CountOps, OpCount
+from mmattn.cost.saved_memory import saved_for_backward
 from mmattn.insertion.dry_run import without_data
 from mmattn.ops.switch import implementation_for
 
 ROIS = dict(bbox=1000, mask=100)
-"""Regions for which the heads of two-stage detectors are counted: what they keep at most in testing."""
+"""Number of regions that two-stage heads are counted for: the most that MMDetection keeps in testing."""
 
 
 @dataclass
 class ModelCost:
-    """Cost of a detector on one picture, counted without computing anything.
+    """Cost of a detector on one image, counted without computing anything.
 
     Attributes:
-        size: Height and width of the picture.
-        parameters: All of them.
-        trainable: Those that get a gradient.
-        attention: Paths of the attention blocks, with their number of parameters.
-        ops: What was counted, in evaluation; see :data:`~mmattn.cost.op_count.KINDS`.
-        saved: Bytes that a training forward pass keeps for the backward pass, parameters excluded, by
-            the path of the module that keeps them first.
-        not_run: Parts of the model that have no count, with the reason.
+        size: Height and width of the image.
+        parameters: Number of parameters.
+        trainable: Number of parameters that get a gradient.
+        attention: Number of parameters of each attention block, by its path.
+        ops: Operations in eval mode; see :data:`~mmattn.cost.op_count.KINDS`.
+        saved: Bytes that a forward pass in training keeps for the backward pass, without parameters, by the
+            path of the module that keeps them first.
+        not_run: Parts of the model that could not be run and so are not counted, with the reason.
     """
 
     size: tuple[int, int]
@@ -47,27 +48,35 @@ class ModelCost:
 
     @property
     def attention_parameters(self) -> int:
+        """Parameters of attention blocks."""
         return sum(self.attention.values())
 
     def attention_ops(self) -> int:
-        """Operations within attention blocks."""
+        """Return the operations of attention blocks."""
         return sum(self.ops.total(below=path) for path in self.attention)
 
     def saved_bytes(self) -> int:
+        """Return all bytes kept for the backward pass."""
         return sum(self.saved.values())
 
 
 def model_cost(model: nn.Module, size: tuple[int, int] = (800, 1280), memory: bool = True) -> ModelCost:
-    """Count what ``model`` costs on a picture of ``size``.
+    """Count what ``model`` costs on an image of ``size``.
 
-    The features, the dense heads, and, with :data:`ROIS` regions, the heads of a two-stage detector. What
-    comes after the network is not part of it: decoding of boxes, non-maximum suppression, pasting of
-    masks; nor is the pooling of regions itself.
+    Counted are backbone, neck and dense heads, and the heads of a two-stage detector on :data:`ROIS` regions.
+    Not counted are the pooling of regions and what follows the network: decoding of boxes, non-maximum
+    suppression, pasting of masks.
 
     Args:
-        model: A detector, or a part of one that is called with a picture.
-        size: Height and width of the picture.
-        memory: Also run it as in training, for what that keeps.
+        model: A detector, or a part of one that is called with an image.
+        size: Height and width of the image.
+        memory: Also count what a forward pass in training keeps for the backward pass.
+
+    Example:
+        >>> from mmdet.models import ResNet
+        >>> from mmattn.cost import model_cost
+        >>> model_cost(ResNet(18), (224, 224)).parameters
+        11176512
     """
     cost = ModelCost(
         tuple(size),
@@ -76,21 +85,21 @@ def model_cost(model: nn.Module, size: tuple[int, int] = (800, 1280), memory: bo
         {path: sum(p.numel() for p in block.parameters()) for path, block in attention_of(model)},
     )
     like = next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(()))
-    # What the faster ways keep is the same for all of them.
+    # all backends but the plain one keep the same
     faster = implementation_for(torch.zeros(1, 1, 1, 1, device=like.device)) != 'plain'
-    with _batches_not_counted(model), without_data(model):
+    with _scalar_buffers_restored(model), without_data(model):
         with torch.no_grad(), ops.implementation('plain'):
             cost.ops, cost.not_run = _counted(model, size, like)
         if memory:
             model.train()
-            with ops.implementation('aten' if faster else 'plain'), _saved_for_backward(model) as cost.saved:
+            with ops.implementation('aten' if faster else 'plain'), saved_for_backward(model) as cost.saved:
                 for _ in _parts(model, size, like):
                     pass
     return cost
 
 
 def attention_of(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """The attention blocks of ``model`` with their paths, whichever door they came by, the outermost."""
+    """Yield the outermost attention blocks of ``model`` with their paths, however they were put there."""
     inserted = getattr(model, 'attention', None)
     found: list[str] = []
     for path, module in model.named_modules():
@@ -115,20 +124,20 @@ def _counted(model, size, like) -> tuple[OpCount, dict[str, str]]:
 
 
 def _parts(model: nn.Module, size, like) -> Iterator[tuple[str, Exception | None]]:
-    """Run the parts of ``model`` one after the other, and tell which could not be run."""
-    picture = torch.empty(1, 3, *size, device=like.device, dtype=like.dtype)
+    """Run the parts of ``model`` one by one; yield each part's name, and the error if it could not be run."""
+    image = torch.empty(1, 3, *size, device=like.device, dtype=like.dtype)
     if not isinstance(model._modules.get('backbone'), nn.Module):
-        calls = [('', lambda: model(picture))]
-    elif hasattr(model, 'roi_head'):  # in one go it needs boxes, which only data can give
-        features = model.extract_feat(picture)
+        calls = [('', lambda: model(image))]
+    elif hasattr(model, 'roi_head'):  # as a whole it needs boxes, which only real data can give
+        features = model.extract_feat(image)
         calls = [('rpn_head', lambda: model.rpn_head(features))] if model.with_rpn else []
         calls += [('roi_head', partial(head, maps)) for head, maps in _roi_calls(model.roi_head, like)]
     else:
-        calls = [('', lambda: model(picture, [_sample(size)], mode='tensor'))]
+        calls = [('', lambda: model(image, [_sample(size)], mode='tensor'))]
     for name, call in calls:
         try:
             call()
-        except Exception as error:  # whatever a model's forward may raise; it is told
+        except Exception as error:  # a model's forward may raise anything; the error is reported
             yield name, error
         else:
             yield name, None
@@ -148,11 +157,11 @@ def _sample(size) -> DetDataSample:
 
 
 def _roi_calls(roi_head: nn.Module, like: Tensor) -> Iterator[tuple[nn.Module, Tensor]]:
-    """Each head of a two-stage detector with what its regions give it."""
-    for kind, regions in ROIS.items():
-        heads, extractors = (getattr(roi_head, f'{kind}_{what}', None) for what in ('head', 'roi_extractor'))
+    """Yield each head of a two-stage detector with its input, one map per region."""
+    for task, regions in ROIS.items():
+        heads, extractors = (getattr(roi_head, f'{task}_{part}', None) for part in ('head', 'roi_extractor'))
         heads = [each for each in _listed(heads) if isinstance(each, nn.Module)]
-        # A mask head without an extractor of its own takes the regions of the boxes.
+        # a mask head without its own extractor takes the regions of the boxes
         extractors = _listed(extractors) if extractors is not None else _listed(roi_head.bbox_roi_extractor)
         for head, extractor in zip(heads, extractors):
             output_size = extractor.roi_layers[0].output_size
@@ -167,36 +176,11 @@ def _listed(value) -> list:
 
 
 @contextmanager
-def _batches_not_counted(model: nn.Module):
-    """A norm in training counts its batches, without data too."""
+def _scalar_buffers_restored(model: nn.Module):
+    """Undo what a run in training mode counts up, such as ``num_batches_tracked`` of norms."""
     before = [(each, each.clone()) for each in model.buffers() if each.dim() == 0]
     try:
         yield
     finally:
         for each, value in before:
             each.copy_(value)
-
-
-@contextmanager
-def _saved_for_backward(model: nn.Module):
-    """A context in which bytes that autograd keeps are counted, each storage once."""
-    saved: Counter = Counter()
-    stored = [*model.parameters(), *model.buffers()]
-    stored += [each.detach() for each in stored]  # within a FakeTensorMode, what stands in for them
-    own = {each.untyped_storage()._cdata for each in stored}
-    kept: list[Tensor] = []  # alive, so that no other one gets its address
-    seen: set[int] = set()
-    inside = CountOps(model)
-
-    def pack(tensor):
-        if isinstance(tensor, nn.Parameter):
-            return tensor
-        storage = tensor.untyped_storage()
-        if storage._cdata not in own | seen:
-            seen.add(storage._cdata)
-            kept.append(tensor)
-            saved[inside.where] += storage.nbytes()
-        return tensor
-
-    with inside, torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        yield saved

@@ -1,4 +1,4 @@
-"""Arithmetic, counted by the operations that PyTorch runs."""
+"""Count arithmetic operations while a model runs, by module and by kind."""
 
 from __future__ import annotations
 
@@ -26,10 +26,15 @@ KINDS = (
     'resizing',
     'elementwise',
 )
-"""What is counted: multiply-adds of convolutions and of products of matrices; an addition for each output
-that has a bias; two operations for each element that a norm reads, one for each that a pooling or another
-reduction reads, three for each of a softmax; one for each element that an activation, a resizing or other
-arithmetic writes."""
+"""Kinds of operations, and how each is counted:
+
+- ``convolution``, ``linear``: multiply-adds of convolutions and of matrix products.
+- ``bias``: one per output element that a bias is added to.
+- ``norm``: two per element read.
+- ``pooling``: one per element read, by a pooling or another reduction.
+- ``softmax``: three per element.
+- ``activation``, ``resizing``, ``elementwise``: one per element written.
+"""
 
 _CONVOLUTIONS = {aten.convolution, aten._convolution, aten.cudnn_convolution, aten.mkldnn_convolution}
 _BIAS_AT = {**dict.fromkeys(_CONVOLUTIONS, 2), aten.addmm: 0, aten.baddbmm: 0}
@@ -99,7 +104,7 @@ _RESIZINGS = {
     aten.upsample_bicubic2d,
     aten.grid_sampler_2d,
 }
-# No arithmetic: they make, name or move numbers.
+# no arithmetic: they create, view or move numbers
 _FREE = {
     getattr(aten, name)
     for name in (
@@ -152,19 +157,19 @@ _FREE = {
 
 @dataclass
 class OpCount:
-    """What was counted.
+    """Operations that were counted.
 
     Attributes:
-        by_module: For each module by its path, how many operations of each of the :data:`KINDS` it ran
-            itself, outside the modules below it.
-        not_counted: How often each operation ran whose arithmetic nobody knows how to count.
+        by_module: Operations of each of the :data:`KINDS`, by the path of the module that ran them itself
+            (not in one of its submodules).
+        not_counted: Number of calls of each operation without a cost formula.
     """
 
     by_module: dict[str, Counter] = field(default_factory=dict)
     not_counted: Counter = field(default_factory=Counter)
 
     def total(self, kinds: Iterable[str] = KINDS, below: str = '') -> int:
-        """Operations of ``kinds`` in the module ``below`` and all that is in it."""
+        """Return the operations of ``kinds`` in the module at path ``below``, submodules included."""
         kinds = tuple(kinds)
         return sum(
             counter[kind]
@@ -174,17 +179,28 @@ class OpCount:
         )
 
     def by_kind(self, below: str = '') -> dict[str, int]:
+        """Return the operations of each kind in the module at path ``below``, submodules included."""
         return {kind: self.total([kind], below) for kind in KINDS}
 
 
 class CountOps(TorchDispatchMode):
-    """A context in which the operations of ``model`` are counted into ``count``.
+    """A context that counts the operations of ``model`` into its attribute ``count``.
 
-    It works on tensors with and without data. Attention is counted alike however it is spelt: a mean is
-    a pooling, whether a module, a function or a method takes it.
+    It works on real and on fake tensors. The spelling does not matter: a mean is a pooling, whether it is
+    taken by a module, a function or a method.
 
     Args:
-        model: Whose modules the counts are kept for.
+        model: Model whose modules the operations are assigned to.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mmattn.cost import CountOps
+        >>> model = nn.Conv2d(3, 8, 1, bias=False)
+        >>> with CountOps(model) as counting:
+        ...     y = model(torch.rand(1, 3, 10, 10))
+        >>> counting.count.total()
+        2400
     """
 
     def __init__(self, model: nn.Module):
@@ -195,8 +211,8 @@ class CountOps(TorchDispatchMode):
         self._hooks: list = []
 
     def __enter__(self):
-        # Before every other hook and after it: what a hook on a module computes, such as an attention
-        # block, is a module of its own.
+        # Global hooks run before a module's own ones. What such a hook computes, for example an attention
+        # block, is counted for the module that it calls.
         self._hooks = [
             register_module_forward_pre_hook(self._enter_module),
             register_module_forward_hook(self._leave_module, always_call=True),
@@ -210,7 +226,7 @@ class CountOps(TorchDispatchMode):
 
     @property
     def where(self) -> str:
-        """Path of the module that runs now."""
+        """Path of the module that is running."""
         return self._inside[-1]
 
     def _enter_module(self, module, args) -> None:
@@ -229,8 +245,8 @@ class CountOps(TorchDispatchMode):
         if packet in flop_registry:
             kind = 'convolution' if packet in _CONVOLUTIONS else 'linear'
             counter[kind] += flop_registry[packet](*args, **(kwargs or {}), out_val=out) // 2
-            place = _BIAS_AT.get(packet)
-            if place is not None and len(args) > place and isinstance(args[place], Tensor):
+            position = _BIAS_AT.get(packet)
+            if position is not None and len(args) > position and isinstance(args[position], Tensor):
                 counter['bias'] += written
         elif packet in _NORMS:
             counter['norm'] += 2 * args[0].numel()

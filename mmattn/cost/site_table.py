@@ -1,4 +1,4 @@
-"""The places of a model as a table: what ``tools/sites.py`` prints."""
+"""List the sites of a model and what blocks would cost there: the table of tools/sites.py."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from mmattn.registry import MODELS
 
 
 @dataclass(frozen=True)
-class Row:
-    """One line: a site, or several alike.
+class SiteRow:
+    """One row of the table: a site, or several similar ones.
 
     Attributes:
-        at: What a rule's ``at`` says for exactly these sites.
-        sites: How many there are.
+        at: Value of a rule's ``at`` that selects exactly these sites.
+        sites: Number of sites.
         site: The first of them.
-        costs: For each block, what it costs there; ``None`` where the size of the map is not known.
-        holds: The blocks that stand there now.
+        costs: Cost of each block at one of them, by the block's name; ``None`` if the map's size is unknown.
+        holds: Class names of the blocks that are there now.
     """
 
     at: str
@@ -36,7 +36,7 @@ class Row:
     holds: tuple[str, ...] = ()
 
     def as_json(self) -> dict:
-        """For programs: plain types."""
+        """Return plain types."""
         site = self.site
         return dict(
             at=self.at,
@@ -56,18 +56,18 @@ def site_rows(
     globs: Sequence[str] = (),
     size: tuple[int, int] = (800, 1344),
     blocks: Sequence[str] = ('SE', 'ECA', 'CBAM'),
-) -> list[Row]:
-    """A row for each site of ``model``.
+) -> list[SiteRow]:
+    """Return a row for each site of ``model``.
 
     Args:
         model: A detector.
-        globs: Only what one of them matches, by any of its names.
-        size: Height and width of the picture.
-        blocks: Names in this package's registry, whose cost is told.
+        globs: Only sites with a name that matches one of these.
+        size: Height and width of the image.
+        blocks: Names of the blocks whose cost is counted.
 
     Raises:
-        ValueError: A glob matches no site.
-        KeyError: No such block.
+        ValueError: If a glob matches no site, or a block needs more arguments than its channels.
+        KeyError: If there is no such block.
     """
     places = find_places(model, size)
     for glob in globs:
@@ -75,7 +75,7 @@ def site_rows(
             refused = next((name for name in places.refused if glob_match(glob, name)), None)
             near = nearest_names(glob, places.names)
             raise ValueError(
-                f'no place for a block matches {glob!r}'
+                f'no site matches {glob!r}'
                 + (f"; '{refused}' does, but {places.refused[refused]}" if refused else '')
                 + (f'; nearest: {", ".join(near)}' if near else '')
             )
@@ -88,8 +88,8 @@ def site_rows(
         ]
         if lacking:
             raise ValueError(
-                f'what {name} costs depends on {", ".join(map(repr, lacking))}; shown is what '
-                'blocks cost that need their channels alone'
+                f'the cost of {name} depends on {", ".join(map(repr, lacking))}; costs can be shown of '
+                'blocks that need only the number of channels'
             )
     cached: dict[tuple, dict[str, BlockCost | None]] = {}
     holds: dict[str, tuple[str, ...]] = {}
@@ -106,24 +106,24 @@ def site_rows(
                 name: site.size and block_cost(cls, site.channels, site.size, **one_frame(cls))
                 for name, cls in classes.items()
             }
-        rows.append(Row(_spelling(site, places.names), 1, site, cached[key], holds.get(site.name, ())))
+        rows.append(SiteRow(_spelling(site, places.names), 1, site, cached[key], holds.get(site.name, ())))
     return rows
 
 
 def _spelling(site: Site, names: dict) -> str:
-    """The virtual name, where there is one for this site alone."""
+    """Return the virtual name if it is this site's alone, else the site's own name."""
     return next((alias for alias in site.aliases if len(names[alias]) == 1 and alias != site.path), site.name)
 
 
-def without_plain(rows: list[Row]) -> list[Row]:
-    """Without convolutions and other modules that are nothing special and hold no block."""
+def without_plain_modules(rows: list[SiteRow]) -> list[SiteRow]:
+    """Return the rows without convolutions and other modules, except those that have a block."""
     return [row for row in rows if row.site.kind not in (CONV, MODULE) or row.holds]
 
 
-def grouped(rows: list[Row]) -> list[Row]:
-    """Neighbours that are alike but for one number in their name, in one row."""
+def group_similar(rows: list[SiteRow]) -> list[SiteRow]:
+    """Merge successive rows that differ only in one number of their names."""
     names = [row.at for row in rows]
-    groups: list[list[Row]] = []
+    groups: list[list[SiteRow]] = []
     for row in rows:
         if groups and _alike(groups[-1][0], row) and _glob([*(r.at for r in groups[-1]), row.at], names):
             groups[-1].append(row)
@@ -137,7 +137,7 @@ def grouped(rows: list[Row]) -> list[Row]:
     ]
 
 
-def _alike(one: Row, other: Row) -> bool:
+def _alike(one: SiteRow, other: SiteRow) -> bool:
     return (
         all(getattr(one.site, name) == getattr(other.site, name) for name in ('kind', 'channels', 'size'))
         and one.holds == other.holds
@@ -145,7 +145,7 @@ def _alike(one: Row, other: Row) -> bool:
 
 
 def _glob(group: list[str], names: list[str]) -> str | None:
-    """A glob that matches ``group`` and nothing else of ``names``; ``None`` if none is found."""
+    """Return a glob that matches ``group`` and no other of ``names``; ``None`` if none is found."""
     split = [name.split('.') for name in group]
     if len({len(each) for each in split}) > 1:
         return None
@@ -156,12 +156,12 @@ def _glob(group: list[str], names: list[str]) -> str | None:
     wanted = f'[{numbers[0]}-{numbers[-1]}]' if numbers[-1] < 10 else '*'
     glob = '.'.join([*split[0][: differ[0]], wanted, *split[0][differ[0] + 1 :]])
     exact = [name for name in names if glob_match(glob, name)] == group
-    # While a group of two-digit numbers grows, '*' matches those that are still to come.
+    # while a group with two-digit numbers grows, '*' also matches its later members
     return glob if exact or (wanted == '*' and numbers == list(range(numbers[0], numbers[-1] + 1))) else None
 
 
-def render(rows: list[Row], title: str) -> Table:
-    """A table for the screen."""
+def render_site_rows(rows: list[SiteRow], title: str) -> Table:
+    """Return a table for the screen."""
     table = Table(title=title, title_justify='left', header_style='bold')
     blocks = list(rows[0].costs) if rows else []
     holding = any(row.holds for row in rows)

@@ -1,4 +1,4 @@
-"""How long a detector takes, and what memory, beside another in the same run."""
+"""Measure time and memory of several detectors side by side."""
 
 from __future__ import annotations
 
@@ -14,62 +14,67 @@ from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
 DTYPES = dict(fp32=None, bf16=torch.bfloat16, fp16=torch.float16)
-"""Names of the precisions: fp32 is without autocast, the others with it."""
+"""Autocast dtype by name; fp32 runs without autocast."""
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of each run, in the order in which they were made.
+    """Durations of the timed runs of one function.
 
     Attributes:
-        seconds: At least two.
-        pictures: How many each run handles.
+        seconds: Duration of each run, in order; at least two.
+        images: Number of images per run.
     """
 
     seconds: tuple[float, ...]
-    pictures: int
+    images: int
 
     @property
     def median(self) -> float:
+        """Median duration in seconds."""
         return median(self.seconds)
 
     @property
     def p10(self) -> float:
+        """10th percentile of the durations."""
         return self._deciles()[0]
 
     @property
     def p90(self) -> float:
+        """90th percentile of the durations."""
         return self._deciles()[-1]
 
     @property
-    def pictures_per_second(self) -> float:
-        return self.pictures / self.median
+    def images_per_second(self) -> float:
+        """Images per second at the median duration."""
+        return self.images / self.median
 
     def ratio(self, base: Timing) -> float:
-        """Median of the ratios to the runs of ``base`` that were made just before or after."""
+        """Return the median of the ratios to the runs of ``base`` in the same round."""
         return median(one / other for one, other in zip(self.seconds, base.seconds))
 
     def _deciles(self) -> list[float]:
         return quantiles(self.seconds, n=10, method='inclusive')
 
 
-def time_in_turn(
+def time_interleaved(
     functions: Mapping[str, Callable[[], object]],
     repeats: int = 10,
     warmup: int = 3,
-    pictures: int = 1,
+    images: int = 1,
     device: str | torch.device = 'cpu',
 ) -> dict[str, Timing]:
-    """Time several functions, one run of each after the other, so that all meet the same machine.
+    """Time several functions in rounds, with one run of each per round.
 
-    Every second round goes backwards, so that none always follows the same one.
+    A machine that slows down then slows all of them alike. Every second round goes backwards, so that no
+    function always follows the same other one.
 
     Args:
-        functions: What to time, by name.
-        repeats: Runs of each that count.
-        warmup: Runs of each before, that do not.
-        pictures: How many pictures each run handles.
-        device: Waited for before the clock is read.
+        functions: Functions to time, by name.
+        repeats: Number of timed rounds.
+        warmup: Number of rounds before them.
+        images: Number of images that each run processes.
+        device: Device to synchronize with before the clock is read.
     """
     wait = torch.cuda.synchronize if torch.device(device).type == 'cuda' else lambda: None
     seconds: dict[str, list[float]] = {name: [] for name in functions}
@@ -82,14 +87,14 @@ def time_in_turn(
             wait()
             if number >= 0:
                 seconds[name].append(time.perf_counter() - start)
-    return {name: Timing(tuple(each), pictures) for name, each in seconds.items()}
+    return {name: Timing(tuple(each), images) for name, each in seconds.items()}
 
 
 def inference(
     model: nn.Module, size: tuple[int, int], batch: int = 1, dtype: str = 'fp32'
 ) -> Callable[[], object]:
-    """A function that predicts on random pictures, decoding and suppression of boxes included."""
-    data = _pictures(model, size, batch, False)
+    """Return a function that predicts on random images, with decoding and suppression of boxes."""
+    data = _random_batch(model, size, batch, False)
 
     def run():
         model.eval()
@@ -102,12 +107,11 @@ def inference(
 def training_step(
     model: nn.Module, size: tuple[int, int], batch: int = 2, dtype: str = 'fp32'
 ) -> Callable[[], object]:
-    """A function that makes a training step on random pictures with ten random objects each.
+    """Return a function that runs a training step on random images with ten random objects each.
 
-    Losses, backward pass and an SGD step, with a learning rate of zero, which leaves the weights as they
-    are.
+    A step is losses, backward pass and SGD with learning rate 0, which leaves the weights as they are.
     """
-    data = _pictures(model, size, batch, True)
+    data = _random_batch(model, size, batch, True)
     optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.0, momentum=0.9)
 
     def run():
@@ -122,7 +126,7 @@ def training_step(
 
 
 def peak_memory(function: Callable[[], object], device: str | torch.device = 'cpu') -> int:
-    """Bytes that ``function`` takes at most beyond what was taken before, in PyTorch's allocator."""
+    """Return the bytes that ``function`` allocates at its peak, by PyTorch's allocator."""
     if torch.device(device).type == 'cuda':
         torch.cuda.synchronize()
         before = torch.cuda.memory_allocated()
@@ -133,20 +137,20 @@ def peak_memory(function: Callable[[], object], device: str | torch.device = 'cp
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
         function()
     events = [event for event in profiled.profiler.kineto_results.events() if event.name() == '[memory]']
-    taken = peak = 0
+    allocated = peak = 0
     for event in sorted(events, key=lambda event: event.start_ns()):
-        taken += event.nbytes()
-        peak = max(peak, taken)
+        allocated += event.nbytes()
+        peak = max(peak, allocated)
     return peak
 
 
-def _pictures(model: nn.Module, size, batch: int, training: bool) -> dict:
+def _random_batch(model: nn.Module, size: tuple[int, int], batch: int, training: bool) -> dict:
     device = next(model.parameters()).device
     packed = demo_mm_inputs(
         batch,
         [(3, *size)] * batch,
         [10] * batch,
-        num_classes=_classes(model),
+        num_classes=_num_classes(model),
         with_mask=getattr(getattr(model, 'roi_head', None), 'with_mask', False),
     )
     model.data_preprocessor.to(device)
@@ -154,7 +158,7 @@ def _pictures(model: nn.Module, size, batch: int, training: bool) -> dict:
     return dict(inputs=data['inputs'], data_samples=data['data_samples'])
 
 
-def _classes(model: nn.Module) -> int:
+def _num_classes(model: nn.Module) -> int:
     counts = [getattr(module, 'num_classes', None) for module in model.modules()]
     return max((count for count in counts if isinstance(count, int)), default=80)
 

@@ -9,7 +9,7 @@ from mmengine.hub import get_config
 from torch import nn
 
 from mmattn import blocks
-from mmattn.cost.config_table import count, list_configs
+from mmattn.cost import config_row, list_configs
 from mmattn.engine.build_model import build_model
 
 ROOT = Path(__file__).parents[2]
@@ -96,7 +96,7 @@ def test_config_builds_what_name_and_header_say(path):
     model = build_model(str(CONFIGS / path))
     header = [line for line in (CONFIGS / path).read_text().splitlines() if line.startswith('#')]
     assert any(f'configs/{path}' in line.split() for line in header), header
-    assert f'# {count(model, path).cost()}' in header
+    assert f'# {config_row(model, path).header()}' in header
     detector = next(name for key, name in DETECTORS.items() if key in path)
     assert any(kind.__name__ == detector for kind in type(model).__mro__)
     expected = expected_sites(path)
@@ -113,7 +113,7 @@ def test_sknet_50_is_that_of_the_paper():
     """27.5 M parameters and 4.47 GFLOPs at 224x224, with the classifier of ImageNet."""
     import torch
 
-    from mmattn.cost.op_count import CountOps
+    from mmattn.cost import CountOps
 
     path = str(CONFIGS / 'sknet/retinanet_sknet50_fpn_1x_coco.py')
     for start in ('paper', 'identity'):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mmattn.blocks import AttentionBlock
-from mmattn.cost.block_table import block_rows, markdown_table
+from mmattn.cost import block_rows, blocks_to_markdown
 from mmattn.registry import MODELS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,7 +32,11 @@ def test_rows_say_what_the_papers_do(rows):
     assert (by_name['SE'].authors, by_name['SE'].year) == ('Hu et al.', 2018)
     assert by_name['SE'].costs[256].parameters == 2 * 256 * 16 + 256 + 16
     assert [by_name['ECA'].costs[c].parameters for c in (256, 512, 1024, 2048)] == [5, 5, 5, 7]
-    assert by_name['SKConv'].doors == ('dcn', 'conv_cfg') and by_name['CBAM'].doors == ('insert', 'plugins')
+    assert by_name['SKConv'].settings == ('dcn', 'conv_cfg')
+    assert by_name['CBAM'].settings == (
+        'insert',
+        'plugins',
+    )
     assert by_name['GlobalContext'].paper_is_identity and not by_name['SE'].paper_is_identity
     assert by_name['Compose'].costs is None
 
@@ -40,7 +44,7 @@ def test_rows_say_what_the_papers_do(rows):
 @pytest.mark.parametrize('page', ['README.md', 'docs/blocks.md'])
 def test_the_committed_table_is_todays(rows, page):
     text = (ROOT / page).read_text(encoding='utf-8')
-    expected = f'<!-- tools/blocks.py -->\n{markdown_table(rows)}<!-- end -->\n'
+    expected = f'<!-- tools/blocks.py -->\n{blocks_to_markdown(rows)}<!-- end -->\n'
     assert expected in text, 'run tools/blocks.py --write'
 
 
@@ -48,4 +52,4 @@ def test_the_tool_prints_it(rows):
     done = subprocess.run(
         [sys.executable, ROOT / 'tools/blocks.py'], capture_output=True, text=True, check=True
     )
-    assert done.stdout == markdown_table(rows)
+    assert done.stdout == blocks_to_markdown(rows)

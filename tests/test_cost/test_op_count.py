@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from mmattn.cost.op_count import KINDS, CountOps
+from mmattn.cost import KINDS, CountOps
 
 
 def counted(module, *shapes):

@@ -11,8 +11,7 @@ from torch import nn
 
 from mmattn import attach
 from mmattn.blocks import CBAM, ECA, SE
-from mmattn.cost.block_cost import block_cost
-from mmattn.cost.site_table import grouped, site_rows, without_plain
+from mmattn.cost import block_cost, group_similar, site_rows, without_plain_modules
 from mmattn.insertion.globs import glob_match
 
 ROOT = Path(__file__).parents[2]
@@ -40,7 +39,7 @@ def test_costs_by_hand(channels, height, width):
 
 def test_blocks_that_need_more_than_channels_are_refused():
     for name, lacking in (('Compose', "'blocks'"), ('SKConv', "'out_channels'"), ('External', "'module'")):
-        with pytest.raises(ValueError, match=f'what {name} costs depends on {lacking}; shown is what'):
+        with pytest.raises(ValueError, match=f'the cost of {name} depends on {lacking}; costs can be shown'):
             site_rows(ResNet(18), blocks=[name])
     assert site_rows(ResNet(18), ['layer4'], blocks=['TemporalAttention'])[0].costs['TemporalAttention'].ops
 
@@ -51,8 +50,8 @@ def test_cost_takes_no_memory():
 
 def test_rows_tell_what_a_rule_matches():
     model = ResNet(50)
-    rows = without_plain(site_rows(model, blocks=['SE']))
-    table = grouped(rows)
+    rows = without_plain_modules(site_rows(model, blocks=['SE']))
+    table = group_similar(rows)
     assert [(row.at, row.sites) for row in table if row.site.kind == 'residual'] == [
         ('layer1.[0-2].residual', 3),
         ('layer2.[0-3].residual', 4),
@@ -64,23 +63,23 @@ def test_rows_tell_what_a_rule_matches():
         assert sum(glob_match(row.at, each.at) for each in rows) == row.sites
     attach(model, [dict(at=row.at, block=dict(type='mmattn.ECA')) for row in table])
     assert len(model.attention) == 20
-    assert {row.holds for row in without_plain(site_rows(model))} == {('ECA',)}
+    assert {row.holds for row in without_plain_modules(site_rows(model))} == {('ECA',)}
 
 
 def test_plain_modules_that_hold_a_block_are_shown():
     backbone = attach(ResNet(18), dict(at='layer2.0', block=dict(type='mmattn.SE')))
-    assert 'layer2.0' in [row.at for row in without_plain(site_rows(backbone, blocks=[]))]
-    assert 'layer2.0' not in [row.at for row in without_plain(site_rows(ResNet(18), blocks=[]))]
+    assert 'layer2.0' in [row.at for row in without_plain_modules(site_rows(backbone, blocks=[]))]
+    assert 'layer2.0' not in [row.at for row in without_plain_modules(site_rows(ResNet(18), blocks=[]))]
 
 
 def test_more_than_nine_alike_share_a_star():
-    rows = grouped(without_plain(site_rows(ResNet(101), ['layer3.*.residual'], blocks=[])))
+    rows = group_similar(without_plain_modules(site_rows(ResNet(101), ['layer3.*.residual'], blocks=[])))
     assert [(row.at, row.sites) for row in rows] == [('layer3.*.residual', 23)]
 
 
 def test_groups_are_split_where_they_differ():
     backbone = attach(ResNet(18), dict(at='layer2.0.residual', block=dict(type='mmattn.SE')))
-    rows = grouped(site_rows(backbone, ['layer2.*.residual'], blocks=[]))
+    rows = group_similar(site_rows(backbone, ['layer2.*.residual'], blocks=[]))
     assert [(row.at, row.holds) for row in rows] == [
         ('layer2.0.residual', ('SE',)),
         ('layer2.1.residual', ()),
@@ -88,7 +87,7 @@ def test_groups_are_split_where_they_differ():
 
 
 def test_globs_without_a_place_are_errors():
-    with pytest.raises(ValueError, match="no place for a block matches 'layer9'; nearest: layer"):
+    with pytest.raises(ValueError, match="no site matches 'layer9'; nearest: layer"):
         site_rows(ResNet(18), ['layer9'])
     with pytest.raises(ValueError, match="'layer1.0.bn1' does, but a norm is replaced by SyncBN"):
         site_rows(ResNet(18), ['layer1.0.bn1'])
@@ -153,7 +152,7 @@ def test_tool_table_and_errors():
     assert 'rpn_head' not in found.stdout and 'INFO' not in found.stdout
     wrong = run('configs/retinanet/retinanet_r18_fpn_1x_coco.py', 'neck.outputs')
     assert wrong.returncode == 1 and wrong.stderr.splitlines()[-1].startswith(
-        "sites.py: no place for a block matches 'neck.outputs'; nearest: neck.output"
+        "sites.py: no site matches 'neck.outputs'; nearest: neck.output"
     )
 
 

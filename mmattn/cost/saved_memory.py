@@ -1,0 +1,41 @@
+"""Count the bytes that autograd keeps for the backward pass."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from mmattn.cost.op_count import CountOps
+
+
+@contextmanager
+def saved_for_backward(model: nn.Module) -> Iterator[Counter]:
+    """Count the bytes that autograd keeps inside the context, without parameters and buffers.
+
+    Yields:
+        Bytes by the path of the module in which a storage was first kept.
+    """
+    saved: Counter = Counter()
+    stored = [*model.parameters(), *model.buffers()]
+    stored += [each.detach() for each in stored]  # inside a FakeTensorMode, their fake counterparts
+    own = {each.untyped_storage()._cdata for each in stored}
+    kept: list[Tensor] = []  # kept alive, so that no other storage gets the same address
+    seen: set[int] = set()
+    counting = CountOps(model)
+
+    def pack(tensor):
+        if isinstance(tensor, nn.Parameter):
+            return tensor
+        storage = tensor.untyped_storage()
+        if storage._cdata not in own | seen:
+            seen.add(storage._cdata)
+            kept.append(tensor)
+            saved[counting.where] += storage.nbytes()
+        return tensor
+
+    with counting, torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        yield saved

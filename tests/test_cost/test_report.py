@@ -1,0 +1,121 @@
+"""Reports of several models, and tools/cost.py."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mmattn.cost import (
+    cost_by_site,
+    cost_by_stage,
+    cost_report,
+    not_counted,
+    plot_attention_cost,
+    render_reports,
+    report_rows,
+)
+from tests.test_cost.helpers import RESIDUAL
+from tests.test_insertion.models import build, model_cfg, narrow
+
+
+def test_sites_and_stages_add_up():
+    model = build(
+        narrow(
+            model_cfg(
+                'RetinaNet', insert=[RESIDUAL, dict(at='neck.fpn_convs.*', block=dict(type='mmattn.SE'))]
+            )
+        )
+    )
+    report = cost_report(model, (64, 96))
+    cost = report.cost
+    for gathered in (cost_by_site(report), cost_by_stage(report)):
+        assert sum(each.ops for each in gathered.values()) == cost.attention_ops()
+        assert sum(each.parameters for each in gathered.values()) == cost.attention_parameters
+        assert sum(each.number for each in gathered.values()) == 13
+    stages = cost_by_stage(report)
+    assert sum(each.ops + each.rest_ops for each in stages.values()) == cost.ops.total()
+    assert {'backbone.layer1', 'backbone.layer4', 'neck', 'bbox_head'} <= set(stages)
+    assert len(plot_attention_cost({'it': report}).axes) == 3
+    with pytest.raises(ValueError, match='no model has attention: there is nothing to plot'):
+        plot_attention_cost({'it': cost_report(build(narrow(model_cfg('RetinaNet'))), (64, 96))})
+
+
+def test_a_report_can_have_nothing_to_compare_with():
+    from mmattn.engine.build_model import build_model
+
+    model = build_model('configs/temporal_attention/mask2former_r50-temporal_8xb2-8e_youtubevis2019.py')
+    reports = {name: cost_report(model, (64, 96)) for name in ('one', 'other')}
+    table = report_rows(reports)
+    assert [row['saved_ratio'] for row in table] == [None, None] and table[0]['attention_parameters'] > 0
+    assert any('one: the model is not counted' in remark for remark in not_counted(reports))
+    assert render_reports(reports)
+
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run_tool(*arguments):
+    return subprocess.run(
+        [sys.executable, ROOT / 'tools/cost.py', *map(str, arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_tool(tmp_path):
+    config = 'configs/cbam/retinanet_r18-cbam_fpn_1x_coco.py'
+    done = run_tool(
+        config, '--baseline', 'plain', '--shape', 128, 160, '--json', '--plot', tmp_path / 'cost.png'
+    )
+    plain, attended = json.loads(done.stdout)
+    assert plain['model'] == 'without attention' and attended['model'] == config
+    assert attended['parameters'] - plain['parameters'] == attended['attention_parameters'] == 89_880
+    assert plain['attention_operations'] == 0 and attended['saved_ratio'] > 1
+    assert len(attended['sites']) == 8 and (tmp_path / 'cost.png').stat().st_size > 10_000
+    done = run_tool(config, 'configs/se/retinanet_r18-se_fpn_1x_coco.py', '--shape', 96, '--csv')
+    assert [row['model'] for row in csv.DictReader(done.stdout.splitlines())] == [
+        config,
+        'configs/se/retinanet_r18-se_fpn_1x_coco.py',
+    ]
+
+
+def test_tool_measures():
+    done = run_tool(
+        'configs/shapes/faster-rcnn_r18-se_fpn_shapes.py',
+        '--baseline',
+        'plain',
+        '--time',
+        '--repeats',
+        2,
+        '--warmup',
+        1,
+        '--shape',
+        96,
+        '--sites',
+    )
+    assert done.returncode == 0, done.stderr
+    for text in ('ms inference', 'ms step', 'MiB step', 'backbone.layer4.1.residual', 'cpu, fp32, batch 1'):
+        assert text in done.stdout
+
+
+@pytest.mark.parametrize(
+    'arguments, text',
+    [
+        (['configs/nothing.py'], 'cost.py: no model was built from configs/nothing.py: FileNotFoundError'),
+        (
+            ['mmdet::retinanet/retinanet_r18_fpn_1x_coco.py', '--baseline', 'plain'],
+            'has no attention that attach() put there; give the config without attention as the first one '
+            'instead',
+        ),
+        (['a.py', 'a.py'], 'a config is given twice'),
+        (['a.py', '--repeats', '1'], '--repeats is at least 2'),
+        (['a.py', '--shape', '1', '2', '3'], '--shape takes one positive number or two'),
+    ],
+)
+def test_tool_refuses(arguments, text):
+    done = run_tool(*arguments)
+    assert done.returncode and text in done.stderr
