@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.10 python; do \
 	&& { echo $$p; exit; }; done; echo python3)
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all setup doctor clean clean-env
+.PHONY: help demo test test-all lint setup doctor clean clean-env
 
 export TORCH_SPEC
 # More OpenMP threads than idle cores can make a training step several times slower than one thread.
@@ -30,6 +30,7 @@ endif
 help:
 	@echo 'make demo       train, evaluate and picture a small detector with attention (results in work_dirs/demo)'
 	@echo 'make test       the quick tests            make test-all   all tests'
+	@echo 'make lint       check style and layout (ruff)'
 	@echo 'make setup      only the environment       make doctor     what works here, and how to mend what does not'
 	@echo 'make clean      remove build left-overs    make clean-env  remove $(VENV)'
 	@echo
@@ -81,6 +82,10 @@ test: $(READY)
 test-all: $(READY)
 	@echo "== all tests, the slow ones too: much longer than the 15 minutes of make test"
 	@$(PY) -m pytest -m '' $(ARGS) || { $(TESTS_FAILED); }
+
+lint: $(READY)
+	@$(PY) -m ruff check . && $(PY) -m ruff format --check . || { code=$$?; echo "lint FAILED, see above;" \
+		"'ruff check --fix .' and 'ruff format .' mend most of it." >&2; exit $$code; }
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache
