@@ -13,7 +13,7 @@ from mmattn.registry import MODELS
 
 
 class _ChannelBranch(nn.Module):
-    """``(N, C, H, W) -> (N, C, 1, 1)``."""
+    """A perceptron on the channel means: ``(N, C, H, W) -> (N, C, 1, 1)``."""
 
     def __init__(self, channels: int, hidden: int, norm_last: bool):
         super().__init__()
@@ -32,7 +32,7 @@ class _ChannelBranch(nn.Module):
 
 
 class _SpatialBranch(nn.Module):
-    """``(N, C, H, W) -> (N, 1, H, W)``."""
+    """Two dilated convolutions between two 1x1 convolutions: ``(N, C, H, W) -> (N, 1, H, W)``."""
 
     def __init__(self, channels: int, hidden: int, dilation: int, norm_last: bool):
         super().__init__()
@@ -56,33 +56,38 @@ class _SpatialBranch(nn.Module):
 
 @MODELS.register_module()
 class BAM(AttentionBlock):
-    """Bottleneck Attention Module: a channel and a spatial branch, joined before one sigmoid.
+    """Bottleneck Attention Module: a channel and a spatial branch under one sigmoid.
 
-    ``x * (1 + sigmoid(c + s))`` in the paper, ``x * (1 + sigmoid(c * s))`` in the code, with ``c`` per
-    channel from the means and ``s`` per position from two dilated convolutions, `Park et al., BMVC 2018
-    <https://arxiv.org/abs/1807.06514>`_. Official code: Jongchan/attention-module, ``MODELS/bam.py``;
-    parameters are named and shaped as there (``channel_att.gate_c.gate_c_fc_0.weight``, ...).
+    ``x * (1 + sigmoid(c * s))`` in the official code, ``x * (1 + sigmoid(c + s))`` in the paper, where
+    ``c`` comes from the channel means and ``s`` from two dilated convolutions.
 
-    ``form='code'`` is what the published weights belong to: the product, and a norm after each hidden
-    layer. ``form='paper'`` is the sum, with a single norm at the end of each branch, as its equations
-    have it; they print no ReLU between the layers of what they call a multi-layer perceptron, and the
-    code's are kept. Our names there are ``gate_c_bn_final`` and ``gate_s_bn_final``.
+    Paper: `Park et al., BMVC 2018 <https://arxiv.org/abs/1807.06514>`_.
 
-    Differences: the official code pools a square of side H, and fails on maps that are not square; this
-    pools the map. Where a training batch has a single value (one picture, for the channel branch) the
-    norm uses its running statistics instead of raising. A hidden width of at least 1.
-    ``start='identity'`` is ours: the gate is ``2 * sigmoid(z)``, as ``1 + sigmoid(z)`` is never 1. In the
-    code's form only ``c`` starts at zero: were ``s`` zero as well, neither would get a gradient.
+    Official code: Jongchan/attention-module, ``MODELS/bam.py``. Parameters have the same names and shapes
+    (``channel_att.gate_c.gate_c_fc_0.weight``, ...).
+
+    The paper and its code differ, so there are two forms. ``form='code'`` multiplies the branches and has a
+    norm after each hidden layer; the published weights need it. ``form='paper'`` adds the branches and has
+    one norm at the end of each, named ``gate_c_bn_final`` and ``gate_s_bn_final`` here. The paper's
+    equations show no ReLU between the layers of its multi-layer perceptron; both forms keep those of the
+    code.
+
+    Differences: the pooling covers the whole map; the official code pools an H x H square and fails on
+    non-square maps. A norm uses its running statistics if a training batch has only one value per channel
+    (one image, in the channel branch). The hidden width is at least 1. ``start='identity'`` is new: the
+    gate becomes ``2 * sigmoid(z)``, because ``1 + sigmoid(z)`` is never 1. In the code's form only ``c``
+    starts at zero: if ``s`` did too, neither branch would get a gradient.
 
     Args:
-        in_channels: Channels of the map.
-        reduction: ``r`` of both branches.
-        dilation: Of the two 3x3 convolutions.
+        in_channels: Number of channels of the map.
+        reduction: Reduction ratio ``r`` of both branches.
+        dilation: Dilation of the two 3x3 convolutions.
         form: ``'code'`` or ``'paper'``, see above.
         start: See :class:`~mmattn.blocks.base.AttentionBlock`.
 
     Shape:
-        - Input and output: ``(N, C, H, W)``; gate ``'element'``: ``(N, C, H, W)``, in (1, 2) as published.
+        - Input and output: ``(N, C, H, W)``.
+        - Gate ``'element'``: ``(N, C, H, W)``, in (1, 2) with ``start='paper'``.
 
     Example:
         >>> import torch
@@ -104,7 +109,7 @@ class BAM(AttentionBlock):
         dilation: int = 4,
         form: str = 'code',
         start: str = 'paper',
-        init_cfg=None,
+        init_cfg: dict | None = None,
     ):
         super().__init__(in_channels, start, init_cfg)
         check_positive_int(self, 'reduction', reduction)
@@ -133,7 +138,7 @@ class BAM(AttentionBlock):
             if hasattr(layer, 'reset_parameters'):
                 layer.reset_parameters()
 
-    def last_layers(self):
+    def last_layers(self) -> list[nn.Module]:
         if self.form == 'code':
             return [self.channel_att.gate_c.gate_c_fc_final]
         return [self.channel_att.gate_c.gate_c_bn_final, self.spatial_att.gate_s.gate_s_bn_final]

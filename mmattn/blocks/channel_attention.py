@@ -1,4 +1,4 @@
-"""The channel half of CBAM."""
+"""CBAM's channel attention, usable on its own."""
 
 from __future__ import annotations
 
@@ -16,27 +16,29 @@ _POOLS = {'avg': ops.spatial_avg, 'max': ops.spatial_max}
 
 @MODELS.register_module()
 class ChannelAttention(AttentionBlock):
-    """CBAM's channel attention: a gate per channel from the channels' means and maxima.
+    """CBAM's channel attention: a gate per channel from the channel means and maxima.
 
-    ``x * sigmoid(mlp(avg(x)) + mlp(max(x)))``, equation 2 of `Woo et al., ECCV 2018
-    <https://arxiv.org/abs/1807.06521>`_. Official code: ``ChannelGate`` of Jongchan/attention-module,
-    ``MODELS/cbam.py``; parameters are named and shaped as there (``mlp.1.weight``, ...). Initial
-    values are those of its ``model_resnet.py``: biases zero.
+    ``x * sigmoid(mlp(avg(x)) + mlp(max(x)))``
 
-    The paper's equations have no biases; the official code and its weights have them.
+    Paper: `Woo et al., ECCV 2018 <https://arxiv.org/abs/1807.06521>`_, equation 2. Its equations have no
+    biases; the official code and weights have them, and so has this block.
 
-    Differences: equal maxima share their gradient evenly (the official max pooling gives it to the
-    first); a hidden width of at least 1; of the official code's four poolings the two of the paper;
-    ``start='identity'`` is ours.
+    Official code: ``ChannelGate`` in Jongchan/attention-module, ``MODELS/cbam.py``. Parameters have the
+    same names and shapes (``mlp.1.weight``, ...). Biases start at zero, as in its ``model_resnet.py``.
+
+    Differences: equal maxima share their gradient evenly; the official max pooling gives it to the first.
+    The hidden width is at least 1. Of the official code's four poolings only the paper's two are available.
+    ``start='identity'`` is new.
 
     Args:
-        in_channels: Channels of the map.
-        reduction: ``r`` of the paper.
+        in_channels: Number of channels of the map.
+        reduction: The paper's reduction ratio ``r``.
         pool_types: ``'avg'``, ``'max'`` or both, as in the paper's first ablation.
         start: See :class:`~mmattn.blocks.base.AttentionBlock`.
 
     Shape:
-        - Input and output: ``(N, C, H, W)``; gate ``'channel'``: ``(N, C, 1, 1)``.
+        - Input and output: ``(N, C, H, W)``.
+        - Gate ``'channel'``: ``(N, C, 1, 1)``.
 
     Example:
         >>> import torch
@@ -57,7 +59,7 @@ class ChannelAttention(AttentionBlock):
         reduction: int = 16,
         pool_types: Sequence[str] = ('avg', 'max'),
         start: str = 'paper',
-        init_cfg=None,
+        init_cfg: dict | None = None,
     ):
         super().__init__(in_channels, start, init_cfg)
         check_positive_int(self, 'reduction', reduction)
@@ -86,5 +88,5 @@ class ChannelAttention(AttentionBlock):
             layer.reset_parameters()
             nn.init.zeros_(layer.bias)
 
-    def last_layers(self):
+    def last_layers(self) -> list[nn.Module]:
         return [self.mlp[3]]

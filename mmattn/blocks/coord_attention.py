@@ -14,25 +14,28 @@ from mmattn.registry import MODELS
 
 @MODELS.register_module()
 class CoordAttention(AttentionBlock):
-    """Coordinate Attention: in each channel a gate per row and a gate per column.
+    """Coordinate Attention: a gate per row and a gate per column in each channel.
 
-    The means of rows and of columns, ``(N, C, H, 1)`` and ``(N, C, 1, W)``, go together through a 1x1
-    convolution, batch norm and hard swish, and then each through a 1x1 convolution and sigmoid of its
-    own; ``x`` is multiplied by both, `Hou et al., CVPR 2021 <https://arxiv.org/abs/2103.02907>`_.
-    Official code: houqb/CoordAttention, ``coordatt.py``; parameters are named and shaped as there
+    The means along the rows ``(N, C, H, 1)`` and along the columns ``(N, C, 1, W)`` pass together through a
+    1x1 convolution, batch norm and hard swish, then each through its own 1x1 convolution and sigmoid. ``x``
+    is multiplied by both gates.
+
+    Paper: `Hou et al., CVPR 2021 <https://arxiv.org/abs/2103.02907>`_.
+
+    Official code: houqb/CoordAttention, ``coordatt.py``. Parameters have the same names and shapes
     (``conv1``, ``bn1``, ``conv_h``, ``conv_w``).
 
-    Differences: where a training batch has no values the norm uses its running statistics;
-    ``start='identity'`` is ours.
+    Differences: the norm uses its running statistics if a training batch is empty. ``start='identity'`` is
+    new.
 
     Args:
-        in_channels: Channels of the map.
-        reduction: ``r`` of the paper; the hidden width is at least 8, as in the official code.
+        in_channels: Number of channels of the map.
+        reduction: The paper's reduction ratio ``r``; the hidden width is at least 8, as in the official code.
         start: See :class:`~mmattn.blocks.base.AttentionBlock`.
 
     Shape:
-        - Input and output: ``(N, C, H, W)``; gates ``'width'``: ``(N, C, 1, W)``, ``'height'``:
-          ``(N, C, H, 1)``.
+        - Input and output: ``(N, C, H, W)``.
+        - Gate ``'width'``: ``(N, C, 1, W)``; gate ``'height'``: ``(N, C, H, 1)``.
 
     Example:
         >>> import torch
@@ -46,7 +49,9 @@ class CoordAttention(AttentionBlock):
 
     _abbr_ = 'coord_attention'
 
-    def __init__(self, in_channels: int, reduction: int = 32, start: str = 'paper', init_cfg=None):
+    def __init__(
+        self, in_channels: int, reduction: int = 32, start: str = 'paper', init_cfg: dict | None = None
+    ):
         super().__init__(in_channels, start, init_cfg)
         check_positive_int(self, 'reduction', reduction)
         hidden = max(8, in_channels // reduction)
@@ -59,9 +64,11 @@ class CoordAttention(AttentionBlock):
     def gates(self, x: Tensor) -> dict[str, Tensor]:
         with ops.full_precision(x):
             rows, columns = ops.axis_avgs(x)
-            seen = torch.cat([rows, columns.transpose(2, 3)], 2).to(self.conv1.weight.dtype)
-            seen = F.hardswish(self.bn1(self.conv1(seen)))
-            rows, columns = seen.split([x.shape[2], x.shape[3]], 2)
+            both = torch.cat([rows, columns.transpose(2, 3)], 2).to(
+                self.conv1.weight.dtype
+            )  # (N, C, H + W, 1)
+            both = F.hardswish(self.bn1(self.conv1(both)))
+            rows, columns = both.split([x.shape[2], x.shape[3]], 2)
             width = ops.sigmoid_gate(self.conv_w(columns.transpose(2, 3)), self.ceiling)
             return {'width': width, 'height': ops.sigmoid_gate(self.conv_h(rows), self.ceiling)}
 
@@ -69,5 +76,5 @@ class CoordAttention(AttentionBlock):
         for layer in (self.conv1, self.bn1, self.conv_h, self.conv_w):
             layer.reset_parameters()
 
-    def last_layers(self):
+    def last_layers(self) -> list[nn.Module]:
         return [self.conv_h, self.conv_w]

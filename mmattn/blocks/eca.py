@@ -12,7 +12,7 @@ from mmattn.registry import MODELS
 
 
 def adaptive_kernel_size(channels: int, gamma: float = 2, b: float = 1) -> int:
-    """The paper's odd kernel size for a number of channels (its equation 12).
+    """The odd kernel size that the paper's equation 12 gives for a number of channels.
 
     Example:
         >>> [adaptive_kernel_size(c) for c in (64, 128, 256, 512, 1024, 2048)]
@@ -24,25 +24,29 @@ def adaptive_kernel_size(channels: int, gamma: float = 2, b: float = 1) -> int:
 
 @MODELS.register_module()
 class ECA(AttentionBlock):
-    """Efficient Channel Attention: a gate per channel from the means of its neighbours.
+    """Efficient Channel Attention: a gate per channel from the means of neighbouring channels.
 
-    ``x * sigmoid(conv1d(avg(x)))`` over the channel axis with zero padding, `Wang et al., CVPR 2020
-    <https://arxiv.org/abs/1910.03151>`_. Official code: BangguWu/ECANet, ``models/eca_module.py``;
-    parameter name and shape are the same, ``conv.weight (1, 1, k)``.
+    ``x * sigmoid(conv1d(avg(x)))``; the convolution runs along the channel axis with zero padding.
 
-    Differences: the kernel size is the paper's adaptive one unless given (the official code is given
-    one per stage, and the released weights do not always follow the rule); ``start='identity'`` is
-    ours. The sigmoid is in the official code; the paper's printed listing leaves it out.
+    Paper: `Wang et al., CVPR 2020 <https://arxiv.org/abs/1910.03151>`_. Its printed listing omits the
+    sigmoid.
+
+    Official code: BangguWu/ECANet, ``models/eca_module.py``. The parameter has the same name and shape:
+    ``conv.weight (1, 1, k)``.
+
+    Differences: the kernel size follows the paper's adaptive rule unless it is given. The official code
+    sets one per stage, and its released weights do not always follow the rule. ``start='identity'`` is new.
 
     Args:
-        in_channels: Channels of the map.
-        kernel_size: Odd size of the 1-d kernel; ``None``: adaptive.
-        gamma: Of the adaptive rule.
-        b: Of the adaptive rule.
+        in_channels: Number of channels of the map.
+        kernel_size: Odd kernel size; ``None`` for the adaptive rule.
+        gamma: ``gamma`` in the adaptive rule.
+        b: ``b`` in the adaptive rule.
         start: See :class:`~mmattn.blocks.base.AttentionBlock`.
 
     Shape:
-        - Input and output: ``(N, C, H, W)``; gate ``'channel'``: ``(N, C, 1, 1)``.
+        - Input and output: ``(N, C, H, W)``.
+        - Gate ``'channel'``: ``(N, C, 1, 1)``.
 
     Example:
         >>> import torch
@@ -64,7 +68,7 @@ class ECA(AttentionBlock):
         gamma: float = 2,
         b: float = 1,
         start: str = 'paper',
-        init_cfg=None,
+        init_cfg: dict | None = None,
     ):
         super().__init__(in_channels, start, init_cfg)
         if kernel_size is None:
@@ -85,5 +89,5 @@ class ECA(AttentionBlock):
     def reset_parameters(self) -> None:
         self.conv.reset_parameters()
 
-    def last_layers(self):
+    def last_layers(self) -> list[nn.Module]:
         return [self.conv]

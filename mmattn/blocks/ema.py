@@ -12,26 +12,30 @@ from mmattn.registry import MODELS
 
 @MODELS.register_module()
 class EMA(AttentionBlock):
-    """Efficient Multi-scale Attention: in each group of channels, a gate per position from two branches.
+    """Efficient Multi-scale Attention: a gate per position in each channel group, from two branches.
 
-    Within a group, one branch gates rows and columns by a 1x1 convolution of their means and normalises
-    the result, the other is a 3x3 convolution. Each branch's softmax over its channels' means weighs the
-    other's channels; the sum of both, through a sigmoid, is the gate, `Ouyang et al., ICASSP 2023
-    <https://arxiv.org/abs/2305.13563>`_. Official code: YOLOonMe/EMA-attention-module,
-    ``EMA_attention_module``; parameters are named and shaped as there (``gn``, ``conv1x1``, ``conv3x3``), and
-    shared by all groups. This is not the exponential moving average of weights.
+    Within a group, one branch gates rows and columns by a 1x1 convolution of their means and normalises the
+    result; the other is a 3x3 convolution. The softmax of each branch's channel means weights the other
+    branch's channels. The sigmoid of the two sums is the gate. The groups share all parameters. Not to be
+    confused with the exponential moving average of weights.
 
-    Differences: a batch of one value a channel is normalised to zero instead of refused;
-    ``start='identity'`` is ours: ``gn`` and ``conv3x3`` start at zero.
+    Paper: `Ouyang et al., ICASSP 2023 <https://arxiv.org/abs/2305.13563>`_.
+
+    Official code: YOLOonMe/EMA-attention-module, ``EMA_attention_module``. Parameters have the same names
+    and shapes (``gn``, ``conv1x1``, ``conv3x3``).
+
+    Differences: a batch with one value per channel is normalised to zero instead of raising an error.
+    ``start='identity'`` is new: ``gn`` and ``conv3x3`` start at zero.
 
     Args:
-        in_channels: Channels of the map.
-        factor: Number of groups, a divisor of ``in_channels``. ``None``: the official 32, or its largest
-            divisor that also divides ``in_channels``.
+        in_channels: Number of channels of the map.
+        factor: Number of groups, a divisor of ``in_channels``. ``None``: the greatest common divisor of
+            ``in_channels`` and 32, the official number.
         start: See :class:`~mmattn.blocks.base.AttentionBlock`.
 
     Shape:
-        - Input and output: ``(N, C, H, W)``; gate ``'group'``: ``(N, factor, H, W)``.
+        - Input and output: ``(N, C, H, W)``.
+        - Gate ``'group'``: ``(N, factor, H, W)``.
 
     Example:
         >>> import torch
@@ -45,7 +49,9 @@ class EMA(AttentionBlock):
 
     _abbr_ = 'ema'
 
-    def __init__(self, in_channels: int, factor: int | None = None, start: str = 'paper', init_cfg=None):
+    def __init__(
+        self, in_channels: int, factor: int | None = None, start: str = 'paper', init_cfg: dict | None = None
+    ):
         super().__init__(in_channels, start, init_cfg)
         self.factor = channel_groups(self, 'factor', factor, default=32)
         width = in_channels // self.factor
@@ -62,14 +68,14 @@ class EMA(AttentionBlock):
             rows, columns = ops.axis_avgs(x)
             both = self.conv1x1(torch.cat([rows, columns.transpose(2, 3)], 2))
             rows, columns = both.sigmoid().split([h, w], 2)
-            # Not gn(...), which refuses a single value: normalised, that is zero.
-            one = x * rows * columns.transpose(2, 3)
-            one = torch.group_norm(one, gn.num_groups, gn.weight, gn.bias, gn.eps)
-            two = self.conv3x3(x)
-            # Each branch's channels, weighed by the other branch's means: (N * factor, 1, H, W).
+            # torch.group_norm instead of gn(...), which raises on a single value per channel.
+            gated = x * rows * columns.transpose(2, 3)
+            gated = torch.group_norm(gated, gn.num_groups, gn.weight, gn.bias, gn.eps)
+            local = self.conv3x3(x)
+            # Each branch's channel means weight the other branch's channels: (N * factor, 1, H, W).
             z = sum(
-                (ops.spatial_avg(weighing).softmax(1) * weighed).sum(1, keepdim=True)
-                for weighing, weighed in ((one, two), (two, one))
+                (ops.spatial_avg(means_of).softmax(1) * weighted).sum(1, keepdim=True)
+                for means_of, weighted in ((gated, local), (local, gated))
             )
             return {'group': ops.sigmoid_gate(z.unflatten(0, (n, self.factor)).squeeze(2), self.ceiling)}
 
@@ -77,5 +83,5 @@ class EMA(AttentionBlock):
         for layer in (self.gn, self.conv1x1, self.conv3x3):
             layer.reset_parameters()
 
-    def last_layers(self):
+    def last_layers(self) -> list[nn.Module]:
         return [self.gn, self.conv3x3]

@@ -12,24 +12,26 @@ from mmattn.registry import MODELS
 
 @MODELS.register_module()
 class ESE(AttentionBlock):
-    """Effective Squeeze-and-Excitation: a gate per channel through one layer that keeps all channels.
+    """Effective Squeeze-and-Excitation: a gate per channel from one layer without channel reduction.
 
-    ``x * hardsigmoid(W avg(x))`` with ``hardsigmoid(z) = relu6(z + 3) / 6``, the eSE of VoVNetV2,
-    `Lee and Park, CenterMask, CVPR 2020 <https://arxiv.org/abs/1911.06667>`_. Official code:
-    youngwanLEE/vovnet-detectron2, ``vovnet/vovnet.py``; parameters are named and shaped as there,
-    ``fc.weight (C, C, 1, 1)`` and ``fc.bias``, and so in timm's ``EffectiveSEModule`` and in MMDetection's
-    ``ChannelAttention`` (of RTMDet). Initial values are those of the official code: Kaiming-normal weight.
+    ``x * hardsigmoid(W avg(x))`` with ``hardsigmoid(z) = relu6(z + 3) / 6``; the eSE module of VoVNetV2.
 
-    The paper writes SE's sigmoid; the official code and its weights have the hard one.
+    Paper: `Lee and Park, CenterMask, CVPR 2020 <https://arxiv.org/abs/1911.06667>`_. It writes SE's
+    sigmoid; the official code and weights have the hard sigmoid, and so has this block.
 
-    Differences: ``start='identity'``, whose gate ``2 * hardsigmoid(z)`` has slope 1/3 at its start, is ours.
+    Official code: youngwanLEE/vovnet-detectron2, ``vovnet/vovnet.py``. Parameters have the same names,
+    shapes and initial values (a Kaiming-normal weight): ``fc.weight (C, C, 1, 1)``, ``fc.bias``. timm's
+    ``EffectiveSEModule`` and MMDetection's ``ChannelAttention`` (in RTMDet) name them so too.
+
+    Differences: ``start='identity'`` is new. Its gate ``2 * hardsigmoid(z)`` starts with slope 1/3.
 
     Args:
-        in_channels: Channels of the map.
+        in_channels: Number of channels of the map.
         start: See :class:`~mmattn.blocks.base.AttentionBlock`.
 
     Shape:
-        - Input and output: ``(N, C, H, W)``; gate ``'channel'``: ``(N, C, 1, 1)``.
+        - Input and output: ``(N, C, H, W)``.
+        - Gate ``'channel'``: ``(N, C, 1, 1)``.
 
     Example:
         >>> import torch
@@ -44,7 +46,7 @@ class ESE(AttentionBlock):
     _abbr_ = 'ese'
     by_ops = True
 
-    def __init__(self, in_channels: int, start: str = 'paper', init_cfg=None):
+    def __init__(self, in_channels: int, start: str = 'paper', init_cfg: dict | None = None):
         super().__init__(in_channels, start, init_cfg)
         self.fc = nn.Conv2d(in_channels, in_channels, 1)
         self.reset_start()
@@ -59,5 +61,5 @@ class ESE(AttentionBlock):
         self.fc.reset_parameters()
         nn.init.kaiming_normal_(self.fc.weight)
 
-    def last_layers(self):
+    def last_layers(self) -> list[nn.Module]:
         return [self.fc]

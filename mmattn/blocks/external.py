@@ -1,10 +1,11 @@
-"""A module from elsewhere as a block."""
+"""A block made of any module: timm's, torchvision's or your own."""
 
 from __future__ import annotations
 
 import importlib
 import inspect
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from mmengine.registry import MODELS as ROOT_MODELS
@@ -20,8 +21,8 @@ from torch._subclasses.fake_tensor import (
 from mmattn.blocks.base import AttentionBlock
 from mmattn.registry import MODELS
 
-# What only data can tell: then nothing is known before the first forward pass.
-_NOT_TO_BE_KNOWN = (
+# A module whose result depends on the data raises these on fake tensors. It is not checked.
+_NEEDS_DATA = (
     DataDependentOutputException,
     DynamicOutputShapeException,
     UnsupportedFakeTensorException,
@@ -31,25 +32,26 @@ _NOT_TO_BE_KNOWN = (
 
 @MODELS.register_module()
 class External(AttentionBlock):
-    """External module: any with one map as its input and one like it as its output, timm's or your own.
+    """External module: any that keeps the shape of its input, timm's, torchvision's or your own.
 
-    ``start='paper'``: the module as it is. ``start='identity'``: ``x * (1 - a) + module(x) * a``, where ``a``
-    is learned, a number a channel, and starts at zero; the map stays what it is, bit for bit, and training
-    decides how much of the module comes in. A module that has an option ``start`` of its own, as the
-    blocks of this package, is given it, and nothing is mixed.
+    ``start='paper'`` uses the module as it is. ``start='identity'`` computes ``x * (1 - a) + module(x) *
+    a`` with a learned ``a`` per channel that starts at zero: at first the output equals the input, bit for
+    bit, and training decides how much of the module to mix in. If the module has an option ``start``, as
+    the blocks of this package have, it gets this one and nothing is mixed.
 
-    Paper and code are the module's own (ReZero, `Bachlechner et al., UAI 2021
-    <https://arxiv.org/abs/2003.04887>`_, starts a residual branch with such a factor, one for all
-    channels; official code: majumderb/rezero). Differences: whether it is right under autocast, on maps of
-    any size, compiled or exported, is up to the module; nothing is known of its gates.
+    Paper and official code are those of the module. The learned factor is ReZero's, `Bachlechner et al.,
+    UAI 2021 <https://arxiv.org/abs/2003.04887>`_ (official code: majumderb/rezero).
+
+    Differences: ReZero has one factor for all channels. What the other blocks promise about autocast, map
+    sizes, compilation and export depends on the module here. Its gates, if it has any, are not visible.
 
     Args:
-        in_channels: Channels of the map.
-        module: Its config: ``type``, a class, its path as ``'package.module.Class'``, or a registered name;
-            all else are its options. An option ``dict(of_channels=1/16)`` becomes this fraction of
-            ``in_channels``, at least 1.
-        channels: The name of the module's argument for ``in_channels``; ``None`` where it has none.
-        start: See above.
+        in_channels: Number of channels of the map.
+        module: Config of the module. ``type`` is a class, its path ``'package.module.Class'`` or a registered
+            name; the other keys are its options. A value ``dict(of_channels=1/16)`` becomes this fraction
+            of ``in_channels``, at least 1.
+        channels: Name of the module's argument for the number of channels, or ``None`` if it has none.
+        start: ``'paper'`` or ``'identity'``, see above.
 
     Shape:
         - Input and output: ``(N, C, H, W)``.
@@ -73,77 +75,81 @@ class External(AttentionBlock):
         module: Mapping,
         channels: str | None = 'in_channels',
         start: str = 'paper',
-        init_cfg=None,
+        init_cfg: dict | None = None,
     ):
         super().__init__(in_channels, start, init_cfg)
         if not isinstance(module, Mapping) or not isinstance(module.get('type'), (str, type)):
             raise ValueError(
-                "External: 'module' is a config with a type, such as dict(type='timm.layers."
-                f"SEModule', rd_ratio=1/16); got {module!r}"
+                "External: module must be a config with a type, such as dict(type='timm.layers.SEModule', "
+                f'rd_ratio=1/16); got {module!r}'
             )
         if channels is not None and not isinstance(channels, str):
             raise ValueError(
-                f"External: channels={channels!r}; it is the name of the module's argument for "
-                'in_channels, or None'
+                f"External: channels={channels!r}; it must be the name of the module's argument for the "
+                'number of channels, or None'
             )
-        self._class = module_class(module['type'])
-        self._options = self._checked(module, channels)
-        self.module = self._class(**self._options)
-        self._starts_itself = 'start' in self._options
-        if start == 'identity' and not self._starts_itself:
+        self._module_class = module_class(module['type'])
+        self._options = self._module_options(module, channels)
+        self.module = self._module_class(**self._options)
+        if start == 'identity' and 'start' not in self._options:
             self.mix = nn.Parameter(torch.zeros(1, in_channels, 1, 1))
-        check_output(self.module, in_channels, f'External: {self._class.__name__}')
+        check_output(self.module, in_channels, f'External: {self._module_class.__name__}')
         self.reset_start()
 
-    def _checked(self, config: Mapping, channels: str | None) -> dict:
-        """The options of the module, by name."""
-        name = self._class.__name__
-        known = inspect.signature(self._class).parameters
-        takes_any = any(p.kind is p.VAR_KEYWORD for p in known.values())
-        listed = ', '.join(known)
+    def _module_options(self, config: Mapping, channels: str | None) -> dict:
+        """Return the arguments for the module's constructor.
+
+        Raises:
+            TypeError: The config names an unknown option, or a required one is missing.
+        """
+        name = self._module_class.__name__
+        parameters = inspect.signature(self._module_class).parameters
+        has_kwargs = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+        listed = ', '.join(parameters)
         options = {
             key: self._scaled(value) for key, value in config.items() if key not in ('type', '_scope_')
         }
         for option in options:
-            if option not in known and not takes_any:
+            if option not in parameters and not has_kwargs:
                 raise TypeError(f'External: {name} has no option {option!r}. Its options: {listed}')
         if channels is not None:
-            if channels not in known and not takes_any:
+            if channels not in parameters and not has_kwargs:
                 raise TypeError(
-                    f'External: {name} has no argument {channels!r} for the channels: name it in '
-                    f"'channels', or write channels=None if it has none. Its arguments: {listed}"
+                    f'External: {name} has no argument {channels!r} for the number of channels. Give its '
+                    f'name as channels=..., or channels=None if it has none. Its arguments: {listed}'
                 )
             if channels in options:
                 raise TypeError(
-                    f"External: {name}'s {channels!r} is found at the site; it must not be in 'module'"
+                    f'External: {channels!r} of {name} is the number of channels at the site; remove it from '
+                    'module'
                 )
             options[channels] = self.in_channels
-        if 'start' in known:
+        if 'start' in parameters:
             options.setdefault('start', self.start)
         missing = [
-            each
-            for each, p in known.items()
+            key
+            for key, p in parameters.items()
             if p.default is p.empty
-            and each not in options
+            and key not in options
             and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
         ]
         if missing:
             raise TypeError(
-                f'External: {name} needs {", ".join(map(repr, missing))}: name the one for the '
-                "channels in 'channels', and give the others in 'module'. Its arguments: "
-                f'{listed}'
+                f'External: {name} needs {", ".join(map(repr, missing))}. Give the name of the one for the '
+                f'number of channels as channels=..., and the others in module. Its arguments: {listed}'
             )
         return options
 
-    def _scaled(self, value):
-        if isinstance(value, Mapping) and set(value) == {'of_channels'}:
-            fraction = value['of_channels']
-            if isinstance(fraction, bool) or not isinstance(fraction, (int, float)) or fraction <= 0:
-                raise ValueError(
-                    f'External: of_channels={fraction!r}; it is a fraction of in_channels, such as 1/16'
-                )
-            return max(int(self.in_channels * fraction), 1)
-        return value
+    def _scaled(self, value: Any) -> Any:
+        """Return ``value``, or for ``dict(of_channels=f)`` that fraction of the channels."""
+        if not isinstance(value, Mapping) or set(value) != {'of_channels'}:
+            return value
+        fraction = value['of_channels']
+        if isinstance(fraction, bool) or not isinstance(fraction, (int, float)) or fraction <= 0:
+            raise ValueError(
+                f'External: of_channels={fraction!r}; it must be a fraction of in_channels, such as 1/16'
+            )
+        return max(int(self.in_channels * fraction), 1)
 
     @property
     def paper_is_identity(self) -> bool:
@@ -156,46 +162,51 @@ class External(AttentionBlock):
         return y.to(x.dtype)
 
     def reset_parameters(self) -> None:
-        # The module knows its initial values, a parent's init_cfg has overwritten them: make another one.
-        fresh = self._class(**self._options)
+        # A parent's init_cfg may have overwritten the module's initial values; a new module has them.
+        fresh = self._module_class(**self._options)
         if hasattr(fresh, 'init_weights'):
             fresh.init_weights()
         self.module.load_state_dict(fresh.state_dict())
 
-    def last_parameters(self):
+    def last_parameters(self) -> list[nn.Parameter]:
         return [self.mix] if hasattr(self, 'mix') else []
 
     def extra_repr(self) -> str:
-        return f'in_channels={self.in_channels}, module={self._class.__name__}, start={self.start!r}'
+        return f'in_channels={self.in_channels}, module={self._module_class.__name__}, start={self.start!r}'
 
 
-def module_class(kind: str | type) -> type[nn.Module]:
-    """The class of modules that ``kind`` names.
+def module_class(name: str | type) -> type[nn.Module]:
+    """Return the module class with this registered name or import path.
 
     Raises:
-        ValueError: There is none, or it is no class of modules.
+        ValueError: There is no such class, or it is not a subclass of ``torch.nn.Module``.
     """
-    found = kind
-    if isinstance(kind, str):
-        found = ROOT_MODELS.get(kind)  # imports it as well, but does not say why that fails
-        if found is None:
-            package, _, name = kind.rpartition('.')
+    cls: Any = name
+    if isinstance(name, str):
+        cls = ROOT_MODELS.get(name)  # also tries to import it, but hides the reason of a failure
+        if cls is None:
+            package, _, attribute = name.rpartition('.')
             try:
-                found = getattr(importlib.import_module(package), name)
+                cls = getattr(importlib.import_module(package), attribute)
             except (ImportError, AttributeError, ValueError) as error:
                 raise ValueError(
-                    f'External: {kind!r} was found neither in a registry nor by import: '
+                    f'External: {name!r} is not registered and cannot be imported: '
                     f'{type(error).__name__}: {error}'
                 ) from error
-    if not inspect.isclass(found) or not issubclass(found, nn.Module):
-        raise ValueError(f'External: {kind!r} is {found!r}, which is no class of torch.nn.Module')
-    return found
+    if not inspect.isclass(cls) or not issubclass(cls, nn.Module):
+        raise ValueError(f'External: {name!r} is {cls!r}, which is not a subclass of torch.nn.Module')
+    return cls
 
 
 def check_output(module: nn.Module, channels: int, what: str) -> None:
-    """Raise ``ValueError`` unless ``module`` makes of a map one of the same shape.
+    """Raise ``ValueError`` unless ``module`` maps ``(N, channels, H, W)`` to the same shape.
 
-    It is run on tensors without data, and left as it was.
+    Runs the module once on fake tensors and leaves it as it was.
+
+    Args:
+        module: The module to check.
+        channels: Number of channels of its input.
+        what: Name of the module in the error message.
     """
     training = {each: each.training for each in module.modules()}
     for each in training:
@@ -205,15 +216,20 @@ def check_output(module: nn.Module, channels: int, what: str) -> None:
     try:
         with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad(), torch.random.fork_rng(devices=[]):
             out = module(torch.empty(shape, device=like.device, dtype=like.dtype))
-    except _NOT_TO_BE_KNOWN:
+    except _NEEDS_DATA:
         return
-    except Exception as error:  # whatever its forward may raise
+    except Exception as error:  # a forward may raise anything
         text = f'{type(error).__name__}: {error}'
-        raise ValueError(f'{what} cannot be run on one map, {shape}: {text}') from error
+        raise ValueError(f'{what} cannot be run on a map of shape {shape}: {text}') from error
     finally:
         for each, mode in training.items():
             each.training = mode
     if not isinstance(out, Tensor):
-        raise ValueError(f'{what} makes a {type(out).__name__} of one map, {shape}; a block returns one')
+        raise ValueError(
+            f'{what} returns a {type(out).__name__} for a map of shape {shape}; a block must return one map'
+        )
     if out.shape != shape:
-        raise ValueError(f'{what} makes {tuple(out.shape)} of a map, {shape}; a block keeps the shape')
+        raise ValueError(
+            f'{what} returns the shape {tuple(out.shape)} for a map of shape {shape}; '
+            'a block must keep the shape'
+        )

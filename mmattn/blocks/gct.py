@@ -12,27 +12,30 @@ from mmattn.registry import MODELS
 
 @MODELS.register_module()
 class GCT(AttentionBlock):
-    """Gated Channel Transformation: channels compete or cooperate by their norms.
+    """Gated Channel Transformation: channels compete or cooperate through their norms.
 
-    ``x * (1 + tanh(gamma * s / rms(s) + beta))`` with ``s = alpha * norm(x)``, the norm of each channel's
-    map, and ``rms`` over channels, `Yang et al., CVPR 2020 <https://arxiv.org/abs/1909.11519>`_.
-    Official code: z-x-yang/GCT, ``PyTorch/GCT.py``; parameters are named and shaped as there:
-    ``alpha``, ``gamma``, ``beta``, each ``(1, C, 1, 1)``. Initial values too: ``gamma`` and ``beta`` zero, so
-    that the block leaves its input as it is from the start and both values of ``start`` mean the same.
+    ``x * (1 + tanh(gamma * s / rms(s) + beta))`` with ``s = alpha * norm(x)``, where ``norm`` is taken over
+    each channel's map and ``rms`` over the channels.
 
-    The authors train ``beta`` without weight decay: ``custom_keys={'beta': dict(decay_mult=0.)}``.
+    Paper: `Yang et al., CVPR 2020 <https://arxiv.org/abs/1909.11519>`_.
 
-    Differences: none in value; an unknown ``mode`` is refused in the constructor.
+    Official code: z-x-yang/GCT, ``PyTorch/GCT.py``. Parameters have the same names, shapes and initial
+    values: ``alpha``, ``gamma``, ``beta``, each ``(1, C, 1, 1)``. As ``gamma`` and ``beta`` start at zero,
+    the output equals the input from the start, and both values of ``start`` mean the same. The authors
+    train ``beta`` without weight decay: ``custom_keys={'beta': dict(decay_mult=0.)}``.
+
+    Differences: no value differs. The constructor refuses an unknown ``mode``.
 
     Args:
-        in_channels: Channels of the map.
-        epsilon: Added below the roots.
-        mode: ``'l2'``, or ``'l1'``, which takes sums of absolute values for both norms.
-        after_relu: Whether the map has no negative values, so that ``'l1'`` need not take them absolute.
+        in_channels: Number of channels of the map.
+        epsilon: Small number added under the roots.
+        mode: ``'l2'``, or ``'l1'``, which replaces both norms by sums of absolute values.
+        after_relu: If True, the map has no negative values, and ``'l1'`` skips taking absolute values.
         start: See :class:`~mmattn.blocks.base.AttentionBlock`.
 
     Shape:
-        - Input and output: ``(N, C, H, W)``; gate ``'channel'``: ``(N, C, 1, 1)``, in (0, 2).
+        - Input and output: ``(N, C, H, W)``.
+        - Gate ``'channel'``: ``(N, C, 1, 1)``, in (0, 2).
 
     Example:
         >>> import torch
@@ -55,7 +58,7 @@ class GCT(AttentionBlock):
         mode: str = 'l2',
         after_relu: bool = False,
         start: str = 'paper',
-        init_cfg=None,
+        init_cfg: dict | None = None,
     ):
         super().__init__(in_channels, start, init_cfg)
         check_choice(self, 'mode', mode, ('l2', 'l1'))
@@ -71,11 +74,11 @@ class GCT(AttentionBlock):
             x = x.to(ops.accurate_dtype(x))
             if self.mode == 'l2':
                 s = (x.square().sum((2, 3), keepdim=True) + self.epsilon).sqrt() * self.alpha
-                size = (s.square().mean(1, keepdim=True) + self.epsilon).sqrt()
+                scale = (s.square().mean(1, keepdim=True) + self.epsilon).sqrt()
             else:
                 s = (x if self.after_relu else x.abs()).sum((2, 3), keepdim=True) * self.alpha
-                size = s.abs().mean(1, keepdim=True) + self.epsilon
-            return {'channel': 1 + torch.tanh(self.gamma * s / size + self.beta)}
+                scale = s.abs().mean(1, keepdim=True) + self.epsilon
+            return {'channel': 1 + torch.tanh(self.gamma * s / scale + self.beta)}
 
     def reset_parameters(self) -> None:
         nn.init.ones_(self.alpha)

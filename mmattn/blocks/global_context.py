@@ -15,29 +15,41 @@ from mmattn.registry import MODELS
 FUSIONS = ('channel_add', 'channel_mul')
 
 
+def _transform(channels: int, hidden: int) -> nn.Sequential:
+    """``W2 relu(norm(W1 c))``: ``(N, C, 1, 1) -> (N, C, 1, 1)``."""
+    return nn.Sequential(
+        nn.Conv2d(channels, hidden, 1),
+        nn.LayerNorm([hidden, 1, 1]),
+        nn.ReLU(),
+        nn.Conv2d(hidden, channels, 1),
+    )
+
+
 @MODELS.register_module()
 class GlobalContext(AttentionBlock):
-    """Global context block (GC): one context of the whole map, added to every position of it.
+    """Global context block (GC): one context vector, added to every position.
 
-    ``x + W2 relu(norm(W1 c))`` with ``c``, for each channel, the mean of ``x`` weighted by a softmax over
-    the positions, `Cao et al., ICCVW 2019 <https://arxiv.org/abs/1904.11492>`_. Official code:
-    xvjiarui/GCNet, ``mmdet/ops/gcb/context_block.py``, which has become MMCV's ``ContextBlock``; parameters
-    are named and shaped as there (``conv_mask.weight``, ``channel_add_conv.0.weight``, ...), and so are the
-    initial values: the last layer zero. So the published start adds nothing, in any model.
+    ``x + W2 relu(norm(W1 c))``, where ``c`` is the mean of ``x`` weighted by a softmax over the positions.
+    With ``'channel_mul'`` among the fusions, ``x`` is first multiplied by the sigmoid of such a term.
 
-    With ``'channel_mul'`` among the fusions ``x`` is first multiplied by ``sigmoid`` of such a term, which
-    the published start makes 0.5; ``start='identity'`` makes it ``2 * sigmoid``, which is 1.
+    Paper: `Cao et al., ICCVW 2019 <https://arxiv.org/abs/1904.11492>`_.
 
-    Differences: all is computed in fp32 under autocast, where MMCV's overflows in fp16; a hidden width of
-    at least 1; ``ratio`` has a default, that of the paper's tables. MMCV's own block is overwritten by the
-    ``init_cfg`` of a backbone that it stands in as a plugin; this one is not. timm's ``GlobalContext``
-    multiplies by default.
+    Official code: xvjiarui/GCNet, ``mmdet/ops/gcb/context_block.py``, now MMCV's ``ContextBlock``.
+    Parameters have the same names, shapes and initial values (``conv_mask.weight``,
+    ``channel_add_conv.0.weight``, ...). The last layer starts at zero, so with ``start='paper'`` the
+    addition changes nothing and the multiplication halves the map; ``start='identity'`` multiplies by ``2 *
+    sigmoid(z)``, which starts at 1.
+
+    Differences: the context is computed in fp32 under autocast, where MMCV's block overflows in fp16. The
+    hidden width is at least 1. ``ratio`` has a default, taken from the paper's tables. A backbone's
+    ``init_cfg`` does not overwrite the initial values, as it does with MMCV's block in ``plugins=``. From
+    timm: ``GlobalContext`` multiplies by default there.
 
     Args:
-        in_channels: Channels of the map.
-        ratio: Hidden width by ``in_channels``: a fraction, 1/16 or 1/4 in the paper.
-        pooling_type: ``'att'``, the softmax above, or ``'avg'``.
-        fusion_types: One or both of ``'channel_add'`` and ``'channel_mul'``.
+        in_channels: Number of channels of the map.
+        ratio: Hidden width as a fraction of ``in_channels``; 1/16 or 1/4 in the paper.
+        pooling_type: ``'att'`` for the softmax, or ``'avg'`` for the plain mean.
+        fusion_types: ``'channel_add'``, ``'channel_mul'`` or both.
         start: See :class:`~mmattn.blocks.base.AttentionBlock`.
 
     Shape:
@@ -61,13 +73,13 @@ class GlobalContext(AttentionBlock):
         pooling_type: str = 'att',
         fusion_types: Sequence[str] = ('channel_add',),
         start: str = 'paper',
-        init_cfg=None,
+        init_cfg: dict | None = None,
     ):
         super().__init__(in_channels, start, init_cfg)
         if isinstance(ratio, bool) or not isinstance(ratio, (int, float)) or not 0 < ratio <= 1:
             raise ValueError(
-                f'GlobalContext: ratio={ratio!r}; it is a fraction of the channels, above 0 and '
-                'at most 1, such as 1/16'
+                f'GlobalContext: ratio={ratio!r}; it must be a fraction of the channels, above 0 '
+                'and at most 1, such as 1/16'
             )
         check_choice(self, 'pooling_type', pooling_type, ('att', 'avg'))
         if (
@@ -76,24 +88,13 @@ class GlobalContext(AttentionBlock):
             or any(each not in FUSIONS for each in fusion_types)
         ):
             raise ValueError(
-                f"GlobalContext: fusion_types={fusion_types!r}; it is a list of 'channel_add', "
+                f"GlobalContext: fusion_types={fusion_types!r}; it must be a list of 'channel_add', "
                 "'channel_mul' or both"
             )
         self.conv_mask = nn.Conv2d(in_channels, 1, 1) if pooling_type == 'att' else None
         hidden = max(int(in_channels * ratio), 1)
-        for fusion in FUSIONS:
-            setattr(
-                self,
-                f'{fusion}_conv',
-                nn.Sequential(
-                    nn.Conv2d(in_channels, hidden, 1),
-                    nn.LayerNorm([hidden, 1, 1]),
-                    nn.ReLU(),
-                    nn.Conv2d(hidden, in_channels, 1),
-                )
-                if fusion in fusion_types
-                else None,
-            )
+        self.channel_add_conv = _transform(in_channels, hidden) if 'channel_add' in fusion_types else None
+        self.channel_mul_conv = _transform(in_channels, hidden) if 'channel_mul' in fusion_types else None
         self.reset_start()
 
     @property
@@ -101,7 +102,7 @@ class GlobalContext(AttentionBlock):
         return self.channel_mul_conv is None
 
     def context(self, x: Tensor) -> Tensor:
-        """The weighted means: ``(N, C, H, W) -> (N, C, 1, 1)``, at least fp32."""
+        """Return the context vector, at least in fp32: ``(N, C, H, W) -> (N, C, 1, 1)``."""
         if self.conv_mask is None:
             return ops.spatial_avg(x)
         x = x.to(self.conv_mask.weight.dtype)
@@ -129,5 +130,5 @@ class GlobalContext(AttentionBlock):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
-    def last_layers(self):
+    def last_layers(self) -> list[nn.Module]:
         return [convs[-1] for convs in (self.channel_add_conv, self.channel_mul_conv) if convs is not None]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmattn import _compat, ops
 from mmattn.blocks.base import AttentionBlock, check_choice, check_positive_int
@@ -14,28 +14,32 @@ MODES = ('embedded_gaussian', 'gaussian', 'dot_product', 'concatenation')
 
 @MODELS.register_module()
 class NonLocal(AttentionBlock):
-    """Non-local block: each position gets a weighted mean of all positions, added to it.
+    """Non-local block: adds a weighted mean of all positions to each position.
 
-    ``x + W_z(softmax(theta(x) phi(x)) g(x))`` in its default mode, `Wang et al., CVPR 2018
-    <https://arxiv.org/abs/1711.07971>`_. Official code: facebookresearch/video-nonlocal-net,
-    ``lib/models/nonlocal_helper.py``, in Caffe2. Layers, their names (``theta.conv.weight``, ...) and their
-    initial values are those of MMCV's ``NonLocal2d``, which builds them; its weights load. The last
-    layer, or its norm, starts at zero, so that the published start adds nothing.
+    ``x + W_z(softmax(theta(x) phi(x)) g(x))`` in the default mode.
 
-    The weights take ``(H * W)**2`` numbers a picture, 1.1 GB in fp32 on a map of 100x168; a quarter of it
-    with ``sub_sample``. It is meant for small maps.
+    Paper: `Wang et al., CVPR 2018 <https://arxiv.org/abs/1711.07971>`_.
 
-    Differences from MMCV's: all is computed in fp32 under autocast, where fp16 can overflow; an
-    ``init_cfg`` of a model that it stands in does not reach it; ``'concatenation'`` can be trained (there a
-    division in place overwrites what the backward pass needs).
+    Official code: facebookresearch/video-nonlocal-net, ``lib/models/nonlocal_helper.py`` (Caffe2). The
+    layers are those of MMCV's ``NonLocal2d``, with its names (``theta.conv.weight``, ...) and initial
+    values, so its weights load. The last layer, or its norm, starts at zero, so ``start='paper'`` adds
+    nothing either.
+
+    The weights take ``(H * W)**2`` numbers per image: 1.1 GB in fp32 for a 100x168 map, a quarter of that
+    with ``sub_sample``. Use it on small maps.
+
+    Differences from MMCV: everything is computed in fp32 under autocast, where fp16 can overflow. A
+    parent's ``init_cfg`` does not reach the block. ``'concatenation'`` can be trained; MMCV divides in
+    place there and so overwrites what the backward pass needs.
 
     Args:
-        in_channels: Channels of the map.
-        reduction: Of the channels within the block.
-        use_scale: Divide the products by the root of these channels, in ``'embedded_gaussian'`` mode.
-        norm_cfg: Config of a norm behind the last layer, or ``None``.
+        in_channels: Number of channels of the map.
+        reduction: Factor by which the hidden width is smaller than ``in_channels``.
+        use_scale: If True, ``'embedded_gaussian'`` divides the products by the root of the hidden width.
+        norm_cfg: Config of a norm after the last layer, or ``None``.
         mode: ``'embedded_gaussian'``, ``'gaussian'``, ``'dot_product'`` or ``'concatenation'``.
-        sub_sample: Halve height and width of what the means are taken of; maps of at least 2x2 then.
+        sub_sample: If True, the means are taken over a map of half the height and width. The map must then
+            be at least 2x2.
         start: See :class:`~mmattn.blocks.base.AttentionBlock`.
 
     Shape:
@@ -62,7 +66,7 @@ class NonLocal(AttentionBlock):
         mode: str = 'embedded_gaussian',
         sub_sample: bool = False,
         start: str = 'paper',
-        init_cfg=None,
+        init_cfg: dict | None = None,
     ):
         super().__init__(in_channels, start, init_cfg)
         check_positive_int(self, 'reduction', reduction)
@@ -72,7 +76,7 @@ class NonLocal(AttentionBlock):
 
         self.mode = mode
         self.use_scale = use_scale
-        self._built_by = NonLocal2d
+        self._layers_from = NonLocal2d
         self._options = dict(
             in_channels=in_channels,
             reduction=reduction,
@@ -81,15 +85,15 @@ class NonLocal(AttentionBlock):
             mode=mode,
             sub_sample=sub_sample,
         )
-        for name, layer in NonLocal2d(**self._options).named_children():
+        for name, layer in NonLocal2d(**self._options).named_children():  # g, theta, phi, conv_out, ...
             self.add_module(name, layer)
         self.reset_start()
 
     def forward(self, x: Tensor) -> Tensor:
         with ops.full_precision(x):
-            return x + self._difference(x.to(self.conv_out.conv.weight.dtype)).to(x.dtype)
+            return x + self._added(x.to(self.conv_out.conv.weight.dtype)).to(x.dtype)
 
-    def _difference(self, x: Tensor) -> Tensor:
+    def _added(self, x: Tensor) -> Tensor:
         g = self.g(x).flatten(2).transpose(1, 2)  # (N, positions, C')
         if self.mode == 'gaussian':
             theta, phi = x, self.phi(x) if hasattr(self, 'phi') else x
@@ -100,24 +104,24 @@ class NonLocal(AttentionBlock):
 
     def _weight(self, theta: Tensor, phi: Tensor) -> Tensor:
         """``(N, C', H * W), (N, C', positions) -> (N, H * W, positions)``."""
-        count = phi.shape[2]
+        positions = phi.shape[2]
         if self.mode == 'concatenation':
             pairs = torch.cat(
                 [
-                    theta.unsqueeze(3).expand(-1, -1, -1, count),
+                    theta.unsqueeze(3).expand(-1, -1, -1, positions),
                     phi.unsqueeze(2).expand(-1, -1, theta.shape[2], -1),
                 ],
                 1,
             )
-            return self.concat_project(pairs).squeeze(1) / count
+            return self.concat_project(pairs).squeeze(1) / positions
         products = theta.transpose(1, 2) @ phi
         if self.mode == 'dot_product':
-            return products / count
+            return products / positions
         scaled = self.mode == 'embedded_gaussian' and self.use_scale
         return torch.softmax(products * theta.shape[1] ** -0.5 if scaled else products, -1)
 
     def reset_parameters(self) -> None:
-        self.load_state_dict(self._built_by(**self._options).state_dict())
+        self.load_state_dict(self._layers_from(**self._options).state_dict())
 
-    def last_layers(self):
+    def last_layers(self) -> list[nn.Module]:
         return [self.conv_out.conv if self.conv_out.norm_cfg is None else self.conv_out.norm]

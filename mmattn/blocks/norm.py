@@ -1,4 +1,4 @@
-"""Batch normalisation of gates, of which a batch may have a single value."""
+"""Batch norms that accept a training batch with one value per channel."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from torch import Tensor, nn
 
 
 class _Guarded:
-    """Uses the running statistics where a training batch has no variance.
+    """A batch norm that falls back to its running statistics if a training batch has no variance.
 
-    That is an empty batch, or a single value a channel, such as one picture with a 1x1 map: PyTorch
-    would raise, or write NaN into the statistics. A ``SyncBatchNorm`` made of this knows the other
-    processes' values, which wait for its own, and is PyTorch's.
+    That happens with an empty batch, or with one value per channel, such as one image with a 1x1 map.
+    PyTorch would raise an error or write NaN into the statistics. A ``SyncBatchNorm`` converted from this
+    class is PyTorch's own: it must always run, because the other processes wait for its values.
     """
 
     def forward(self, x: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from mmattn.registry import MODELS
 
 
 class _ChannelLayers(nn.Module):
-    """``z = W2 relu(W1 avg(x))``: ``(N, C, H, W) -> (N, C, 1, 1)``."""
+    """``W2 relu(W1 avg(x))``: ``(N, C, H, W) -> (N, C, 1, 1)``."""
 
     def __init__(self, channels: int, hidden: int):
         super().__init__()
@@ -24,7 +24,7 @@ class _ChannelLayers(nn.Module):
 
 
 class _SpatialLayer(nn.Module):
-    """``z`` from a 1x1 convolution: ``(N, C, H, W) -> (N, 1, H, W)``."""
+    """A 1x1 convolution: ``(N, C, H, W) -> (N, 1, H, W)``."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -36,26 +36,28 @@ class _SpatialLayer(nn.Module):
 
 @MODELS.register_module()
 class SCSE(AttentionBlock):
-    """Concurrent spatial and channel Squeeze-and-Excitation: a gate per channel beside one per position.
+    """Concurrent spatial and channel Squeeze-and-Excitation: a channel gate and a spatial gate side by side.
 
-    ``max(x * sigmoid(W2 relu(W1 avg(x))), x * sigmoid(conv(x)))``, or the sum of the two, `Roy et al.,
-    MICCAI 2018 <https://arxiv.org/abs/1803.02579>`_.
-    Official code: ai-med/squeeze_and_excitation, ``squeeze_and_excitation/squeeze_and_excitation.py``;
-    parameters are named and shaped as there (``cSE.fc1.weight``, ``sSE.conv.weight``, ...).
+    ``max(x * sigmoid(W2 relu(W1 avg(x))), x * sigmoid(conv(x)))``, or the sum of the two.
 
-    The MICCAI paper adds the two; the official code takes the maximum.
+    Paper: `Roy et al., MICCAI 2018 <https://arxiv.org/abs/1803.02579>`_. It adds the two products; the
+    official code takes their maximum.
 
-    Differences: a hidden width of at least 1; ``start='identity'`` is ours. A sum of two sigmoids is 1
-    where both are at zero, and so needs no factor 2.
+    Official code: ai-med/squeeze_and_excitation, ``squeeze_and_excitation/squeeze_and_excitation.py``.
+    Parameters have the same names and shapes (``cSE.fc1.weight``, ``sSE.conv.weight``, ...).
+
+    Differences: the hidden width is at least 1. ``start='identity'`` is new. With ``combine='add'`` it
+    needs no factor 2, because the sum of two sigmoids at zero is 1.
 
     Args:
-        in_channels: Channels of the map.
-        reduction: ``r`` of the channel gate, 2 in paper and code.
-        combine: ``'max'`` as the code or ``'add'`` as the paper.
+        in_channels: Number of channels of the map.
+        reduction: Reduction ratio ``r`` of the channel gate; 2 in the paper and the code.
+        combine: ``'max'`` as in the code, or ``'add'`` as in the paper.
         start: See :class:`~mmattn.blocks.base.AttentionBlock`.
 
     Shape:
-        - Input and output: ``(N, C, H, W)``; gate ``'element'``: ``(N, C, H, W)``, in (0, 2) for ``'add'``.
+        - Input and output: ``(N, C, H, W)``.
+        - Gate ``'element'``: ``(N, C, H, W)``, in (0, 2) with ``combine='add'``.
 
     Example:
         >>> import torch
@@ -70,7 +72,12 @@ class SCSE(AttentionBlock):
     _abbr_ = 'scse'
 
     def __init__(
-        self, in_channels: int, reduction: int = 2, combine: str = 'max', start: str = 'paper', init_cfg=None
+        self,
+        in_channels: int,
+        reduction: int = 2,
+        combine: str = 'max',
+        start: str = 'paper',
+        init_cfg: dict | None = None,
     ):
         super().__init__(in_channels, start, init_cfg)
         check_positive_int(self, 'reduction', reduction)
@@ -85,7 +92,7 @@ class SCSE(AttentionBlock):
         return 2.0 if self.combine == 'add' or self.start == 'identity' else 1.0
 
     def _halves(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Channel gate ``(N, C, 1, 1)`` and spatial gate ``(N, 1, H, W)``."""
+        """Return the channel gate ``(N, C, 1, 1)`` and the spatial gate ``(N, 1, H, W)``."""
         ceiling = 1.0 if self.combine == 'add' else self.ceiling
         with ops.full_precision(x):
             return ops.sigmoid_gate(self.cSE(x), ceiling), ops.sigmoid_gate(self.sSE(x), ceiling)
@@ -94,19 +101,19 @@ class SCSE(AttentionBlock):
         channel, spatial = self._halves(x)
         if self.combine == 'add':
             return {'element': channel + spatial}
-        # The maximum of the products: of a negative value it is the one with the smaller gate.
+        # The larger product of a negative value is the one with the smaller gate.
         low, high = torch.minimum(channel, spatial), torch.maximum(channel, spatial)
         return {'element': torch.where(x < 0, low, high)}
 
     def forward(self, x: Tensor) -> Tensor:
         if self.combine == 'add':
             return super().forward(x)
-        # By way of the products and not of gates(), whose gradient at x = 0 is another one.
+        # From the products instead of gates(), whose gradient at x = 0 differs.
         return torch.maximum(*(ops.apply_gate(x, gate) for gate in self._halves(x)))
 
     def reset_parameters(self) -> None:
         for layer in (self.cSE.fc1, self.cSE.fc2, self.sSE.conv):
             layer.reset_parameters()
 
-    def last_layers(self):
+    def last_layers(self) -> list[nn.Module]:
         return [self.cSE.fc2, self.sSE.conv]

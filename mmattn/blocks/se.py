@@ -11,24 +11,28 @@ from mmattn.registry import MODELS
 
 @MODELS.register_module()
 class SE(AttentionBlock):
-    """Squeeze-and-Excitation: a gate per channel from the channels' means.
+    """Squeeze-and-Excitation: a gate per channel from the channel means.
 
-    ``x * sigmoid(W2 relu(W1 avg(x)))``, `Hu et al., CVPR 2018 <https://arxiv.org/abs/1709.01507>`_.
-    The official code (hujie-frank/SENet, ``models/SE-ResNet-50.prototxt``) is Caffe; parameters are
-    named and shaped as in timm's ``SEModule`` (``timm/layers/squeeze_excite.py``): ``fc1``, ``fc2``.
+    ``x * sigmoid(W2 relu(W1 avg(x)))``
 
-    Differences: the hidden width is ``C // reduction`` as published, at least 1 (timm rounds it to a
-    multiple of 8); ``start='identity'`` is ours.
+    Paper: `Hu et al., CVPR 2018 <https://arxiv.org/abs/1709.01507>`_.
+
+    Official code: hujie-frank/SENet, ``models/SE-ResNet-50.prototxt`` (Caffe). Parameters have the names
+    and shapes of timm's ``SEModule`` (``timm/layers/squeeze_excite.py``): ``fc1``, ``fc2``.
+
+    Differences: ``start='identity'`` is new. From timm: the hidden width is ``C // reduction``, at least 1,
+    as in the paper; timm rounds it to a multiple of 8.
 
     Args:
-        in_channels: Channels of the map.
-        reduction: ``r`` of the paper.
-        bias: Whether the two layers have biases. The released Caffe nets do; the ablations of the
-            paper and ECA-Net's parameter counts are without.
+        in_channels: Number of channels of the map.
+        reduction: The paper's reduction ratio ``r``.
+        bias: If True, both layers have biases. The released Caffe models have them; the paper's ablations and
+            ECA-Net's parameter counts do without.
         start: See :class:`~mmattn.blocks.base.AttentionBlock`.
 
     Shape:
-        - Input and output: ``(N, C, H, W)``; gate ``'channel'``: ``(N, C, 1, 1)``.
+        - Input and output: ``(N, C, H, W)``.
+        - Gate ``'channel'``: ``(N, C, 1, 1)``.
 
     Example:
         >>> import torch
@@ -44,7 +48,12 @@ class SE(AttentionBlock):
     by_ops = True
 
     def __init__(
-        self, in_channels: int, reduction: int = 16, bias: bool = True, start: str = 'paper', init_cfg=None
+        self,
+        in_channels: int,
+        reduction: int = 16,
+        bias: bool = True,
+        start: str = 'paper',
+        init_cfg: dict | None = None,
     ):
         super().__init__(in_channels, start, init_cfg)
         check_positive_int(self, 'reduction', reduction)
@@ -64,5 +73,5 @@ class SE(AttentionBlock):
         self.fc1.reset_parameters()
         self.fc2.reset_parameters()
 
-    def last_layers(self):
+    def last_layers(self) -> list[nn.Module]:
         return [self.fc2]

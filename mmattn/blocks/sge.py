@@ -12,25 +12,29 @@ from mmattn.registry import MODELS
 
 @MODELS.register_module()
 class SGE(AttentionBlock):
-    """Spatial Group-wise Enhance: in each group of channels, a gate per position by likeness to the mean.
+    """Spatial Group-wise Enhance: a gate per position in each channel group, by similarity to its mean.
 
-    For each group of channels ``x * sigmoid(weight * t + bias)``, where ``t`` is the dot product of the
-    channels at a position with their means, standardised over positions, `Li et al., 2019
-    <https://arxiv.org/abs/1905.09646>`_. Official code: implus/PytorchInsight,
-    ``classification/models/imagenet/resnet_sge.py``; parameters are named and shaped as there,
-    ``weight`` and ``bias``, each ``(1, groups, 1, 1)``; initial values too: zero and one.
+    For each channel group ``x * sigmoid(weight * t + bias)``, where ``t`` is the dot product of the
+    channels at a position with their spatial means, standardised over the positions.
 
-    Differences: on a map of one position, where the standard deviation is 0/0, it is 0;
-    ``start='identity'`` is ours.
+    Paper: `Li et al., 2019 <https://arxiv.org/abs/1905.09646>`_.
+
+    Official code: implus/PytorchInsight, ``classification/models/imagenet/resnet_sge.py``. Parameters have
+    the same names, shapes and initial values: ``weight`` (zero) and ``bias`` (one), each ``(1, groups, 1,
+    1)``.
+
+    Differences: the standard deviation of a single position is 0 instead of 0/0. ``start='identity'`` is
+    new.
 
     Args:
-        in_channels: Channels of the map.
-        groups: Number of groups, a divisor of ``in_channels``. ``None``: the official 64, or its largest
-            divisor that also divides ``in_channels``.
+        in_channels: Number of channels of the map.
+        groups: Number of groups, a divisor of ``in_channels``. ``None``: the greatest common divisor of
+            ``in_channels`` and 64, the official number.
         start: See :class:`~mmattn.blocks.base.AttentionBlock`.
 
     Shape:
-        - Input and output: ``(N, C, H, W)``; gate ``'group'``: ``(N, groups, H, W)``.
+        - Input and output: ``(N, C, H, W)``.
+        - Gate ``'group'``: ``(N, groups, H, W)``.
 
     Example:
         >>> import torch
@@ -46,7 +50,9 @@ class SGE(AttentionBlock):
 
     _abbr_ = 'sge'
 
-    def __init__(self, in_channels: int, groups: int | None = None, start: str = 'paper', init_cfg=None):
+    def __init__(
+        self, in_channels: int, groups: int | None = None, start: str = 'paper', init_cfg: dict | None = None
+    ):
         super().__init__(in_channels, start, init_cfg)
         self.groups = channel_groups(self, 'groups', groups, default=64)
         self.weight = nn.Parameter(torch.empty(1, self.groups, 1, 1))
@@ -59,15 +65,15 @@ class SGE(AttentionBlock):
             mean = ops.spatial_avg(x).unflatten(1, sizes)
             t = (x.to(mean.dtype).unflatten(1, sizes) * mean).sum(2)  # (N, groups, H, W)
             t = t - t.mean((2, 3), keepdim=True)
-            # The unbiased deviation, without its 0/0 where there is one position. The norm, unlike a
-            # root of a sum, has a gradient at zero; the root of the count is a tensor's, for ONNX.
-            count = t.new_ones(()) * torch.sym_max(x.shape[2] * x.shape[3] - 1, 1)
-            std = torch.linalg.vector_norm(t, dim=(2, 3), keepdim=True) / count.sqrt()
+            # The unbiased deviation, but 0 instead of 0/0 for a single position. vector_norm has a gradient
+            # at zero, which the root of a sum has not; ONNX needs the degrees of freedom as a tensor.
+            freedom = t.new_ones(()) * torch.sym_max(x.shape[2] * x.shape[3] - 1, 1)
+            std = torch.linalg.vector_norm(t, dim=(2, 3), keepdim=True) / freedom.sqrt()
             return {'group': ops.sigmoid_gate(t / (std + 1e-5) * self.weight + self.bias, self.ceiling)}
 
     def reset_parameters(self) -> None:
         nn.init.zeros_(self.weight)
         nn.init.ones_(self.bias)
 
-    def last_layers(self):
+    def last_layers(self) -> list[nn.Module]:
         return [self]

@@ -1,4 +1,4 @@
-"""A simple, parameter-free attention module."""
+"""SimAM, the simple, parameter-free attention module."""
 
 from __future__ import annotations
 
@@ -12,24 +12,27 @@ from mmattn.registry import MODELS
 
 @MODELS.register_module()
 class SimAM(AttentionBlock):
-    """SimAM: a gate per element from its distance to its channel's mean, without parameters.
+    """SimAM: a parameter-free gate per element from its distance to the channel mean.
 
-    ``x * sigmoid(d^2 / (4 * (v + e_lambda)) + 1/2)`` with ``d = x - mean(x)`` and ``v`` the variance of each
-    channel's map, `Yang et al., ICML 2021 <https://proceedings.mlr.press/v139/yang21o.html>`_.
-    Official code: ZjjConan/SimAM, ``networks/attentions/simam_module.py``. The gate is never below
-    ``sigmoid(1/2)``, about 0.62, and has nothing that could be learned.
+    ``x * sigmoid(d^2 / (4 * (v + e_lambda)) + 1/2)`` with ``d = x - mean(x)`` and ``v`` the variance of
+    each channel's map. The gate is at least ``sigmoid(1/2)``, about 0.62, and nothing in it is learned.
 
-    Differences: a map of one element, where the variance is 0/0, has variance 0; ``start='identity'`` is
-    ours. It adds the one parameter ``weight``, zero at first: ``2 * sigmoid(weight * z)`` for the ``z``
-    above, so that training decides how much of this attention there is, or of its opposite.
+    Paper: `Yang et al., ICML 2021 <https://proceedings.mlr.press/v139/yang21o.html>`_.
+
+    Official code: ZjjConan/SimAM, ``networks/attentions/simam_module.py``.
+
+    Differences: the variance of a single element is 0 instead of 0/0. ``start='identity'`` is new. It adds
+    one parameter, ``weight``, which starts at zero: the gate is ``2 * sigmoid(weight * z)`` for the ``z``
+    above, so training decides how much of this attention, or of its opposite, to use.
 
     Args:
-        in_channels: Channels of the map.
-        e_lambda: The paper's lambda.
+        in_channels: Number of channels of the map.
+        e_lambda: The paper's regulariser ``lambda``.
         start: See :class:`~mmattn.blocks.base.AttentionBlock`; ``'paper'`` has no parameters.
 
     Shape:
-        - Input and output: ``(N, C, H, W)``; gate ``'element'``: ``(N, C, H, W)``.
+        - Input and output: ``(N, C, H, W)``.
+        - Gate ``'element'``: ``(N, C, H, W)``.
 
     Example:
         >>> import torch
@@ -43,7 +46,9 @@ class SimAM(AttentionBlock):
 
     _abbr_ = 'simam'
 
-    def __init__(self, in_channels: int, e_lambda: float = 1e-4, start: str = 'paper', init_cfg=None):
+    def __init__(
+        self, in_channels: int, e_lambda: float = 1e-4, start: str = 'paper', init_cfg: dict | None = None
+    ):
         super().__init__(in_channels, start, init_cfg)
         if not e_lambda > 0:
             raise ValueError(f'SimAM: e_lambda={e_lambda!r}; it must be positive')
@@ -53,15 +58,15 @@ class SimAM(AttentionBlock):
 
     def gates(self, x: Tensor) -> dict[str, Tensor]:
         with ops.full_precision(x):
-            distance = (x.to(ops.accurate_dtype(x)) - ops.spatial_avg(x)).square()
-            count = torch.sym_max(x.shape[2] * x.shape[3] - 1, 1)
-            variance = distance.sum((2, 3), keepdim=True) / count
-            z = distance / (4 * (variance + self.e_lambda)) + 0.5
+            squared = (x.to(ops.accurate_dtype(x)) - ops.spatial_avg(x)).square()
+            freedom = torch.sym_max(x.shape[2] * x.shape[3] - 1, 1)
+            variance = squared.sum((2, 3), keepdim=True) / freedom
+            z = squared / (4 * (variance + self.e_lambda)) + 0.5
             return {'element': ops.sigmoid_gate(z if self.weight is None else self.weight * z, self.ceiling)}
 
     def reset_parameters(self) -> None:
         if self.weight is not None:
             nn.init.ones_(self.weight)
 
-    def last_parameters(self):
+    def last_parameters(self) -> list[nn.Parameter]:
         return [self.weight]

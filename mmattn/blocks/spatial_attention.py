@@ -1,4 +1,4 @@
-"""The spatial half of CBAM."""
+"""CBAM's spatial attention, usable on its own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from mmattn.registry import MODELS
 
 
 class ConvNorm(nn.Module):
-    """``bn(conv(x))``, named and set as the official ``BasicConv``: ``(N, C, H, W) -> (N, 1, H, W)``."""
+    """``bn(conv(x))`` with the names and settings of the official ``BasicConv``: ``(N, C, H, W) -> (N, 1, H,
+    W)``.
+    """
 
     def __init__(self, channels: int, kernel_size: int):
         super().__init__()
@@ -24,30 +26,32 @@ class ConvNorm(nn.Module):
 
 @MODELS.register_module()
 class SpatialAttention(AttentionBlock):
-    """CBAM's spatial attention: a gate per position from the channels' maximum and mean there.
+    """CBAM's spatial attention: a gate per position from the maximum and mean over channels.
 
-    ``x * sigmoid(bn(conv([max(x), mean(x)])))`` with maximum and mean over channels, equation 3 of
-    `Woo et al., ECCV 2018 <https://arxiv.org/abs/1807.06521>`_. Official code: ``SpatialGate`` of
-    Jongchan/attention-module, ``MODELS/cbam.py``; parameters are named and shaped as there
-    (``spatial.conv.weight``, ``spatial.bn.weight``, ...). Initial values are those of its
-    ``model_resnet.py``: the norm's weight zero, the convolution Kaiming-normal.
+    ``x * sigmoid(bn(conv([max(x), mean(x)])))``
 
-    The paper does not mention the norm; the official code and its weights have it.
+    Paper: `Woo et al., ECCV 2018 <https://arxiv.org/abs/1807.06521>`_, equation 3. It does not mention the
+    norm; the official code and weights have it, and so has this block.
 
-    Differences: equal maxima share their gradient evenly (the official code gives it to the first);
-    where a training batch has a single value (one picture with a 1x1 map) the norm uses its running
-    statistics instead of raising; the official code has the first descriptor and kernel size 7 only,
-    so ``reduce.weight`` is our name; ``start='identity'`` is ours.
+    Official code: ``SpatialGate`` in Jongchan/attention-module, ``MODELS/cbam.py``. Parameters have the
+    same names and shapes (``spatial.conv.weight``, ``spatial.bn.weight``, ...). Initial values are those of
+    its ``model_resnet.py``: the norm's weight is zero, the convolution Kaiming-normal.
+
+    Differences: equal maxima share their gradient evenly; the official code gives it to the first. The norm
+    uses its running statistics if a training batch has only one value (one image with a 1x1 map). The
+    official code has only the descriptor ``'pool'`` and kernel size 7, so the name ``reduce.weight`` is
+    new. ``start='identity'`` is new.
 
     Args:
-        in_channels: Channels of the map.
-        kernel_size: Of the convolution, 7 or 3.
-        descriptor: What the convolution sees: ``'pool'``, maximum and mean over channels, or
-            ``'conv'``, a learned 1x1 convolution to one channel, as in the paper's second ablation.
+        in_channels: Number of channels of the map.
+        kernel_size: Kernel size of the convolution, 7 or 3.
+        descriptor: Input of the convolution: ``'pool'`` for the maximum and mean over channels, or ``'conv'``
+            for a learned 1x1 convolution to one channel, as in the paper's second ablation.
         start: See :class:`~mmattn.blocks.base.AttentionBlock`.
 
     Shape:
-        - Input and output: ``(N, C, H, W)``; gate ``'spatial'``: ``(N, 1, H, W)``.
+        - Input and output: ``(N, C, H, W)``.
+        - Gate ``'spatial'``: ``(N, 1, H, W)``.
 
     Example:
         >>> import torch
@@ -68,7 +72,7 @@ class SpatialAttention(AttentionBlock):
         kernel_size: int = 7,
         descriptor: str = 'pool',
         start: str = 'paper',
-        init_cfg=None,
+        init_cfg: dict | None = None,
     ):
         super().__init__(in_channels, start, init_cfg)
         check_choice(self, 'kernel_size', kernel_size, (3, 7))
@@ -93,5 +97,5 @@ class SpatialAttention(AttentionBlock):
         self.spatial.bn.reset_parameters()
         nn.init.zeros_(self.spatial.bn.weight)
 
-    def last_layers(self):
+    def last_layers(self) -> list[nn.Module]:
         return [self.spatial.bn]

@@ -1,4 +1,4 @@
-"""Attention along the frames of a clip."""
+"""Attention along the frames of a video clip."""
 
 from __future__ import annotations
 
@@ -11,32 +11,34 @@ from mmattn.registry import MODELS
 
 @MODELS.register_module()
 class TemporalAttention(AttentionBlock):
-    """Temporal attention: a gate per frame of a clip, or per frame and channel, from its neighbours too.
+    """Temporal attention: a gate per frame of a clip, or per frame and channel, from neighbouring frames too.
 
-    Clips lie in the batch, ``(B * T, C, H, W)``: all frames of the first one, then those of the second.
-    ``x * (1 + sigmoid(W2 relu(conv(W1 avg(x)))))``, where ``conv`` runs over the frames of a clip with a
-    kernel of 3. It is the channel excitation of ACTION-Net, `Wang et al., CVPR 2021
-    <https://arxiv.org/abs/2103.07372>`_. Official code: V-Sense/ACTION-Net; with ``per_channel=True``
-    parameters are named and shaped as there, ``action_p2_squeeze``, ``action_p2_conv1``,
-    ``action_p2_expand``.
+    ``x * (1 + sigmoid(W2 relu(conv(W1 avg(x)))))``, where ``conv`` runs along the frames of a clip: the
+    channel excitation of ACTION-Net. The batch holds whole clips one after the other, ``(B * T, C, H, W)``.
 
-    Differences: one gate for all channels of a frame, unless ``per_channel=True``, is ours; the paper shifts
-    some channels by a frame before, and has two more excitations beside this one; there the number of
-    frames is fixed, here a clip may have any; a hidden width of at least 1. ``start='identity'`` is ours: the
-    gate is ``2 * sigmoid(z)``, as ``1 + sigmoid(z)`` is never 1.
+    Paper: `Wang et al., CVPR 2021 <https://arxiv.org/abs/2103.07372>`_.
+
+    Official code: V-Sense/ACTION-Net, ``models/action.py``. With ``per_channel=True`` parameters have the
+    same names and shapes: ``action_p2_squeeze``, ``action_p2_conv1``, ``action_p2_expand``.
+
+    Differences: by default all channels of a frame share one gate; ``per_channel=True`` gives the paper's.
+    The paper also shifts some channels by one frame first and has two more excitations beside this one;
+    they are left out. The number of frames need not be fixed. The hidden width is at least 1.
+    ``start='identity'`` is new: the gate becomes ``2 * sigmoid(z)``, because ``1 + sigmoid(z)`` is never 1.
 
     Args:
-        in_channels: Channels of the map.
-        num_frames: ``T``; or ``None``: it is taken from each batch of the video detector that this block
-            has been inserted into, its inputs and data samples. Any other model needs a number.
-        per_channel: A gate for each channel of each frame.
-        reduction: Of the channels within the block.
-        kernel_size: How many frames the convolution sees, odd.
+        in_channels: Number of channels of the map.
+        num_frames: Number of frames ``T`` of a clip. ``None``: the video detector that contains this block
+            sets it for each batch. Other models need a number.
+        per_channel: If True, each channel of a frame has a gate of its own.
+        reduction: Factor by which the hidden width is smaller than ``in_channels``.
+        kernel_size: Odd kernel size of the convolution along the frames; 3 in the paper.
         start: See :class:`~mmattn.blocks.base.AttentionBlock`.
 
     Shape:
-        - Input and output: ``(B * T, C, H, W)``; gate ``'frame'``: ``(B * T, 1, 1, 1)``, or ``'channel'``:
-          ``(B * T, C, 1, 1)``, in (1, 2) as published.
+        - Input and output: ``(B * T, C, H, W)``.
+        - Gate ``'frame'``: ``(B * T, 1, 1, 1)``, or with ``per_channel=True`` gate ``'channel'``:
+          ``(B * T, C, 1, 1)``; in (1, 2) with ``start='paper'``.
 
     Example:
         >>> import torch
@@ -59,7 +61,7 @@ class TemporalAttention(AttentionBlock):
         reduction: int = 16,
         kernel_size: int = 3,
         start: str = 'paper',
-        init_cfg=None,
+        init_cfg: dict | None = None,
     ):
         super().__init__(in_channels, start, init_cfg)
         if num_frames is not None:
@@ -69,8 +71,7 @@ class TemporalAttention(AttentionBlock):
         self.num_frames = num_frames
         self.per_channel = per_channel
         self.clips: tuple[int, int] | None = None
-        """Clips and frames of the batch that is being computed, as the model tells where ``num_frames`` is
-        ``None``."""
+        """Number of clips and of frames per clip in the current batch. The detector sets it."""
         hidden = max(in_channels // reduction, 1)
         self.action_p2_squeeze = nn.Conv2d(in_channels, hidden, 1, bias=False)
         self.action_p2_conv1 = nn.Conv1d(hidden, hidden, kernel_size, padding=kernel_size // 2, bias=False)
@@ -78,25 +79,25 @@ class TemporalAttention(AttentionBlock):
         self.reset_start()
 
     def _frames(self, x: Tensor) -> int:
+        """Return the number of frames per clip in ``x``."""
         if self.num_frames is not None:
             if x.shape[0] % self.num_frames:
                 raise ValueError(
-                    f'TemporalAttention: a batch of {x.shape[0]} pictures is no number of clips '
-                    f'of num_frames={self.num_frames}'
+                    f'TemporalAttention: a batch of {x.shape[0]} images does not consist of whole clips of '
+                    f'num_frames={self.num_frames}'
                 )
             return self.num_frames
         if self.clips is None:
             raise ValueError(
-                'TemporalAttention: num_frames=None takes the number of frames from the batches '
-                'of a video detector that it was inserted into, and there is none: write '
-                'num_frames=...'
+                'TemporalAttention: num_frames=None takes the number of frames from the batches of the video '
+                'detector that contains the block, but no video detector contains it: give num_frames=...'
             )
         clips, frames = self.clips
         if x.shape[0] != clips * frames:
             raise ValueError(
-                f'TemporalAttention: there are {clips} clips of {frames} frames, and '
-                f'{x.shape[0]} pictures here: this detector does not run the frames of a clip '
-                'together. Write num_frames=... if that is meant'
+                f'TemporalAttention: the batch holds {clips} x {frames} frames (clips x frames), but the map '
+                f'has batch size {x.shape[0]}: this detector does not run the frames of a clip together. To '
+                'group the images anyway, give num_frames=...'
             )
         return frames
 
@@ -118,5 +119,5 @@ class TemporalAttention(AttentionBlock):
         for layer in (self.action_p2_squeeze, self.action_p2_conv1, self.action_p2_expand):
             layer.reset_parameters()
 
-    def last_layers(self):
+    def last_layers(self) -> list[nn.Module]:
         return [self.action_p2_expand]

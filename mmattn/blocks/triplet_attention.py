@@ -11,7 +11,7 @@ from mmattn.registry import MODELS
 
 
 class _Gate(nn.Module):
-    """``z`` from maximum and mean over one axis, which stays as an axis of one, second: ``(N, 1, ., .)``."""
+    """A gate's argument from maximum and mean over the second axis: ``(N, C, H, W) -> (N, 1, H, W)``."""
 
     def __init__(self):
         super().__init__()
@@ -23,25 +23,27 @@ class _Gate(nn.Module):
 
 @MODELS.register_module()
 class TripletAttention(AttentionBlock):
-    """Triplet Attention: the mean of three gates, each over two of the axes channel, height and width.
+    """Triplet Attention: the mean of three gates, one per pair of the axes channel, height and width.
 
-    ``x * (s1 + s2 + s3) / 3``. Each ``s`` is ``sigmoid(bn(conv([max(x), mean(x)])))`` with a 7x7 convolution
-    and maximum and mean over the axis that it leaves out, `Misra et al., WACV 2021
-    <https://arxiv.org/abs/2010.03045>`_. Official code: landskape-ai/triplet-attention,
-    ``triplet_attention.py``; parameters are named and shaped as there: ``cw.conv.conv.weight``,
-    ``cw.conv.bn.*``, ``hc...``, ``hw...``.
+    ``x * (s1 + s2 + s3) / 3`` with ``s = sigmoid(bn(conv([max(x), mean(x)])))``: each ``s`` pools over one
+    axis and applies a 7x7 convolution to the other two.
 
-    Differences: equal maxima share their gradient evenly (the official code gives it to the first);
-    where a training batch has a single value the norm uses its running statistics instead of raising;
-    ``start='identity'`` is ours.
+    Paper: `Misra et al., WACV 2021 <https://arxiv.org/abs/2010.03045>`_.
+
+    Official code: landskape-ai/triplet-attention, ``triplet_attention.py``. Parameters have the same names
+    and shapes: ``cw.conv.conv.weight``, ``cw.conv.bn.*``, ``hc...``, ``hw...``.
+
+    Differences: equal maxima share their gradient evenly; the official code gives it to the first. A norm
+    uses its running statistics if a training batch has only one value. ``start='identity'`` is new.
 
     Args:
-        in_channels: Channels of the map. No parameter depends on them.
-        no_spatial: Whether to leave out the third gate, over height and width.
+        in_channels: Number of channels of the map. No parameter depends on it.
+        no_spatial: If True, leave out the third gate, over height and width.
         start: See :class:`~mmattn.blocks.base.AttentionBlock`.
 
     Shape:
-        - Input and output: ``(N, C, H, W)``; gate ``'element'``: ``(N, C, H, W)``.
+        - Input and output: ``(N, C, H, W)``.
+        - Gate ``'element'``: ``(N, C, H, W)``.
 
     Example:
         >>> import torch
@@ -55,7 +57,9 @@ class TripletAttention(AttentionBlock):
 
     _abbr_ = 'triplet_attention'
 
-    def __init__(self, in_channels: int, no_spatial: bool = False, start: str = 'paper', init_cfg=None):
+    def __init__(
+        self, in_channels: int, no_spatial: bool = False, start: str = 'paper', init_cfg: dict | None = None
+    ):
         super().__init__(in_channels, start, init_cfg)
         self.cw = _Gate()
         self.hc = _Gate()
@@ -64,14 +68,14 @@ class TripletAttention(AttentionBlock):
 
     def gates(self, x: Tensor) -> dict[str, Tensor]:
         with ops.full_precision(x):
-            # The official code swaps the axis to leave out with that of the channels, and back.
-            each = [
+            # As in the official code, the axis to pool trades places with the channels, and back.
+            zs = [
                 self.cw(x.transpose(1, 2)).transpose(1, 2),  # (N, C, 1, W)
-                self.hc(x.transpose(1, 3)).transpose(1, 3),
-            ]  # (N, C, H, 1)
+                self.hc(x.transpose(1, 3)).transpose(1, 3),  # (N, C, H, 1)
+            ]
             if self.hw is not None:
-                each.append(self.hw(x))  # (N, 1, H, W)
-            return {'element': sum(ops.sigmoid_gate(z, self.ceiling) for z in each) / len(each)}
+                zs.append(self.hw(x))  # (N, 1, H, W)
+            return {'element': sum(ops.sigmoid_gate(z, self.ceiling) for z in zs) / len(zs)}
 
     def _layers(self) -> list[ConvNorm]:
         return [gate.conv for gate in (self.cw, self.hc, self.hw) if gate is not None]
@@ -81,5 +85,5 @@ class TripletAttention(AttentionBlock):
             layer.conv.reset_parameters()
             layer.bn.reset_parameters()
 
-    def last_layers(self):
+    def last_layers(self) -> list[nn.Module]:
         return [layer.bn for layer in self._layers()]

@@ -149,57 +149,61 @@ def test_deepcopy():
         (
             ValueError,
             dict(module='torch.nn.Identity'),
-            "'module' is a config with a type, such as .* got 'torch",
+            "module must be a config with a type, such as .* got 'torch",
         ),
         (
             ValueError,
             dict(module=dict(type='nowhere.at.all')),
-            "'nowhere.at.all' was found neither in a registry nor by import: ModuleNotFoundError: No module named",
+            "'nowhere.at.all' is not registered and cannot be imported: ModuleNotFoundError: No module named",
         ),
         (
             ValueError,
             dict(module=dict(type='torch.nn.Nothing')),
             "AttributeError: .* has no attribute 'Nothing'",
         ),
-        (ValueError, dict(module=dict(type='builtins.int')), "is <class 'int'>, which is no class of torch"),
-        (ValueError, dict(module=dict(type=int)), 'which is no class of torch.nn.Module'),
+        (
+            ValueError,
+            dict(module=dict(type='builtins.int')),
+            "is <class 'int'>, which is not a subclass of torch",
+        ),
+        (ValueError, dict(module=dict(type=int)), 'which is not a subclass of torch.nn.Module'),
         (
             ValueError,
             dict(module=dict(type=Pair), channels=None),
-            r'Pair makes a tuple of one map, \(2, 16, ',
+            r'Pair returns a tuple for a map of shape \(2, 16, .*; a block must return one map',
         ),
         (
             ValueError,
             dict(module=dict(type=Wider)),
-            r'Wider makes \(2, 32, 32, 48\) of a map, \(2, 16, 32, 48\); '
-            'a block keeps the shape',
+            r'Wider returns the shape \(2, 32, 32, 48\) for a map of shape \(2, 16, 32, 48\); '
+            'a block must keep the shape',
         ),
         (
             ValueError,
             dict(module=dict(type='torch.nn.Linear', in_features=3, out_features=3), channels=None),
-            'Linear cannot be run on one map',
+            r'Linear cannot be run on a map of shape \(2, 16, 32, 48\): ',
         ),
-        (ValueError, dict(module=GATE, channels=['width']), r"channels=\['width'\]; it is the name of"),
+        (ValueError, dict(module=GATE, channels=['width']), r"channels=\['width'\]; it must be the name of"),
         (
             ValueError,
             dict(module=dict(type=Squeeze, squeeze_channels=dict(of_channels='x'))),
-            "of_channels='x'; it is a fraction of in_channels, such as 1/16",
+            "of_channels='x'; it must be a fraction of in_channels, such as 1/16",
         ),
         (
             TypeError,
             dict(module=GATE),
-            "Gate has no argument 'in_channels' for the channels: name it in 'channel"
-            "s', or write channels=None if it has none. Its arguments: width",
+            "Gate has no argument 'in_channels' for the number of channels. Give its name as channels=..., "
+            'or channels=None if it has none. Its arguments: width',
         ),
         (
             TypeError,
             dict(module=dict(GATE, width=3), channels='width'),
-            "Gate's 'width' is found at the site",
+            "'width' of Gate is the number of channels at the site; remove it from module",
         ),
         (
             TypeError,
             dict(module=dict(type=Squeeze), channels='input_channels'),
-            "needs 'squeeze_channels': name",
+            "Squeeze needs 'squeeze_channels'. Give the name of the one for the number of channels as",
         ),
         (
             TypeError,

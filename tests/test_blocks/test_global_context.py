@@ -88,11 +88,14 @@ def test_large_half_precision_values_are_mmcvs_end():
 @pytest.mark.parametrize(
     'options, text',
     [
-        (dict(ratio=16), 'ratio=16; it is a fraction of the channels, above 0 and at most 1, such as 1/16'),
+        (
+            dict(ratio=16),
+            'ratio=16; it must be a fraction of the channels, above 0 and at most 1, such as 1/16',
+        ),
         (dict(pooling_type='max'), "pooling_type='max'; possible: 'att', 'avg'"),
         (
             dict(fusion_types=['add']),
-            r"fusion_types=\['add'\]; it is a list of 'channel_add', 'channel_mul' or",
+            r"fusion_types=\['add'\]; it must be a list of 'channel_add', 'channel_mul' or",
         ),
         (dict(fusion_types=[]), r'fusion_types=\[\]'),
     ],

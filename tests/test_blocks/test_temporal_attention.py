@@ -48,14 +48,19 @@ def test_any_number_of_frames():
 @pytest.mark.parametrize(
     'num_frames, clips, text',
     [
-        (4, None, 'a batch of 6 pictures is no number of clips of num_frames=4'),
+        (4, None, 'a batch of 6 images does not consist of whole clips of num_frames=4'),
         (
             None,
             None,
-            'num_frames=None takes the number of frames from the batches of a video detector that it '
-            'was inserted into, and there is none: write num_frames=',
+            'num_frames=None takes the number of frames from the batches of the video detector that contains '
+            'the block, but no video detector contains it: give num_frames=',
         ),
-        (None, (2, 2), 'there are 2 clips of 2 frames, and 6 pictures here: this detector does not run the'),
+        (
+            None,
+            (2, 2),
+            r'the batch holds 2 x 2 frames \(clips x frames\), but the map has batch size 6: this '
+            'detector does not run the frames of a clip together',
+        ),
     ],
 )
 def test_other_batches_are_refused(num_frames, clips, text):

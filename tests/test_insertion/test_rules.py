@@ -150,12 +150,12 @@ class Wider(torch.nn.Conv2d):
         (
             dict(type=Wider),
             ValueError,
-            r'Wider makes \(2, 7, 32, 48\) of a map, \(2, 512, 32, 48\); a block keeps the shape',
+            r'Wider returns the shape \(2, 7, 32, 48\) for a map of shape \(2, 512, 32, 48\); a block must keep the shape',
         ),
         (
             dict(type='mmattn.External', module=dict(type='torch.nn.GroupNorm')),
             TypeError,
-            "rule at='layer4': External: GroupNorm has no argument 'in_channels' for the channels: name it in",
+            "rule at='layer4': External: GroupNorm has no argument 'in_channels' for the number of channels. Give its name",
         ),
     ],
 )

@@ -177,7 +177,7 @@ def test_a_detector_that_runs_frames_apart_is_told():
     data = model.data_preprocessor(packed, True)
     with pytest.raises(
         ValueError,
-        match='there are 1 clips of 2 frames, and 1 pictures here: this detector '
+        match=r'the batch holds 1 x 2 frames \(clips x frames\), but the map has batch size 1: this detector '
         'does not run the frames of a clip together',
     ):
         model(**data, mode='loss')
