@@ -1,5 +1,9 @@
 """Attention for MMDetection detectors."""
 
+from __future__ import annotations
+
+from typing import Any
+
 from mmattn import _compat
 from mmattn.version import __version__
 
@@ -8,9 +12,9 @@ __all__ = ['__version__', 'attach', 'detach', 'sites']
 _compat.check()
 
 
-def __getattr__(name):
-    # Late, so that `import mmattn`, which MMEngine does to find the registries, stays light, and
-    # mmattn.ops and mmattn.blocks can be imported without mmdet.
+def __getattr__(name: str) -> Any:
+    # Imported on first use: `import mmattn`, by which MMEngine finds the registries, stays light, and
+    # mmattn.ops and mmattn.blocks need no mmdet.
     if name in ('attach', 'detach', 'sites'):
         from mmattn import insertion
 

@@ -1,15 +1,17 @@
-"""What is installed of the packages this one stands on, and what to install when it is not.
+"""Checks that the OpenMMLab packages are installed, and says what to install if they are not.
 
 The OpenMMLab packages come in two families that import under the same names: upstream (mmengine,
-mmcv, mmdet) and the maintained forks (onedl-*). So mmattn depends on neither by name, and looks
-here instead. Only metadata is read: nothing heavy is imported.
+mmcv, mmdet) and the maintained forks (onedl-*). So mmattn requires neither by name and checks here
+instead, by metadata alone: nothing heavy is imported.
 """
+
+from __future__ import annotations
 
 import warnings
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
-# Import name -> distributions that provide it: the recommended one first.
+# Import name -> distributions that provide it, the recommended one first.
 PROVIDERS = {
     'mmengine': ('onedl-mmengine', 'mmengine', 'mmengine-lite'),
     'mmcv': ('onedl-mmcv', 'mmcv', 'mmcv-lite', 'mmcv-full'),
@@ -17,8 +19,8 @@ PROVIDERS = {
 }
 
 
-def installed(module):
-    """Distributions that are installed and provide ``module``, as ``{name: version}``."""
+def installed(module: str) -> dict[str, str]:
+    """Return the installed distributions that provide ``module``, as ``{name: version}``."""
     found = {}
     for name in PROVIDERS[module]:
         try:
@@ -28,56 +30,56 @@ def installed(module):
     return found
 
 
-def importable(module):
-    """Whether ``module`` can be found; it is not imported."""
+def importable(module: str) -> bool:
+    """Return True if ``module`` can be found; it is not imported."""
     try:
         return find_spec(module) is not None
     except (ImportError, ValueError):
         return False
 
 
-def missing_message(module, why):
-    """What a user reads when ``module`` is not there."""
+def missing_message(module: str, needed_by: str) -> str:
+    """Return an error message that says what to install to get ``module``."""
     return (
-        f'{why} needs {module}, which is not installed. Install one family of the OpenMMLab '
+        f'{needed_by} needs {module}, which is not installed. Install one family of the OpenMMLab '
         'packages, not both:\n'
-        "  pip install 'mmattn[onedl]'       the maintained forks (recommended); mmcv's ops are "
-        'compiled, docs/install.md says how to do that fast\n'
-        "  pip install 'mmattn[openmmlab]'   the upstream packages, where there is a build of mmcv "
-        'for your PyTorch\n'
+        "  pip install 'mmattn[onedl]'       the maintained forks (recommended); this compiles mmcv's ops, "
+        'see docs/install.md for how to do that fast\n'
+        "  pip install 'mmattn[openmmlab]'   the upstream packages, if there is a build of mmcv for your "
+        'PyTorch\n'
         'In a checkout of mmattn, `make setup` does all of it.'
     )
 
 
-def clash_message(module):
-    """What to do when two distributions provide ``module``; ``None`` when at most one does."""
+def clash_message(module: str) -> str | None:
+    """Return what to do if two distributions provide ``module``, or ``None`` if at most one does."""
     found = installed(module)
     if len(found) < 2:
         return None
     listed = ' and '.join(f'{name} {number}' for name, number in found.items())
     keep = next(iter(found))
     return (
-        f"{listed} are both installed and overwrite each other's files: what `import {module}` "
-        'gives is a mixture of the two. Remove both and install one again:\n'
+        f"{listed} are both installed and overwrite each other's files: `import {module}` gives a mixture "
+        'of the two. Remove both and install one again:\n'
         f'  pip uninstall -y {" ".join(found)} && pip install {keep}=={found[keep]}'
     )
 
 
-def require(module, why):
-    """Raise an ``ImportError`` that says what to install, unless ``module`` is there.
+def require(module: str, needed_by: str) -> None:
+    """Raise ``ImportError`` with instructions unless ``module`` is installed.
 
     Args:
         module: ``'mmengine'``, ``'mmcv'`` or ``'mmdet'``.
-        why: What needs it, for the message.
+        needed_by: The part of mmattn that needs it, for the message.
     """
     if not importable(module):
-        raise ImportError(missing_message(module, why))
+        raise ImportError(missing_message(module, needed_by))
 
 
-def check():
-    """What ``import mmattn`` asks: MMEngine must be there, and no package twice.
+def check() -> None:
+    """Require MMEngine, and warn if two distributions provide the same package.
 
-    mmcv and mmdet are not asked for: blocks and ops work without them.
+    ``import mmattn`` calls this. mmcv and mmdet are not required: blocks and ops work without them.
     """
     require('mmengine', 'mmattn')
     for module in PROVIDERS:

@@ -1,10 +1,13 @@
-"""Child registries of MMEngine's, with scope ``mmattn``.
+"""The registries of this package: children of MMEngine's, with the scope ``mmattn``.
 
-MMEngine imports ``mmattn.registry`` by itself when it meets a type such as ``'mmattn.CBAM'``, and
-each registry imports its ``locations`` at the first look-up, so no config needs ``custom_imports``.
+MMEngine imports ``mmattn.registry`` when it meets a type such as ``'mmattn.CBAM'``, and each registry
+imports its ``locations`` at the first look-up. So no config needs ``custom_imports``.
 """
 
+from __future__ import annotations
+
 import difflib
+from typing import Any
 
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
@@ -14,14 +17,14 @@ from mmengine.registry import Registry
 
 
 class _Registry(Registry):
-    """A registry that answers an unknown name with the names it has.
+    """A registry that raises ``KeyError`` with the known names if a name is unknown.
 
-    The stock one returns ``None``, which mmcv's ``build_plugin_layer`` reports as "Cannot find None".
+    MMEngine's returns ``None``, which mmcv's ``build_plugin_layer`` reports as "Cannot find None".
     """
 
-    def get(self, key):
-        found = super().get(key)
-        if found is None and '.' not in key:
+    def get(self, key: str) -> Any:
+        registered = super().get(key)
+        if registered is None and '.' not in key:
             names = sorted(self.module_dict)
             near = difflib.get_close_matches(key, names, n=1, cutoff=0.5)
             raise KeyError(
@@ -29,16 +32,16 @@ class _Registry(Registry):
                 + (f"; did you mean 'mmattn.{near[0]}'?" if near else '.')
                 + f' This registry has: {", ".join(names)}'
             )
-        return found
+        return registered
 
-    def __contains__(self, key):
+    def __contains__(self, key: str) -> bool:
         try:
             return super().__contains__(key)
         except KeyError:
             return False
 
 
-def _child(parent, *locations):
+def _child(parent: Registry, *locations: str) -> Registry:
     return _Registry(parent.name, parent=parent, scope='mmattn', locations=list(locations))
 
 

@@ -1,4 +1,4 @@
-"""What ``import mmattn`` says about the packages it stands on."""
+"""The messages of ``import mmattn`` about missing and clashing packages."""
 
 import os
 import subprocess
@@ -70,7 +70,7 @@ def test_both_families_installed_is_a_warning(tmp_path, monkeypatch):
     text = str(caught[0].message)
     assert text.startswith(
         'onedl-mmcv 2.3.6 and mmcv 2.1.0 are both installed and overwrite each '
-        "other's files: what `import mmcv` gives is a mixture of the two."
+        "other's files: `import mmcv` gives a mixture of the two."
     )
     assert 'pip uninstall -y onedl-mmcv mmcv && pip install onedl-mmcv==2.3.6' in text
 

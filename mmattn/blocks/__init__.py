@@ -1,4 +1,4 @@
-"""Attention blocks: one paper, one file. The registry is the list."""
+"""Attention blocks, one paper per file; ``mmattn.registry.MODELS`` lists them."""
 
 from mmattn.blocks.bam import BAM
 from mmattn.blocks.base import AttentionBlock
