@@ -1,16 +1,17 @@
-"""Write the figures of ``start.py`` into docs/why_map_drops.md, between its markers.
+"""Write the figures of ``start.py`` into docs/faq.md, between its markers.
 
 python benchmarks/start_table.py
 """
 
 import json
 import re
+import textwrap
 from pathlib import Path
 from statistics import mean, stdev
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / 'benchmarks/results/start_bccd.json'
-PAGE = ROOT / 'docs/why_map_drops.md'
+PAGE = ROOT / 'docs/faq.md'
 MARKERS = '<!-- start.json -->\n', '<!-- end -->\n'
 # The 97.5 % quantile of Student's t, by degrees of freedom.
 T = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
@@ -59,14 +60,17 @@ def table(result):
     )
     lines += [
         '',
-        (
+        textwrap.fill(
             f'`{result["data"]}` at {result["size"]} pixels; `{result["config"]}`, made small; '
             f'{base["iterations"]} iterations without attention from scratch (AP '
             f'{base["after"]["bbox_mAP"]:.3f}), then {result["runs"][0]["iterations"]} of fine-tuning, seeds '
             f'{", ".join(map(str, seeds))}. Predictions '
             f"before the first step with `start='identity'`: {'bit for bit' if same else 'NOT'} those of the "
             f'detector without attention. {machine["processor"]}, {machine["threads"]} thread, torch '
-            f'{machine["versions"]["torch"]}; `{machine["command"]}`.'
+            f'{machine["versions"]["torch"]}; `{machine["command"]}`.',
+            width=108,
+            break_long_words=False,
+            break_on_hyphens=False,
         ),
     ]
     return '\n'.join(lines) + '\n'

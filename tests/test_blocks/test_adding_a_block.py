@@ -1,4 +1,4 @@
-"""What docs/adding_a_block.md tells a stranger to write keeps the contract; what it warns of does not."""
+"""The example in docs/adding_a_block.md keeps the contract, and each mistake that it warns of breaks it."""
 
 import os
 import re
@@ -18,10 +18,10 @@ def contract(folder, code, *options):
     package.mkdir()
     (package / '__init__.py').touch()
     (package / 'srm.py').write_text(code, encoding='utf-8')
-    command = re.search(r'MMATTN_BLOCKS=(\S+) python (-m pytest .*)', PAGE)
+    command = re.search(r'MMATTN_BLOCKS=(\S+) python (-m pytest .*?)```', PAGE, flags=re.DOTALL)
     env = dict(os.environ, MMATTN_BLOCKS=command[1], PYTHONPATH=os.pathsep.join([str(folder), str(ROOT)]))
     return subprocess.run(
-        [sys.executable, *command[2].split(), '-q', '-p', 'no:cacheprovider', *options],
+        [sys.executable, *command[2].replace('\\\n', '').split(), '-q', '-p', 'no:cacheprovider', *options],
         cwd=ROOT,
         env=env,
         capture_output=True,
@@ -39,7 +39,7 @@ def test_the_example_is_short_and_keeps_the_contract(tmp_path):
 
 
 @pytest.mark.parametrize(
-    'was, now, test, text',
+    'old, new, test, text',
     [
         ('(flat.var(2, correction=0) + 1e-5).sqrt()', 'flat.std(2)', 'test_trains_on_any_map', 'isfinite'),
         ('return [self.cfc]', 'return [self.cfc, self.bn.weight]', 'test_identity_reaches', "['cfc', 'bn.w"),
@@ -59,7 +59,7 @@ def test_the_example_is_short_and_keeps_the_contract(tmp_path):
         ("    _abbr_ = 'srm'\n", '', 'test_signature', "_abbr_ is its name in MMDetection's plugins="),
     ],
 )
-def test_what_is_forgotten_is_told(tmp_path, was, now, test, text):
-    assert was in EXAMPLE
-    out = contract(tmp_path, EXAMPLE.replace(was, now), '-k', f'SRM and {test}')
+def test_a_mistake_is_named(tmp_path, old, new, test, text):
+    assert old in EXAMPLE
+    out = contract(tmp_path, EXAMPLE.replace(old, new), '-k', f'SRM and {test}')
     assert 'failed' in out and text in out.replace('\n', ' '), out
