@@ -1,4 +1,4 @@
-# A spatial gate with a kernel of 3: an ablation of CBAM.
+# An ablation of CBAM: the spatial gate has kernel size 3.
 #   bash tools/dist_train.sh configs/cbam/faster-rcnn_r50-cbam-k3_fpn_1x_coco.py 8
 # 44.28 M parameters, 44.06 M of them trained; attention: 2,531,312 at 16 sites.
 _base_ = '../faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'

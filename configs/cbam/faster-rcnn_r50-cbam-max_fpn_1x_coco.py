@@ -1,4 +1,4 @@
-# Maxima alone in the channel gate: an ablation of CBAM.
+# An ablation of CBAM: the channel gate uses maxima only.
 #   bash tools/dist_train.sh configs/cbam/faster-rcnn_r50-cbam-max_fpn_1x_coco.py 8
 # 44.29 M parameters, 44.06 M of them trained; attention: 2,532,592 at 16 sites.
 _base_ = '../faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'

@@ -1,4 +1,4 @@
-# Channel and spatial in parallel: an ablation of CBAM's order.
+# An ablation of CBAM's order: channel and spatial attention in parallel.
 #   bash tools/dist_train.sh configs/cbam/faster-rcnn_r50-cbam-parallel_fpn_1x_coco.py 8
 # 44.29 M parameters, 44.06 M of them trained; attention: 2,532,592 at 16 sites.
 _base_ = '../faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'

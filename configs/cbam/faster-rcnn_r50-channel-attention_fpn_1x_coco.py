@@ -1,4 +1,4 @@
-# The channel half of CBAM alone.
+# CBAM's channel attention alone.
 #   bash tools/dist_train.sh configs/cbam/faster-rcnn_r50-channel-attention_fpn_1x_coco.py 8
 # 44.28 M parameters, 44.06 M of them trained; attention: 2,530,992 at 16 sites.
 _base_ = '../faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'

@@ -1,4 +1,4 @@
-# CBAM on every residual branch; all of it learns from scratch. `make demo` runs it.
+# CBAM on every residual branch, trained from scratch. `make demo` runs it.
 #   python tools/make_shapes.py
 #   python tools/train.py configs/shapes/faster-rcnn_r18-cbam_fpn_shapes.py
 # 3.91 M parameters, 3.91 M of them trained; attention: 23,580 at 8 sites.

@@ -1,4 +1,4 @@
-# ECA on every residual branch; all of it learns from scratch.
+# ECA on every residual branch, trained from scratch.
 #   python tools/make_shapes.py
 #   python tools/train.py configs/shapes/faster-rcnn_r18-eca_fpn_shapes.py
 # 3.89 M parameters, 3.89 M of them trained; attention: 32 at 8 sites.

@@ -1,4 +1,4 @@
-# A small Faster R-CNN from scratch on the generated shapes, made for two cores and no GPU.
+# A small Faster R-CNN for the generated shapes, trained from scratch; two CPU cores are enough.
 #   python tools/make_shapes.py
 #   python tools/train.py configs/shapes/faster-rcnn_r18_fpn_shapes.py
 # 3.89 M parameters, 3.89 M of them trained.
@@ -8,7 +8,7 @@ _base_ = [
     'mmdet::_base_/default_runtime.py',
 ]
 
-# ResNet-18 at half width, learning from scratch: nothing frozen, batch statistics in use.
+# ResNet-18 at half width, from scratch: no stage is frozen and norms use batch statistics.
 model = dict(
     backbone=dict(
         depth=18, stem_channels=32, base_channels=32, frozen_stages=-1, norm_eval=False, init_cfg=None
@@ -37,7 +37,7 @@ test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.02),
-    # Adam moves every weight by about the learning rate, which is too much where 3136 of them add up
+    # Adam moves each weight by about the learning rate: too much for a layer that sums 3136 inputs
     paramwise_cfg=dict(custom_keys={'shared_fcs': dict(lr_mult=0.3)}),
     clip_grad=dict(max_norm=10),
 )

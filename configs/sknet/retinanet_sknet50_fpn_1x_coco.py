@@ -1,4 +1,4 @@
-# SKNet-50, which starts as the ResNeXt-50 whose ImageNet weights its first branches take.
+# SKNet-50. Its first branches take ResNeXt-50's ImageNet weights, so it starts with ResNeXt-50's outputs.
 #   bash tools/dist_train.sh configs/sknet/retinanet_sknet50_fpn_1x_coco.py 8
 # 39.89 M parameters, 39.62 M of them trained.
 _base_ = '../retinanet/retinanet_r50_fpn_1x_coco.py'

@@ -34,7 +34,7 @@ class ConfigRow:
         if self.path.endswith('_folder.py'):
             line = f'With 80 classes {line}'
         if self.sites:
-            line += f'; attention: {self.attention:,} at {self.sites} sites'
+            line += f'; attention: {self.attention:,} at {self.sites} site{"s" if self.sites > 1 else ""}'
         return f'{line}.'
 
 

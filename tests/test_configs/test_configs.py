@@ -1,4 +1,4 @@
-"""Every config builds what its name says and costs what its header says."""
+"""Every config builds the model of its name and costs what its header says."""
 
 import re
 from pathlib import Path
@@ -15,7 +15,7 @@ from mmattn.engine.build_model import build_model
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / 'configs'
 OURS = list_configs(CONFIGS)
-# By the part of a config's name between backbone and neck, which may be longer than the block's.
+# Keys are the parts of config names between backbone and neck.
 BLOCKS = dict(
     se=blocks.SE,
     cbam=blocks.CBAM,
@@ -46,7 +46,7 @@ BLOCKS.update(
     }
 )
 DETECTORS = {'faster-rcnn': 'FasterRCNN', 'retinanet': 'RetinaNet', 'mask2former': 'Mask2FormerVideo'}
-# The rest takes a minute or two, so it is left to the slow tests.
+# The other configs take a minute or two and run with the slow tests.
 QUICK = [
     path
     for path in OURS
@@ -62,13 +62,13 @@ RESIDUALS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 
 
 def expected_block(path):
-    """The block that a config's name promises."""
+    """Return the block in a config's name."""
     found = re.search(rf'-({"|".join(sorted(BLOCKS, key=len, reverse=True))})(-c3-c5)?_', path)
     return found and found.group(1)
 
 
 def expected_sites(path):
-    """The sites that a config's name promises."""
+    """Return the names of the sites that a config's name stands for."""
     block = expected_block(path)
     if block is None:
         return set()
@@ -80,12 +80,12 @@ def expected_sites(path):
     depth = int(re.search(rf'_r(\d+)-{block}(-c3-c5)?_', path).group(1))
     ends = {
         f'backbone.layer{stage}.{i}.residual'
-        for stage, count in enumerate(RESIDUALS[depth], 1)
-        for i in range(count)
+        for stage, blocks_in_stage in enumerate(RESIDUALS[depth], 1)
+        for i in range(blocks_in_stage)
     }
-    if block == 'bam':  # where the map gets smaller
+    if block == 'bam':  # before each downsampling stage
         return {f'backbone.layer{stage}' for stage in (1, 2, 3)}
-    if block == 'nl':  # before the last block of the fourth stage
+    if block == 'nl':  # before the last block of stage 3
         return {f'backbone.layer3.{RESIDUALS[depth][2] - 2}'}
     first = dict(gc=2, temporal=3).get(block, 1)
     return {name for name in ends if int(name[len('backbone.layer')]) >= first}
@@ -98,7 +98,7 @@ def test_config_builds_what_name_and_header_say(path):
     assert any(f'configs/{path}' in line.split() for line in header), header
     assert f'# {config_row(model, path).header()}' in header
     detector = next(name for key, name in DETECTORS.items() if key in path)
-    assert any(kind.__name__ == detector for kind in type(model).__mro__)
+    assert any(cls.__name__ == detector for cls in type(model).__mro__)
     expected = expected_sites(path)
     if not expected:
         assert not hasattr(model, 'attention')
@@ -122,10 +122,10 @@ def test_sknet_50_is_that_of_the_paper():
         parameters = sum(p.numel() for module in (backbone, head) for p in module.parameters())
         assert round(parameters / 1e6, 1) == 27.5
         backbone.eval()
-        picture = torch.rand(1, 3, 224, 224)
+        image = torch.rand(1, 3, 224, 224)
         with torch.no_grad(), CountOps(backbone) as counting:
-            backbone(picture)
-        # Multiply-adds, and the elements that poolings read; 4.46 without these.
+            backbone(image)
+        # Multiply-adds and the elements that poolings read; without poolings it is 4.46.
         ops = counting.count.total(['convolution', 'linear', 'pooling']) + head.weight.numel()
         assert round(ops / 1e9, 2) == 4.47 and not counting.count.not_counted
 
@@ -141,27 +141,27 @@ def test_sknet_50_is_that_of_the_paper():
     ],
 )
 def test_plain_configs_are_those_of_mmdet(path):
-    """The baseline differs from mmdet's in how data is found and read, and in what is printed."""
+    """The baseline differs from mmdet's in the data root, the image loader and the printed metrics."""
     from mmengine.config import Config
 
     ours, theirs = (_plain(cfg) for cfg in (Config.fromfile(CONFIGS / path), get_config(f'mmdet::{path}')))
     for cfg in (ours, theirs):
         for part in ('val', 'test'):
             cfg[f'{part}_evaluator'].pop('proposal_nums', None)
-        # The pipeline as a variable of its own is of no effect once the data sets are written.
+        # These variables have no effect once the data sets are defined.
         for key in [key for key in cfg if key.endswith('pipeline')] + ['data_root']:
             cfg.pop(key)
     assert ours['train_dataloader']['dataset']['pipeline'].pop(0) == dict(type='mmattn.LoadImageFromFile')
     assert theirs['train_dataloader']['dataset']['pipeline'].pop(0) == dict(
         type='LoadImageFromFile', backend_args=None
     )
-    if 'r18' in path:  # mmdet's leaves these out; ours inherits them
+    if 'r18' in path:  # inherited by ours, absent from mmdet's
         assert ours.pop('tta_model') and ours.pop('img_scales')
     assert ours == theirs
 
 
 def _plain(node):
-    """As plain dicts, without the notes on scope that MMEngine adds to foreign base files."""
+    """Return plain dicts without the `_scope_` keys that MMEngine adds to other packages' base files."""
     if isinstance(node, (list, tuple)):
         return [_plain(child) for child in node]
     if hasattr(node, 'items'):
@@ -231,5 +231,5 @@ def test_documented_costs_are_those_of_the_headers():
         parameters, trained, attention, sites = row.groups()
         cost = f'{parameters} parameters, {trained} of them trained'
         if sites != '0':
-            cost += f'; attention: {attention} at {sites} sites'
+            cost += f'; attention: {attention} at {sites} site{"s" if sites != "1" else ""}'
         assert f'{cost}.\n' in (CONFIGS / path).read_text(), path

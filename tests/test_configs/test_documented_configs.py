@@ -1,4 +1,4 @@
-"""The configs that docs/any_detector.md shows do what it says."""
+"""The configs shown in docs/any_detector.md do what the page says."""
 
 import re
 from pathlib import Path
@@ -18,7 +18,7 @@ def names(example):
     return re.search(r'mmdet::(\w+)/', example)[1]
 
 
-def test_the_four_detectors_are_there():
+def test_the_page_shows_four_detectors():
     assert [names(example) for example in EXAMPLES] == ['yolox', 'swin', 'cascade_rcnn', 'detr']
 
 
@@ -31,16 +31,16 @@ def test_config(example, tmp_path):
     assert type(model).__mro__[2].__name__ == config.model.detector
     assert len(model.attention) == int(re.search(r'^# (\d+) blocks', example, flags=re.MULTILINE)[1])
 
-    # Three lines on top of the base: the stock config's weights fit, and the maps are the same.
+    # The stock config's weights load, and the feature maps are the same.
     base = tmp_path / 'base.py'
     base.write_text(example.splitlines()[0], encoding='utf-8')
     stock = build_model(str(base)).eval()
     found = model.load_state_dict(stock.state_dict(), strict=False)
     assert not found.unexpected_keys
     assert found.missing_keys and all(key.startswith('attention.') for key in found.missing_keys)
-    picture = torch.rand(1, 3, 64, 96)
+    image = torch.rand(1, 3, 64, 96)
     with torch.no_grad():
-        pairs = zip(model.extract_feat(picture), stock.extract_feat(picture))
+        pairs = zip(model.extract_feat(image), stock.extract_feat(image))
     assert all(torch.equal(one, other) for one, other in pairs)
 
     groups = build_optim_wrapper(model, config.optim_wrapper).optimizer.param_groups

@@ -1,7 +1,7 @@
-"""ECA-Net's table of detectors (CVPR 2020, table 5): millions of parameters, as printed there.
+"""The parameters of the detectors in ECA-Net's table 5 (CVPR 2020), to both decimals.
 
-The paper counts what is trained, in millions: frozen are the stem and the first stage, and with
-them the attention in that stage; SE has no biases.
+The paper counts trained parameters in millions. The stem and the first stage are frozen, and so is the
+attention in that stage. SE has no biases.
 """
 
 from pathlib import Path

@@ -1,6 +1,6 @@
-# Any folder of pictures with COCO-format annotations:
+# Any folder of images with COCO-format annotations:
 #   ROOT/images/   ROOT/annotations/train.json   ROOT/annotations/val.json
-# ROOT comes from MMATTN_DATA_ROOT or --data-root; the classes are read from train.json.
+# MMATTN_DATA_ROOT or --data-root sets ROOT; train.json names the classes.
 import importlib
 
 _base_ = './coco_detection.py'
@@ -8,7 +8,7 @@ _base_ = './coco_detection.py'
 data_root = r'{{$MMATTN_DATA_ROOT:data/folder}}'.rstrip('/') + '/'
 classes = importlib.import_module('mmattn.engine').read_classes(data_root + 'annotations/train.json')
 num_classes = len(classes)
-metainfo = dict(classes=classes, palette=None)  # random colours: COCO's are for 80 classes
+metainfo = dict(classes=classes, palette=None)  # random colours, because COCO's palette is for 80 classes
 
 scale = (640, 640)
 train_pipeline = [
@@ -31,7 +31,7 @@ train_dataloader = dict(
         data_root=data_root,
         ann_file='annotations/train.json',
         data_prefix=dict(img='images/'),
-        # pictures without objects are kept: they teach what is background
+        # keep images without objects: they show what is background
         filter_cfg=dict(filter_empty_gt=False, min_size=1),
         pipeline=train_pipeline,
     ),

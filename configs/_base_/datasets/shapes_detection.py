@@ -1,9 +1,9 @@
-# The generated data set "shapes": write it with `python tools/make_shapes.py`.
-# The environment variable MMATTN_DATA_ROOT moves it. Networks see the pictures at half size; boxes
-# are compared at full size, where COCO's limits between small, medium and large apply as they are.
+# The generated data set "shapes"; `python tools/make_shapes.py` writes it. MMATTN_DATA_ROOT sets the folder.
+# The network sees the images at half size. Boxes are evaluated at full size, so that COCO's limits between
+# small, medium and large apply unchanged.
 dataset_type = 'CocoDataset'
 data_root = r'{{$MMATTN_DATA_ROOT:data/shapes}}'.rstrip('/') + '/'
-# what the check before training tells to do where the data is missing
+# the command that the check before training suggests if the data is missing
 data_made_by = 'python tools/make_shapes.py --out {data_root}'
 backend_args = None
 metainfo = dict(
@@ -19,7 +19,7 @@ metainfo = dict(
 )
 
 train_pipeline = [
-    # an unreadable or truncated picture is an error that names the file
+    # an unreadable or truncated image is an error that names the file
     dict(type='mmattn.LoadImageFromFile', backend_args=backend_args),
     dict(type='LoadAnnotations', with_bbox=True),
     dict(type='Resize', scale=(128, 128), keep_ratio=True),
@@ -67,7 +67,7 @@ val_dataloader = dict(
 )
 test_dataloader = val_dataloader
 
-# proposal_nums: so that the log shows COCO's own twelve figures, AR1 and AR10 among them
+# proposal_nums makes the log show all twelve COCO metrics, including AR1 and AR10
 val_evaluator = dict(
     type='CocoMetric',
     ann_file=data_root + 'annotations/val.json',
