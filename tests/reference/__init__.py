@@ -1,4 +1,4 @@
-"""The papers' formulas, written out slowly, in torch alone: what the blocks are held against.
+"""The papers' formulas in naive PyTorch code, against which the blocks are tested.
 
-Each function takes the map and a dict of parameters named as in the official code.
+Each function takes the map and a dict of parameters with the names of the official code.
 """

@@ -1,10 +1,10 @@
-"""Park et al., BMVC 2018: as the official code has it, and as the paper's equations do (with ReLU)."""
+"""BAM, Park et al., BMVC 2018: the official code's form, and the paper's with the code's ReLUs."""
 
 import torch
 
 
 def _norm(z, p, name, training):
-    """Over all axes but the last, which is that of the channels."""
+    """Normalise over all axes except the last, the channels."""
     if training:
         flat = z.flatten(0, -2)
         mean = flat.sum(0) / len(flat)
@@ -19,7 +19,7 @@ def _relu(z):
 
 
 def _dilated(z, weight, bias, d):
-    """``(N, H, W, C)``, zero beyond its borders."""
+    """A 3x3 convolution of ``(N, H, W, C)`` with dilation ``d`` and zero padding."""
     n, h, w, _ = z.shape
     out = bias.expand(n, h, w, len(bias)).clone()
     for i in range(h):

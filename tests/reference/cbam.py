@@ -1,4 +1,4 @@
-"""Woo et al., ECCV 2018, equations 1 to 3, with the biases and the norm of the official code."""
+"""CBAM, Woo et al., ECCV 2018, equations 1 to 3, with the official code's biases and norm."""
 
 import torch
 
@@ -12,26 +12,26 @@ def channel_gate(x, p, prefix='', pools=('avg', 'max')):
         return w2 @ torch.where(hidden > 0, hidden, torch.zeros_like(hidden)) + b2
 
     gates = []
-    for picture in x:
-        avg = torch.stack([channel.sum() / channel.numel() for channel in picture])
-        top = torch.stack([channel.flatten()[channel.argmax()] for channel in picture])
-        z = [mlp(avg)] * ('avg' in pools) + [mlp(top)] * ('max' in pools)
+    for image in x:
+        avg = torch.stack([channel.sum() / channel.numel() for channel in image])
+        amax = torch.stack([channel.flatten()[channel.argmax()] for channel in image])
+        z = [mlp(avg)] * ('avg' in pools) + [mlp(amax)] * ('max' in pools)
         gates.append(1 / (1 + torch.exp(-sum(z))))
     return torch.stack(gates)[:, :, None, None]
 
 
 def pool_conv_norm(x, p, prefix, training):
-    """``z`` of a spatial gate: ``(N, C, H, W) -> (N, 1, H, W)``; with ``reduce``, of the 1x1-conv form."""
+    """The argument of a spatial gate's sigmoid: ``(N, C, H, W) -> (N, 1, H, W)``."""
     n, c, h, w = x.shape
     weight = p[f'{prefix}conv.weight'][0]
     half = weight.shape[-1] // 2
     if 'reduce.weight' in p:
-        seen = (x * p['reduce.weight']).sum(1, keepdim=True)
+        descriptor = (x * p['reduce.weight']).sum(1, keepdim=True)
     else:
-        top = torch.gather(x, 1, x.argmax(1, keepdim=True))
-        seen = torch.cat([top, x.sum(1, keepdim=True) / c], 1)
-    padded = x.new_zeros(n, seen.shape[1], h + 2 * half, w + 2 * half)
-    padded[:, :, half : half + h, half : half + w] = seen
+        amax = torch.gather(x, 1, x.argmax(1, keepdim=True))
+        descriptor = torch.cat([amax, x.sum(1, keepdim=True) / c], 1)
+    padded = x.new_zeros(n, descriptor.shape[1], h + 2 * half, w + 2 * half)
+    padded[:, :, half : half + h, half : half + w] = descriptor
     rows = []
     for i in range(h):
         rows.append(

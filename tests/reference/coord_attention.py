@@ -1,4 +1,4 @@
-"""Hou et al., CVPR 2021, with norm and hard swish of the official code."""
+"""CoordAttention, Hou et al., CVPR 2021, with the official code's norm and hard swish."""
 
 import torch
 

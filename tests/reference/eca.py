@@ -1,4 +1,4 @@
-"""Wang et al., CVPR 2020, equation 9, with the zero padding of the official code."""
+"""ECA, Wang et al., CVPR 2020, equation 9, with the official code's zero padding."""
 
 import torch
 

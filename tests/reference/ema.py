@@ -1,4 +1,4 @@
-"""Ouyang et al., ICASSP 2023, a group and a channel at a time."""
+"""EMA, Ouyang et al., ICASSP 2023, one group and one channel at a time."""
 
 import torch
 
@@ -28,7 +28,7 @@ def ema(x, p, factor):
             columns = pointwise @ (t.sum(1) / h) + p['conv1x1.bias'][:, None]  # (width, W)
             one = t * _sigmoid(rows)[:, :, None] * _sigmoid(columns)[:, None]
             normed = []
-            for k in range(width):  # as many groups of the norm as channels
+            for k in range(width):  # the norm has one group per channel
                 mean = one[k].sum() / (h * w)
                 var = ((one[k] - mean) ** 2).sum() / (h * w)
                 normed.append((one[k] - mean) / torch.sqrt(var + 1e-5) * p['gn.weight'][k] + p['gn.bias'][k])

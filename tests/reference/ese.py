@@ -1,4 +1,4 @@
-"""Lee and Park, CVPR 2020, eSE with the hard sigmoid of the official code."""
+"""ESE, Lee and Park, CVPR 2020, with the official code's hard sigmoid."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""Yang et al., CVPR 2020, and the l1 form of the official code."""
+"""GCT, Yang et al., CVPR 2020, and the official code's l1 form."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""Cao et al., ICCVW 2019: one context of the whole map, added to every position."""
+"""GlobalContext, Cao et al., ICCVW 2019: one context vector, added to every position."""
 
 import torch
 

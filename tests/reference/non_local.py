@@ -1,4 +1,4 @@
-"""Wang et al., CVPR 2018: each position gets a weighted mean over all positions."""
+"""NonLocal, Wang et al., CVPR 2018: adds a weighted mean of all positions to each position."""
 
 import torch
 
@@ -8,7 +8,7 @@ def _linear(t, p, name):
 
 
 def _pooled(t, h, w):
-    """Largest of each 2x2 square: ``(H * W, C) -> (H // 2 * W // 2, C)``."""
+    """Maximum of each 2x2 square: ``(H * W, C) -> (H // 2 * W // 2, C)``."""
     grid = t.reshape(h, w, -1)
     return torch.stack(
         [

@@ -1,4 +1,4 @@
-"""Roy et al., MICCAI 2018, and the maximum of the official code."""
+"""SCSE, Roy et al., MICCAI 2018, and the official code's maximum."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""Hu et al., CVPR 2018, equations 2 to 4."""
+"""SE, Hu et al., CVPR 2018, equations 2 to 4."""
 
 import torch
 

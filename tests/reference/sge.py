@@ -1,4 +1,4 @@
-"""Li et al., 2019, with the unbiased deviation of the official code."""
+"""SGE, Li et al., 2019, with the official code's unbiased standard deviation."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""Yang et al., ICML 2021, with the n - 1 of the official code."""
+"""SimAM, Yang et al., ICML 2021, with the official code's n - 1."""
 
 import torch
 

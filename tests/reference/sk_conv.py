@@ -1,4 +1,4 @@
-"""Li et al., CVPR 2019: branches of a convolution, and a softmax over them for each channel."""
+"""SKConv, Li et al., CVPR 2019: convolution branches, and a softmax over them for each channel."""
 
 import torch
 
@@ -39,7 +39,7 @@ def _norm_relu(z, p, name, training):
 
 
 def sk_conv(x, p, shapes, stride=1, groups=1, training=False):
-    """``shapes``: padding and dilation of each branch."""
+    """The output of an SKConv whose branches have these pairs ``shapes`` of padding and dilation."""
     u = []
     for i, (padding, dilation) in enumerate(shapes):
         z = _conv(x, p[f'paths.{i}.conv.weight'], stride, padding, dilation, groups)

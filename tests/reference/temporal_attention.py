@@ -1,10 +1,10 @@
-"""The channel excitation of ACTION-Net, Wang et al., CVPR 2021, without its shift."""
+"""TemporalAttention, the channel excitation of Wang et al., CVPR 2021 (ACTION-Net), without its shift."""
 
 import torch
 
 
 def temporal_attention(x, p, frames):
-    """``(B * T, C, H, W)``."""
+    """The map ``(B * T, C, H, W)`` times its gates, one clip of ``frames`` after the other."""
     gates = []
     squeeze, conv, expand = (p[f'action_p2_{name}.weight'] for name in ('squeeze', 'conv1', 'expand'))
     for clip in x.split(frames):

@@ -1,4 +1,4 @@
-"""How the contract test builds each block: what it needs, and which options there are to draw from."""
+"""How the contract test builds each block: required options, and the values to draw from."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mmattn.registry import MODELS
 
 
 class Gate(nn.Module):
-    """A module from elsewhere, for External."""
+    """A module for External that is no block."""
 
     def __init__(self, width):
         super().__init__()
@@ -28,13 +28,13 @@ class Gate(nn.Module):
 
 @dataclass(frozen=True)
 class Case:
-    """What the contract needs to know of a block beyond its class.
+    """What the contract test needs to know about a block beyond its class.
 
     Attributes:
-        options: Those without which it cannot be built.
-        values: Some values for each of its own options, to draw from; channels are a multiple of 4.
-        frames: Its batch is clips of so many frames.
-        without_effect: Ends of the names of parameters on which, by definition, no output depends.
+        options: Values for the options without a default.
+        values: Values to draw from, for each of the block's own options; channels are a multiple of 4.
+        frames: Number of frames per clip in the batch.
+        without_effect: Name endings of parameters that by definition do not affect the output.
     """
 
     options: dict = field(default_factory=dict)
@@ -116,7 +116,7 @@ COMMON = ('in_channels', 'start', 'init_cfg')
 
 
 class Subject:
-    """A registered block as the contract test builds it: ``subject(channels, **options)``."""
+    """Builds a registered block with the options of its case: ``subject(channels, **options)``."""
 
     def __init__(self, name, cls):
         self.name = name
@@ -124,25 +124,26 @@ class Subject:
         self.case = CASES.get(name, Case())
         try:
             self.role, self.problem = self(32).role, None
-        except Exception as error:  # test_can_be_built tells
+        except Exception as error:  # test_can_be_built reports it
             self.role, self.problem = 'gate', error
 
     def __call__(self, in_channels, **options):
         return self.cls(in_channels, **{**self.case.options, **options})
 
     def own_options(self):
-        """Names of its options beside those that all blocks have."""
+        """Return the names of the options that not all blocks have."""
         return [name for name in inspect.signature(self.cls).parameters if name not in COMMON]
 
     def shape(self, n, *rest):
-        """``(n, *rest)`` with as many clips as pictures were asked for."""
+        """Return ``(n, *rest)``, with n clips instead of n images if the block works on clips."""
         return (n * self.case.frames, *rest)
 
 
 def all_blocks():
-    """Every registered block, by name; the registry is the list.
+    """Return all registered blocks by name.
 
-    Blocks of other packages too, whose modules the environment variable ``MMATTN_BLOCKS`` names.
+    Modules named in the environment variable ``MMATTN_BLOCKS`` are imported first, so their blocks are
+    included.
     """
     MODELS.import_from_location()
     for module in filter(None, os.environ.get('MMATTN_BLOCKS', '').split(',')):

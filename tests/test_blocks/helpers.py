@@ -1,4 +1,4 @@
-"""What several tests of blocks need."""
+"""Helpers for the tests of blocks."""
 
 import importlib
 import importlib.metadata
@@ -11,7 +11,7 @@ import torch
 
 
 def randomise(block, seed=0):
-    """Give every parameter and statistic a value that no other one has, so that none can hide."""
+    """Give all parameters and statistics random values, so that each affects the output."""
     generator = torch.Generator().manual_seed(seed)
     for name, tensor in block.state_dict().items():
         if tensor.is_floating_point():
@@ -22,7 +22,7 @@ def randomise(block, seed=0):
 
 
 def smooth_map(*shape, dtype=torch.float64, seed=1):
-    """A random map without equal values, at which maxima have a gradient."""
+    """Return a random map without equal values, so that maxima are differentiable."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype)
 
@@ -41,16 +41,16 @@ def check_against(reference, block, x):
     (expected * weight).sum().backward()
     torch.testing.assert_close(x.grad, other.grad, rtol=1e-9, atol=1e-11)
     for name, p in block.named_parameters():
-        if not p.requires_grad:  # the test has told why
+        if not p.requires_grad:  # the test says why
             continue
         assert p.grad.abs().sum() > 0, name
         torch.testing.assert_close(p.grad, parameters[name].grad, rtol=1e-9, atol=1e-11, msg=name)
 
 
 def check_agreement(ours, theirs, x, convert=dict):
-    """Load another's weights, and assert that outputs and all gradients are the same, in float64.
+    """Load the other module's weights and assert equal outputs and gradients, in float64.
 
-    ``convert`` makes of a dict with their names one with ours, of weights and of gradients alike.
+    ``convert`` maps a dict with their names, of weights or of gradients, to one with ours.
     """
     ours, theirs = ours.double(), theirs.double()
     found = ours.load_state_dict(convert(theirs.state_dict()), strict=False)
@@ -71,7 +71,7 @@ def check_agreement(ours, theirs, x, convert=dict):
 
 
 def timm_layer(file, name):
-    """A class of ``timm/layers/``, without timm's own ``__init__`` and without torchvision."""
+    """Return a class from ``timm/layers/`` without importing timm's ``__init__`` or torchvision."""
     try:
         root = str(importlib.metadata.distribution('timm').locate_file('timm'))
     except importlib.metadata.PackageNotFoundError:

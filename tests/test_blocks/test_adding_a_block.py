@@ -47,16 +47,21 @@ def test_the_example_is_short_and_keeps_the_contract(tmp_path):
             "in_channels, start='paper', init",
             "in_channels, width, start='paper', init",
             'test_can_be_built',
-            'where it has options without a default, tests/test_blocks/cases.py must give them',
+            'tests/test_blocks/cases.py must give its options without a default',
         ),
         (
             "in_channels, start='paper', init",
             "in_channels, width=3, start='paper', init",
             'test_can_be_built',
-            'SRM has options that no test draws: width; give tests/test_blocks/cases.py some values',
+            'SRM has options that no test varies: width; add values to tests/test_blocks/cases.py',
         ),
-        ('Official code: ', '', 'test_docstring', "its docstring has 'fficial code'"),
-        ("    _abbr_ = 'srm'\n", '', 'test_signature', "_abbr_ is its name in MMDetection's plugins="),
+        ('Official code: ', '', 'test_docstring', "its docstring must have 'fficial code'"),
+        (
+            "    _abbr_ = 'srm'\n",
+            '',
+            'test_signature',
+            "it must have _abbr_, its name in MMDetection's plugins=",
+        ),
     ],
 )
 def test_a_mistake_is_named(tmp_path, old, new, test, text):

@@ -1,4 +1,4 @@
-"""What every block promises, for options and sizes that nobody has thought of."""
+"""The contract of all blocks, for options and sizes drawn by hypothesis."""
 
 import pytest
 import torch
@@ -21,22 +21,22 @@ SHAPES = st.tuples(st.integers(0, 3), st.sampled_from([4, 12, 32]), SIDES, SIDES
 
 
 @st.composite
-def options(draw, cls):
-    return {name: draw(st.sampled_from(values)) for name, values in cls.case.values.items()}
+def options(draw, subject):
+    return {name: draw(st.sampled_from(values)) for name, values in subject.case.values.items()}
 
 
-def built(cls, data, channels, start):
-    return cls(channels, start=start, **data.draw(options(cls), label='options'))
+def built(subject, data, channels, start):
+    return subject(channels, start=start, **data.draw(options(subject), label='options'))
 
 
 @every('gate', 'additive')
 @hypothesis.given(data=st.data())
 @SETTINGS
-def test_starts_as_identity(cls, data):
+def test_starts_as_identity(subject, data):
     shape = data.draw(SHAPES)
     dtype = data.draw(st.sampled_from([torch.float32, torch.bfloat16, torch.float16]))
-    block = built(cls, data, shape[1], 'identity').train(data.draw(st.booleans(), label='training'))
-    x = smooth_map(*cls.shape(*shape), dtype=dtype)
+    block = built(subject, data, shape[1], 'identity').train(data.draw(st.booleans(), label='training'))
+    x = smooth_map(*subject.shape(*shape), dtype=dtype)
     out = block(x)
     assert out.equal(x) and out.dtype == dtype
 
@@ -44,11 +44,11 @@ def test_starts_as_identity(cls, data):
 @every()
 @hypothesis.given(data=st.data())
 @SETTINGS
-def test_keeps_its_promises(cls, data):
-    """Shape, dtype and format of its input; finite gradients everywhere; gates that say what it does."""
+def test_keeps_its_promises(subject, data):
+    """Shape, dtype and memory format are kept, gradients are finite, forward multiplies by the gates."""
     shape = data.draw(SHAPES)
-    block = randomise(built(cls, data, shape[1], data.draw(st.sampled_from(STARTS))))
-    x = smooth_map(*cls.shape(*shape), dtype=torch.float32)
+    block = randomise(built(subject, data, shape[1], data.draw(st.sampled_from(STARTS))))
+    x = smooth_map(*subject.shape(*shape), dtype=torch.float32)
     if data.draw(st.booleans(), label='channels_last'):
         x = x.contiguous(memory_format=torch.channels_last)
     out = block.eval()(x)
@@ -72,10 +72,10 @@ def test_keeps_its_promises(cls, data):
 @every()
 @hypothesis.given(data=st.data())
 @hypothesis.settings(SETTINGS, max_examples=4)
-def test_gradient_is_that_of_finite_differences(cls, data):
+def test_gradient_is_that_of_finite_differences(subject, data):
     h, w = data.draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
-    block = randomise(built(cls, data, 4, data.draw(st.sampled_from(STARTS)))).double().eval()
-    x = smooth_map(*cls.shape(2, 4, h, w)).requires_grad_()
+    block = randomise(built(subject, data, 4, data.draw(st.sampled_from(STARTS)))).double().eval()
+    x = smooth_map(*subject.shape(2, 4, h, w)).requires_grad_()
     names = [name for name, _ in block.named_parameters()]
 
     def f(x, *parameters):

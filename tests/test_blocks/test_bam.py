@@ -14,7 +14,7 @@ BEFORE_A_NORM = dict(code=('fc_0.bias', 'reduce0.bias', 'di_0.bias', 'di_1.bias'
 @pytest.mark.parametrize('form', ['code', 'paper'])
 def test_is_the_formula_on_a_map_that_is_not_square(form, training):
     block = randomise(BAM(6, 1, dilation=2, form=form)).train(training)
-    if training:  # biases before a norm have no gradient but rounding
+    if training:  # the gradient of a bias before a norm is zero up to rounding
         for name, p in block.named_parameters():
             p.requires_grad_(not name.endswith(BEFORE_A_NORM[form]) or '_bn_' in name)
     check_against(partial(bam, form=form, dilation=2, training=training), block, smooth_map(3, 6, 5, 3))
@@ -61,11 +61,11 @@ def test_has_the_official_names_and_shapes():
 
 def test_has_the_official_number_of_parameters():
     """The official ResNet-50 with BAM after three stages has 25.915 M, plain ResNet-50 25.557 M."""
-    count = sum(p.numel() for c in (256, 512, 1024) for p in BAM(c).parameters())
-    assert round((25_557_032 + count) / 1e6, 3) == 25.915
+    added = sum(p.numel() for c in (256, 512, 1024) for p in BAM(c).parameters())
+    assert round((25_557_032 + added) / 1e6, 3) == 25.915
 
 
-def test_one_picture_is_enough_to_train():
+def test_trains_on_one_image():
     block = randomise(BAM(16)).train()
     before = block.channel_att.gate_c.gate_c_bn_1.running_mean.clone()
     assert torch.isfinite(block(torch.randn(1, 16, 5, 3))).all()

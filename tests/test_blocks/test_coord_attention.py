@@ -10,7 +10,7 @@ from tests.test_blocks.helpers import check_against, check_agreement, randomise,
 @pytest.mark.parametrize('training', [True, False])
 def test_is_the_formula(training):
     block = randomise(CoordAttention(6)).train(training)
-    if training:  # a bias before a norm has no gradient but rounding
+    if training:  # the gradient of a bias before a norm is zero up to rounding
         block.conv1.bias.requires_grad_(False)
     check_against(partial(coord_attention, training=training), block, smooth_map(2, 6, 5, 3))
 

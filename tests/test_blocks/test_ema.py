@@ -36,7 +36,7 @@ def test_a_factor_that_does_not_divide_the_channels_is_refused():
 
 
 def test_a_single_value_is_not_refused():
-    """Normalised it is zero, which leaves the norm's bias, as the formula says too."""
+    """It is normalised to zero, so the norm returns its bias, as in the formula."""
     block, x = randomise(EMA(5)).double(), smooth_map(1, 5, 1, 1)
     torch.testing.assert_close(block(x), ema(x, block.state_dict(), factor=1))
 

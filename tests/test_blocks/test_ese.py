@@ -8,7 +8,7 @@ from tests.test_blocks.helpers import check_against, check_agreement, randomise,
 
 @pytest.mark.parametrize('scale', [1, 30])
 def test_is_the_formula(scale):
-    """With ``scale`` some gates are at the ends of their range, where they have no gradient."""
+    """With scale=30 some gates saturate, where their gradient is zero."""
     block, x = randomise(ESE(7)), scale * smooth_map(2, 7, 5, 3)
     gates = block(x.float()) / x.float()
     assert (gates > 0.999).any() == (gates < 0.001).any() == (scale == 30)

@@ -67,7 +67,7 @@ def test_identity_is_exact_where_a_difference_would_overflow():
     assert block(x).equal(x)
 
 
-def test_a_block_with_a_start_of_its_own_is_given_it():
+def test_a_module_with_an_option_start_gets_it():
     block = External(16, dict(type='mmattn.SE'), start='identity')
     assert block.module.start == 'identity' and not hasattr(block, 'mix')
     assert block(X).equal(X)
@@ -80,7 +80,7 @@ def test_a_fraction_of_the_channels():
         assert block.module.fc1.out_channels == hidden
 
 
-def test_looking_at_its_output_leaves_no_trace():
+def test_checking_the_output_has_no_side_effects():
     norm = External(16, dict(type='torch.nn.BatchNorm2d'), channels='num_features')
     assert norm.module.running_mean.abs().sum() == 0 and norm.module.num_batches_tracked == 0
     assert norm.module.training
@@ -88,12 +88,12 @@ def test_looking_at_its_output_leaves_no_trace():
     External(16, dict(type=Squeeze, squeeze_channels=4), channels='input_channels')
     after = torch.rand(3)
     torch.manual_seed(0)
-    for _ in range(2):  # the module, and its like in reset_parameters
+    for _ in range(2):  # the module, and the new one in reset_parameters
         Squeeze(16, 4)
     assert torch.rand(3).equal(after)
 
 
-def test_what_depends_on_data_is_let_through():
+def test_a_module_that_depends_on_data_is_accepted():
     assert External(16, dict(type=OnData), channels=None)(X.abs()).equal(X.abs() * 2)
 
 
@@ -113,7 +113,7 @@ def test_timms_module_by_its_path(monkeypatch):
     torch.testing.assert_close(block(x), ours(x))
 
 
-def test_a_module_of_timm_that_this_package_does_not_have():
+def test_a_timm_module_without_a_counterpart_here():
     layer = timm_layer('coord_attn', 'EfficientLocalAttn')
     block = External(64, dict(type=layer, kernel_size=7), channels='channels', start='identity')
     x = smooth_map(2, 64, 7, 5, dtype=torch.float32)

@@ -27,7 +27,7 @@ def test_has_the_official_names_shapes_and_values():
     assert (state['alpha'] == 1).all() and not state['gamma'].any() and not state['beta'].any()
 
 
-def test_as_published_it_is_an_identity_and_nobody_is_warned(warnings):
+def test_the_published_start_is_the_identity_and_gives_no_warning(warnings):
     block = GCT(8).requires_grad_(False).train()
     x = smooth_map(2, 8, 5, 3, dtype=torch.float32)
     assert block(x).equal(x) and not warnings

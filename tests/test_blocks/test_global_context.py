@@ -15,7 +15,7 @@ BOTH = ['channel_mul', 'channel_add']
 @pytest.mark.parametrize('fusions', [['channel_add'], ['channel_mul'], BOTH], ids=str)
 def test_is_the_formula(pooling, fusions):
     block = randomise(GlobalContext(6, 0.5, pooling, fusions))
-    if pooling == 'att':  # a softmax does not change when all its inputs grow alike
+    if pooling == 'att':  # a constant added to all inputs of a softmax has no effect
         block.conv_mask.bias.requires_grad_(False)
     check_against(partial(global_context, pooling=pooling, fusions=fusions), block, smooth_map(2, 6, 5, 3))
 
@@ -73,7 +73,7 @@ def test_multiplication_starts_at_one_half_as_published():
     assert GlobalContext(16).paper_is_identity
 
 
-def test_large_half_precision_values_are_mmcvs_end():
+def test_large_half_precision_values_overflow_in_mmcv_only():
     bricks = pytest.importorskip('mmcv.cnn', reason='mmcv is not installed')
     x = torch.full((1, 32, 4, 4), 6e4, dtype=torch.float16)
     theirs = bricks.ContextBlock(32, 1 / 4)

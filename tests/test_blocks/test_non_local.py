@@ -15,7 +15,7 @@ pytest.importorskip('mmcv', reason='mmcv is not installed')
 @pytest.mark.parametrize('mode', MODES)
 def test_is_the_formula(mode, sub_sample):
     block = randomise(NonLocal(6, 2, mode=mode, sub_sample=sub_sample))
-    for name, p in block.named_parameters():  # equal terms in all inputs of a softmax change nothing
+    for name, p in block.named_parameters():  # a constant added to all inputs of a softmax has no effect
         p.requires_grad_(not (mode == 'embedded_gaussian' and name in ('phi.conv.bias', 'phi.0.conv.bias')))
     check_against(partial(non_local, mode=mode, sub_sample=sub_sample), block, smooth_map(2, 6, 5, 4))
 
@@ -53,7 +53,7 @@ def test_agrees_with_mmcv(options):
     out.square().sum().backward()
     if options.get('mode') == 'concatenation':
         with pytest.raises(RuntimeError, match='modified by an inplace operation'):
-            expected.square().sum().backward()  # why ours does it another way
+            expected.square().sum().backward()  # the reason for our own computation
         return
     expected.square().sum().backward()
     torch.testing.assert_close(x.grad, y.grad)

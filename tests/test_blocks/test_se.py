@@ -13,10 +13,10 @@ def test_is_the_formula(channels, reduction, bias):
 
 
 def test_has_the_papers_parameters():
-    # SE-ResNet-50's blocks, 2 * C^2 / r each: "2.5M" in the paper's section 4.
+    # 2 * C^2 / r for each block of SE-ResNet-50: "2.5M" in the paper's section 4.
     shapes = [(256, 3), (512, 4), (1024, 6), (2048, 3)]
-    count = sum(n * sum(p.numel() for p in SE(c, bias=False).parameters()) for c, n in shapes)
-    assert count == sum(n * 2 * c * c // 16 for c, n in shapes) == 2_514_944
+    parameters = sum(n * sum(p.numel() for p in SE(c, bias=False).parameters()) for c, n in shapes)
+    assert parameters == sum(n * 2 * c * c // 16 for c, n in shapes) == 2_514_944
 
 
 def test_hidden_width_is_at_least_one():

@@ -10,7 +10,7 @@ from tests.test_blocks.helpers import check_against, smooth_map
 
 @pytest.mark.parametrize('e_lambda', [1e-4, 0.1])
 def test_is_the_formula(e_lambda):
-    """The reference has the paper's energy, whose inverse is the official code's expression."""
+    """The reference computes the paper's energy; the official code computes its inverse."""
     check_against(partial(simam, e_lambda=e_lambda), SimAM(7, e_lambda), smooth_map(2, 7, 5, 3))
 
 
@@ -22,7 +22,7 @@ def test_a_weight_of_one_is_twice_the_published_gate():
     torch.testing.assert_close(block(x), 2 * SimAM(7)(x))
 
 
-def test_a_single_element_has_no_distance():
+def test_a_single_element_has_distance_zero():
     x = torch.randn(2, 7, 1, 1)
     torch.testing.assert_close(SimAM(7)(x), x * torch.sigmoid(torch.tensor(0.5)))
 

@@ -31,7 +31,7 @@ def test_frames_see_their_neighbours_and_no_other_clip():
     changed = x.clone()
     changed[1] += 1
     moved = (block.gates(changed)['frame'].flatten() != gate).nonzero().flatten().tolist()
-    assert moved == [0, 1, 2]  # of the first clip, what a kernel of 3 reaches
+    assert moved == [0, 1, 2]  # the frames of the first clip within reach of a kernel of 3
     swapped = torch.cat([x[4:], x[:4]])
     torch.testing.assert_close(block(swapped), torch.cat([block(x)[4:], block(x)[:4]]))
 
