@@ -27,7 +27,7 @@ class ChannelAttention(AttentionBlock):
     same names and shapes (``mlp.1.weight``, ...). Biases start at zero, as in its ``model_resnet.py``.
 
     Differences: equal maxima share their gradient evenly; the official max pooling gives it to the first.
-    The hidden width is at least 1. Of the official code's four poolings only the paper's two are available.
+    The hidden width is at least 1. Only the paper's two of the official code's four poolings are available.
     ``start='identity'`` is new.
 
     Args:

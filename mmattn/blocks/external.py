@@ -21,7 +21,7 @@ from torch._subclasses.fake_tensor import (
 from mmattn.blocks.base import AttentionBlock
 from mmattn.registry import MODELS
 
-# A module whose result depends on the data raises these on fake tensors. It is not checked.
+# A module that depends on the values of its input raises these on fake tensors. It is not checked.
 _NEEDS_DATA = (
     DataDependentOutputException,
     DynamicOutputShapeException,
@@ -34,16 +34,19 @@ _NEEDS_DATA = (
 class External(AttentionBlock):
     """External module: any that keeps the shape of its input, timm's, torchvision's or your own.
 
-    ``start='paper'`` uses the module as it is. ``start='identity'`` computes ``x * (1 - a) + module(x) *
-    a`` with a learned ``a`` per channel that starts at zero: at first the output equals the input, bit for
-    bit, and training decides how much of the module to mix in. If the module has an option ``start``, as
-    the blocks of this package have, it gets this one and nothing is mixed.
+    ``start='paper'`` uses the module as it is. ``start='identity'`` computes
+
+    ``x * (1 - a) + module(x) * a``
+
+    with a learned ``a`` per channel that starts at zero: at first the output equals the input, bit for bit,
+    and training decides how much of the module to mix in. If the module has an option ``start``, as the
+    blocks of this package have, it gets this one and nothing is mixed.
 
     Paper and official code are those of the module. The learned factor is ReZero's, `Bachlechner et al.,
     UAI 2021 <https://arxiv.org/abs/2003.04887>`_ (official code: majumderb/rezero).
 
-    Differences: ReZero has one factor for all channels. What the other blocks promise about autocast, map
-    sizes, compilation and export depends on the module here. Its gates, if it has any, are not visible.
+    Differences: ReZero has one factor for all channels. Unlike with the other blocks, it depends on the
+    module whether autocast, all map sizes, compilation and export work. Its gates, if any, are not visible.
 
     Args:
         in_channels: Number of channels of the map.

@@ -37,8 +37,8 @@ class GlobalContext(AttentionBlock):
     Official code: xvjiarui/GCNet, ``mmdet/ops/gcb/context_block.py``, now MMCV's ``ContextBlock``.
     Parameters have the same names, shapes and initial values (``conv_mask.weight``,
     ``channel_add_conv.0.weight``, ...). The last layer starts at zero, so with ``start='paper'`` the
-    addition changes nothing and the multiplication halves the map; ``start='identity'`` multiplies by ``2 *
-    sigmoid(z)``, which starts at 1.
+    addition changes nothing and the multiplication halves the map; ``start='identity'`` multiplies by
+    ``2 * sigmoid(z)``, which starts at 1.
 
     Differences: the context is computed in fp32 under autocast, where MMCV's block overflows in fp16. The
     hidden width is at least 1. ``ratio`` has a default, taken from the paper's tables. A backbone's

@@ -20,8 +20,8 @@ class SGE(AttentionBlock):
     Paper: `Li et al., 2019 <https://arxiv.org/abs/1905.09646>`_.
 
     Official code: implus/PytorchInsight, ``classification/models/imagenet/resnet_sge.py``. Parameters have
-    the same names, shapes and initial values: ``weight`` (zero) and ``bias`` (one), each ``(1, groups, 1,
-    1)``.
+    the same names, shapes and initial values: ``weight`` (zero) and ``bias`` (one), each
+    ``(1, groups, 1, 1)``.
 
     Differences: the standard deviation of a single position is 0 instead of 0/0. ``start='identity'`` is
     new.

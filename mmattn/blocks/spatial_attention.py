@@ -11,8 +11,9 @@ from mmattn.registry import MODELS
 
 
 class ConvNorm(nn.Module):
-    """``bn(conv(x))`` with the names and settings of the official ``BasicConv``: ``(N, C, H, W) -> (N, 1, H,
-    W)``.
+    """A convolution to one channel and its norm: ``(N, C, H, W) -> (N, 1, H, W)``.
+
+    Names and settings are those of the official ``BasicConv``.
     """
 
     def __init__(self, channels: int, kernel_size: int):
