@@ -15,31 +15,31 @@ from mmattn.registry import MODELS
 class CBAM(AttentionBlock):
     """Convolutional Block Attention Module: a gate per channel, then a gate per position.
 
-    ``y = x * sigmoid(mlp(avg(x)) + mlp(max(x)))``, then ``y * sigmoid(bn(conv([max(y), mean(y)])))``
-    with maximum and mean over channels, `Woo et al., ECCV 2018 <https://arxiv.org/abs/1807.06521>`_.
-    Official code: Jongchan/attention-module, ``MODELS/cbam.py``; parameters are named and shaped as
-    there (``ChannelGate.mlp.1.weight``, ``SpatialGate.spatial.conv.weight``, ...), so its state dict
-    loads. Initial values too are those of its ``model_resnet.py``: biases and the weight of the
-    spatial gate's norm zero, its convolution Kaiming-normal.
+    ``y = x * sigmoid(mlp(avg(x)) + mlp(max(x)))``, then ``y * sigmoid(bn(conv([max(y), mean(y)])))`` with
+    maximum and mean over channels: :class:`ChannelAttention`, then :class:`SpatialAttention`, which have
+    more options.
 
-    It is :class:`ChannelAttention`, then :class:`SpatialAttention`, which have more options.
+    Paper: `Woo et al., ECCV 2018 <https://arxiv.org/abs/1807.06521>`_. It does not mention the norm, and
+    its equations have no biases; the official code and weights have both, and so has this block.
 
-    The paper does not mention the norm, and its equations have no biases; the official code and its
-    weights have both, and are what this follows.
+    Official code: Jongchan/attention-module, ``MODELS/cbam.py``. Parameters have the same names and shapes
+    (``ChannelGate.mlp.1.weight``, ``SpatialGate.spatial.conv.weight``, ...), so its weights load. Initial
+    values are those of its ``model_resnet.py``: biases and the weight of the spatial gate's norm are zero,
+    its convolution Kaiming-normal.
 
-    Differences: equal maxima share their gradient evenly (the official max pooling gives it to the
-    first); a hidden width of at least 1; where a training batch has a single value (one picture with
-    a 1x1 map) the norm uses its running statistics instead of raising; ``start='identity'`` is ours.
+    Differences: equal maxima share their gradient evenly; the official max pooling gives it to the first.
+    The hidden width is at least 1. The norm uses its running statistics if a training batch has only one
+    value (one image with a 1x1 map). ``start='identity'`` is new.
 
     Args:
-        in_channels: Channels of the map.
-        reduction: ``r`` of the channel gate.
-        kernel_size: Of the spatial gate's convolution, 7 or 3.
+        in_channels: Number of channels of the map.
+        reduction: Reduction ratio ``r`` of the channel gate.
+        kernel_size: Kernel size of the spatial gate's convolution, 7 or 3.
         start: See :class:`~mmattn.blocks.base.AttentionBlock`.
 
     Shape:
-        - Input and output: ``(N, C, H, W)``; gates ``'channel'``: ``(N, C, 1, 1)``, ``'spatial'``:
-          ``(N, 1, H, W)``.
+        - Input and output: ``(N, C, H, W)``.
+        - Gate ``'channel'``: ``(N, C, 1, 1)``; gate ``'spatial'``: ``(N, 1, H, W)``.
 
     Example:
         >>> import torch

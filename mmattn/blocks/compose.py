@@ -1,4 +1,4 @@
-"""Several blocks as one."""
+"""Several blocks as one, in a chain or in parallel."""
 
 from __future__ import annotations
 
@@ -15,26 +15,32 @@ from mmattn.registry import MODELS
 
 @MODELS.register_module()
 class Compose(AttentionBlock):
-    """Composition: blocks one after the other, in a stated order, or side by side.
+    """Composition: several blocks as one, in the given order or in parallel.
 
-    ``how='chain'``: each block gets what the one before it returns. ``how='parallel'``: all gates are
-    computed from the input, which is multiplied by each of them. So the ablation of CBAM's order
-    (`Woo et al., ECCV 2018 <https://arxiv.org/abs/1807.06521>`_, table 3) is three configs: channel then
-    spatial, which equals :class:`~mmattn.blocks.CBAM` bit for bit, spatial then channel, and both in
-    parallel. Official code: Jongchan/attention-module, ``MODELS/cbam.py``, which has the first of them.
+    ``how='chain'``: each block gets the output of the one before it. ``how='parallel'``: all gates are
+    computed from the input, which is multiplied by each of them.
 
-    Differences: the paper does not say how its parallel gates are joined; here it is by multiplication.
+    This makes the ablation of CBAM's order a matter of config: channel then spatial (equal to
+    :class:`~mmattn.blocks.CBAM`, bit for bit), spatial then channel, and both in parallel.
+
+    Paper: `Woo et al., ECCV 2018 <https://arxiv.org/abs/1807.06521>`_, table 3.
+
+    Official code: Jongchan/attention-module, ``MODELS/cbam.py``; it has the first of these orders.
+
+    Differences: the paper does not say how to combine parallel gates; here they are multiplied.
 
     Args:
-        in_channels: Channels of the map.
+        in_channels: Number of channels of the map.
         blocks: Configs of the blocks, without ``in_channels``, such as
-            ``[dict(type='mmattn.ChannelAttention'), dict(type='mmattn.SpatialAttention')]``. A module from
-            elsewhere goes in by :class:`~mmattn.blocks.External`.
-        how: ``'chain'`` or ``'parallel'``, the latter for gates only.
-        start: Of all blocks that do not say theirs; see :class:`~mmattn.blocks.base.AttentionBlock`.
+            ``[dict(type='mmattn.ChannelAttention'), dict(type='mmattn.SpatialAttention')]``. To use any other
+            module, wrap it in :class:`~mmattn.blocks.External`.
+        how: ``'chain'`` or ``'parallel'``; all blocks must be gates for the latter.
+        start: The start of all blocks whose config has none; see
+            :class:`~mmattn.blocks.base.AttentionBlock`.
 
     Shape:
-        - Input and output: ``(N, C, H, W)``; gates: those of the blocks, those of one kind multiplied.
+        - Input and output: ``(N, C, H, W)``.
+        - Gates: those of the blocks; gates with the same name are multiplied.
 
     Example:
         >>> import torch
@@ -65,7 +71,7 @@ class Compose(AttentionBlock):
             or not all(isinstance(block, Mapping) and 'type' in block for block in blocks)
         ):
             raise ValueError(
-                "Compose: 'blocks' is a list of configs with a type, such as [dict(type='mmattn."
+                "Compose: blocks must be a list of configs with a type, such as [dict(type='mmattn."
                 "ChannelAttention'), dict(type='mmattn.SpatialAttention')]; got "
                 f'{blocks!r}'
             )
@@ -75,7 +81,7 @@ class Compose(AttentionBlock):
         if how == 'parallel' and additive is not None:
             raise ValueError(
                 "Compose: how='parallel' multiplies gates, and "
-                f"{type(additive).__name__} has none: possible is how='chain'"
+                f"{type(additive).__name__} has none; use how='chain'"
             )
         self.reset_start()
 
@@ -83,11 +89,11 @@ class Compose(AttentionBlock):
         kind = MODELS.get(config['type']) if isinstance(config['type'], str) else config['type']
         if not inspect.isclass(kind) or not issubclass(kind, AttentionBlock):
             raise ValueError(
-                f'Compose: {config["type"]!r} is no attention block; put a module from elsewhere'
-                f" into dict(type='mmattn.External', module=dict(type={config['type']!r}))"
+                f'Compose: {config["type"]!r} is not an attention block; wrap any other '
+                f"module in dict(type='mmattn.External', module=dict(type={config['type']!r}))"
             )
         if kind.role == 'convolution':
-            raise ValueError(f'Compose: {kind.__name__} stands in place of a convolution, not behind one')
+            raise ValueError(f'Compose: {kind.__name__} replaces a convolution and cannot be part of a chain')
         options = {key: value for key, value in config.items() if key not in ('type', '_scope_')}
         try:
             check_options(kind, options)

@@ -42,8 +42,8 @@ class GlobalContext(AttentionBlock):
 
     Differences: the context is computed in fp32 under autocast, where MMCV's block overflows in fp16. The
     hidden width is at least 1. ``ratio`` has a default, taken from the paper's tables. A backbone's
-    ``init_cfg`` does not overwrite the initial values, as it does with MMCV's block in ``plugins=``. From
-    timm: ``GlobalContext`` multiplies by default there.
+    ``init_cfg`` does not overwrite the initial values, as it does with MMCV's block in ``plugins=``.
+    timm's ``GlobalContext`` multiplies by default.
 
     Args:
         in_channels: Number of channels of the map.

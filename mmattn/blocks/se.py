@@ -20,8 +20,8 @@ class SE(AttentionBlock):
     Official code: hujie-frank/SENet, ``models/SE-ResNet-50.prototxt`` (Caffe). Parameters have the names
     and shapes of timm's ``SEModule`` (``timm/layers/squeeze_excite.py``): ``fc1``, ``fc2``.
 
-    Differences: ``start='identity'`` is new. From timm: the hidden width is ``C // reduction``, at least 1,
-    as in the paper; timm rounds it to a multiple of 8.
+    Differences: ``start='identity'`` is new. The hidden width is ``C // reduction`` as in the paper, at
+    least 1; timm rounds it to a multiple of 8.
 
     Args:
         in_channels: Number of channels of the map.

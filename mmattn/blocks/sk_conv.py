@@ -15,7 +15,7 @@ from mmattn.registry import MODELS
 
 
 class _Select(nn.Module):
-    """Weights of the branches: ``(N, C, 1, 1) -> (N, M, C, 1, 1)``."""
+    """The branches' weights: ``(N, C, 1, 1) -> (N, M, C, 1, 1)``."""
 
     def __init__(self, channels: int, hidden: int, branches: int):
         super().__init__()
@@ -32,42 +32,46 @@ class _Select(nn.Module):
 
 @MODELS.register_module()
 class SKConv(AttentionBlock):
-    """Selective kernel convolution: branches that see differently far, and a choice between them.
+    """Selective kernel convolution: branches with different receptive fields, weighted per channel.
 
-    ``sum_i(a_i * u_i)``, where ``u_i`` is the i-th branch, ``relu(norm(conv_i(x)))``, and ``a``, for each
-    channel, is a softmax over the branches of ``W2 relu(norm(W1 avg(sum_i(u_i))))``, `Li et al., CVPR 2019
-    <https://arxiv.org/abs/1903.06586>`_. Official code: implus/SKNet, in Caffe; parameters are named and
-    shaped as in timm's ``SelectiveKernel`` (``timm/layers/selective_kernel.py``) without its split of the
-    input: ``paths.0.conv``, ``paths.0.bn``, ``attn.fc_reduce``, ``attn.bn``, ``attn.fc_select``.
+    ``sum_i(a_i * u_i)``, where ``u_i = relu(norm(conv_i(x)))`` is a branch, and ``a`` is a softmax over the
+    branches of ``W2 relu(norm(W1 avg(sum_i(u_i))))`` for each channel.
 
-    It stands in place of a convolution, so it goes where MMDetection takes one: in a backbone with
-    bottlenecks as ``dcn=dict(type='mmattn.SKConv', fallback_on_stride=False), stage_with_dcn=(True, ) * 4``,
-    and wherever there is a ``conv_cfg`` for convolutions larger than 1x1.
+    Paper: `Li et al., CVPR 2019 <https://arxiv.org/abs/1903.06586>`_.
 
-    A checkpoint of the plain model loads: the weights of the convolution that this one replaces become
-    those of the first branch, and only what is new is missing. With ``start='identity'`` the output is then
-    that of this convolution, bit for bit: the first branch is the convolution alone, the others, without a
-    ReLU, have a norm of weight zero, and the weights are ``M * a``, which are 1 at the start.
+    Official code: implus/SKNet (Caffe). Parameters have the names and shapes of timm's ``SelectiveKernel``
+    (``timm/layers/selective_kernel.py``) with ``split_input=False``: ``paths.0.conv``, ``paths.0.bn``,
+    ``attn.fc_reduce``, ``attn.bn``, ``attn.fc_select``.
 
-    Differences: MMDetection's slot has a norm and a ReLU behind the convolution, which thus come behind
-    the weighted sum as well; in the paper the branches' own are all there are. For
-    ``start='identity'`` they do what they did for the convolution. Where a training batch has a single
-    value a channel, norms use their running statistics instead of raising. timm shares its input among
-    the branches unless ``split_input=False``.
+    It replaces a convolution, so it goes where MMDetection takes one: in a backbone with bottlenecks as
+    ``dcn=dict(type='mmattn.SKConv', fallback_on_stride=False), stage_with_dcn=(True, ) * 4``, and wherever
+    there is a ``conv_cfg`` for convolutions larger than 1x1.
+
+    A checkpoint of the plain model loads: the first branch takes the weights of the convolution that it
+    replaces, and only the other parameters are missing. With ``start='identity'`` the output then equals
+    that of this convolution, bit for bit: the first branch is the convolution alone, the other branches
+    have no ReLU and a norm whose weight starts at zero, and the branches' weights are ``M * a``, which
+    start at 1.
+
+    Differences: MMDetection puts its own norm and ReLU after the weighted sum; in the paper only the
+    branches have them. With ``start='identity'`` they follow the sum as they followed the convolution. A
+    norm uses its running statistics if a training batch has only one value per channel. timm splits the
+    input among the branches by default.
 
     Args:
-        in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias: As of
-            ``torch.nn.Conv2d``, for the first branch; the others give maps of the same size. The kernel is
-            odd and larger than 1x1.
-        branches: How many, ``M`` in the paper.
-        by: What distinguishes the branches: ``'dilation'``, the i-th has i times that of the first, or
-            ``'kernel_size'``, each is 2 larger than the one before.
-        reduction: ``r``: the hidden width is ``out_channels // r``,
-        min_channels: and at least this, ``L`` in the paper.
+        in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias: Arguments of the
+            first branch's ``torch.nn.Conv2d``; the other branches give maps of the same size. The kernel size
+            must be odd and larger than 1x1.
+        branches: Number of branches, ``M`` in the paper.
+        by: How the branches differ. ``'dilation'``: the i-th has i times the dilation of the first.
+            ``'kernel_size'``: each kernel is larger by 2 than the one before.
+        reduction: Reduction ratio ``r``; the hidden width is ``out_channels // r``.
+        min_channels: Smallest hidden width, ``L`` in the paper.
         start: ``'paper'`` or ``'identity'``, see above.
 
     Shape:
-        - Input: ``(N, C, H, W)``; output: as of the convolution; gate ``'branch'``: ``(N, M, C, 1, 1)``.
+        - Input: ``(N, C, H, W)``; output: as of the convolution.
+        - Gate ``'branch'``: ``(N, M, C, 1, 1)``.
 
     Example:
         >>> import torch
@@ -84,7 +88,7 @@ class SKConv(AttentionBlock):
 
     _abbr_ = 'sk_conv'
     role = 'convolution'
-    # What MMCV's ConvModule asks of a convolution.
+    # MMCV's ConvModule reads these attributes of its convolution.
     transposed = False
     output_padding = (0, 0)
 
@@ -116,19 +120,19 @@ class SKConv(AttentionBlock):
             check_positive_int(self, name, value)
         check_choice(self, 'by', by, ('dilation', 'kernel_size'))
         if isinstance(padding, str):
-            raise ValueError(f'SKConv: padding={padding!r}; it must be a number, or two')
+            raise ValueError(f'SKConv: padding={padding!r}; it must be one number or two')
         self.kernel_size, self.stride, self.padding, self.dilation = map(
             to_2tuple, (kernel_size, stride, padding, dilation)
         )
         if any(k % 2 == 0 for k in self.kernel_size) or max(self.kernel_size) == 1:
             raise ValueError(
-                f'SKConv: kernel_size={kernel_size!r}; it must be odd and larger than 1, as '
-                'branches differ in how far they see. A conv_cfg reaches 1x1 convolutions too: '
-                "for the 3x3 ones of a ResNet write dcn=dict(type='mmattn.SKConv', "
+                f'SKConv: kernel_size={kernel_size!r}; it must be odd and larger than 1, so '
+                'that the branches can have different receptive fields. A conv_cfg reaches 1x1 convolutions '
+                "too: for the 3x3 ones of a ResNet write dcn=dict(type='mmattn.SKConv', "
                 'fallback_on_stride=False)'
             )
         if branches < 2:
-            raise ValueError(f'SKConv: branches={branches!r}; it takes two to choose between')
+            raise ValueError(f'SKConv: branches={branches!r}; it must be at least 2')
         self.out_channels = out_channels
         self.groups = groups
         self.paths = nn.ModuleList(self._branch(i, by, bias) for i in range(branches))
@@ -136,10 +140,10 @@ class SKConv(AttentionBlock):
         self.reset_start()
 
     def _branch(self, i: int, by: str, bias: bool) -> nn.Sequential:
-        more = 2 * i if by == 'kernel_size' else 0
-        times = i + 1 if by == 'dilation' else 1
-        kernel_size = [k + more if k > 1 else k for k in self.kernel_size]
-        dilation = [d * times for d in self.dilation]
+        growth = 2 * i if by == 'kernel_size' else 0
+        factor = i + 1 if by == 'dilation' else 1
+        kernel_size = [k + growth if k > 1 else k for k in self.kernel_size]
+        dilation = [d * factor for d in self.dilation]
         padding = [
             p + (d * (k - 1) - d0 * (k0 - 1)) // 2
             for p, d, k, d0, k0 in zip(self.padding, dilation, kernel_size, self.dilation, self.kernel_size)
@@ -192,7 +196,7 @@ class SKConv(AttentionBlock):
         return [self.attn.fc_select, *(path.bn for path in self.paths[1:])]
 
     def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs):
-        for name in ('weight', 'bias'):  # of the convolution that was here
+        for name in ('weight', 'bias'):  # of the convolution that this block replaces
             own = f'{prefix}paths.0.conv.{name}'
             if f'{prefix}{name}' in state_dict and own not in state_dict:
                 state_dict[own] = state_dict.pop(f'{prefix}{name}')

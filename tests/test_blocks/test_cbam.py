@@ -56,7 +56,7 @@ def test_a_batch_without_a_variance_leaves_the_statistics_alone(shape):
 
 
 def test_a_synchronised_norm_is_always_called():
-    """The other processes wait for this one's share of the statistics."""
+    """Otherwise the other processes would wait for this one's statistics."""
     block = CBAM(16).train()
     calls = []
 
@@ -74,7 +74,7 @@ def test_agrees_with_timm():
     theirs = randomise(timm_layer('cbam', 'CbamModule')(64)).eval()
 
     def convert(state):
-        # timm: no biases, and [mean, max] where the official code has [max, mean].
+        # timm has no biases, and [mean, max] in place of the official [max, mean].
         found = {
             'ChannelGate.mlp.1.weight': state['channel.fc1.weight'].flatten(1),
             'ChannelGate.mlp.3.weight': state['channel.fc2.weight'].flatten(1),
@@ -89,6 +89,5 @@ def test_agrees_with_timm():
         )
         return found
 
-    # Our biases are zero at the start.
-    # Our biases are zero at the start.
+    # Our biases start at zero.
     check_agreement(CBAM(64).eval(), theirs, smooth_map(2, 64, 9, 7), convert)

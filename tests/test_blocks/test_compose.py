@@ -37,14 +37,14 @@ def test_parallel_gates_see_the_input():
     torch.testing.assert_close(block(x()), x() * one * two)
 
 
-def test_gates_of_one_kind_are_multiplied():
+def test_gates_with_the_same_name_are_multiplied():
     block = randomise(Compose(16, [dict(type='SE'), dict(type='ECA')])).eval()
-    ((kind, gate),) = block.gates(x()).items()
-    assert kind == 'channel'
+    ((name, gate),) = block.gates(x()).items()
+    assert name == 'channel'
     torch.testing.assert_close(x() * gate, block(x()))
 
 
-def test_groups_of_other_sizes_become_one_gate_an_element():
+def test_groups_of_different_sizes_become_one_gate_per_element():
     block = randomise(Compose(16, [dict(type='SGE', groups=g) for g in (2, 4, 2)])).eval()
     assert [part.groups for part in block.blocks] == [2, 4, 2] and isinstance(block.blocks[0], SGE)
     gates = block.gates(x())
@@ -54,7 +54,7 @@ def test_groups_of_other_sizes_become_one_gate_an_element():
     torch.testing.assert_close(block(x()), expected)
 
 
-def test_start_is_handed_to_those_that_say_none():
+def test_blocks_without_a_start_get_that_of_the_composition():
     block = Compose(16, [dict(type='SE', start='paper'), dict(type='ECA')], start='identity')
     assert [part.start for part in block.blocks] == ['paper', 'identity']
     assert not block.paper_is_identity and Compose(16, [dict(type='GlobalContext')]).paper_is_identity
@@ -75,17 +75,17 @@ def test_compositions_can_be_composed():
 @pytest.mark.parametrize(
     'options, text',
     [
-        (dict(blocks=[]), r"'blocks' is a list of configs with a type, such as .*; got \[\]"),
-        (dict(blocks=dict(type='SE')), "'blocks' is a list of configs"),
-        (dict(blocks=['SE']), "'blocks' is a list of configs"),
+        (dict(blocks=[]), r'blocks must be a list of configs with a type, such as .*; got \[\]'),
+        (dict(blocks=dict(type='SE')), 'blocks must be a list of configs'),
+        (dict(blocks=['SE']), 'blocks must be a list of configs'),
         (dict(blocks=[dict(type='SE')], how='sum'), "how='sum'; possible: 'chain', 'parallel'"),
         (
             dict(blocks=[dict(type='GlobalContext')], how='parallel'),
-            "how='parallel' multiplies gates, and GlobalContext has none: possible is how='chain'",
+            "how='parallel' multiplies gates, and GlobalContext has none; use how='chain'",
         ),
         (
             dict(blocks=[dict(type='torch.nn.Identity')]),
-            "'torch.nn.Identity' is no attention block; put a module from elsewhere into "
+            "'torch.nn.Identity' is not an attention block; wrap any other module in "
             r"dict\(type='mmattn.External', module=dict\(type='torch.nn.Identity'\)\)",
         ),
         (dict(blocks=[dict(type='SE', reduction=0)]), 'SE: reduction=0; it must be a positive integer'),

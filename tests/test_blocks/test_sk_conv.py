@@ -118,12 +118,12 @@ def test_a_plain_checkpoint_gives_the_first_branch_its_weights():
     [
         (
             dict(kernel_size=1),
-            'kernel_size=1; it must be odd and larger than 1, as branches differ in how far',
+            'kernel_size=1; it must be odd and larger than 1, so that the branches can have',
         ),
         (dict(kernel_size=4), 'kernel_size=4; it must be odd'),
-        (dict(branches=1), 'branches=1; it takes two to choose between'),
+        (dict(branches=1), 'branches=1; it must be at least 2'),
         (dict(by='size'), "by='size'; possible: 'dilation', 'kernel_size'"),
-        (dict(padding='same'), "padding='same'; it must be a number, or two"),
+        (dict(padding='same'), "padding='same'; it must be one number or two"),
         (dict(reduction=0), 'reduction=0; it must be a positive integer'),
     ],
 )
