@@ -96,10 +96,10 @@ class SKConv(AttentionBlock):
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size=3,
-        stride=1,
-        padding=0,
-        dilation=1,
+        kernel_size: int | tuple[int, int] = 3,
+        stride: int | tuple[int, int] = 1,
+        padding: int | tuple[int, int] = 0,
+        dilation: int | tuple[int, int] = 1,
         groups: int = 1,
         bias: bool = False,
         branches: int = 2,
@@ -107,7 +107,7 @@ class SKConv(AttentionBlock):
         reduction: int = 16,
         min_channels: int = 32,
         start: str = 'paper',
-        init_cfg=None,
+        init_cfg: dict | None = None,
     ):
         super().__init__(in_channels, start, init_cfg)
         for name, value in dict(
@@ -140,6 +140,7 @@ class SKConv(AttentionBlock):
         self.reset_start()
 
     def _branch(self, i: int, by: str, bias: bool) -> nn.Sequential:
+        """Build the i-th branch, padded to the output size of the first."""
         growth = 2 * i if by == 'kernel_size' else 0
         factor = i + 1 if by == 'dilation' else 1
         kernel_size = [k + growth if k > 1 else k for k in self.kernel_size]
@@ -167,6 +168,7 @@ class SKConv(AttentionBlock):
         return nn.Sequential(layers)
 
     def _branches(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Return the branches' outputs and their weights ``(N, M, C, 1, 1)``."""
         outputs = [path(x) for path in self.paths]
         with ops.full_precision(x):
             weights = self.attn(sum(ops.spatial_avg(each) for each in outputs))
@@ -192,7 +194,7 @@ class SKConv(AttentionBlock):
         for layer in (self.attn.fc_reduce, self.attn.fc_select):
             nn.init.normal_(layer.weight, std=0.01)
 
-    def last_layers(self):
+    def last_layers(self) -> list[nn.Module]:
         return [self.attn.fc_select, *(path.bn for path in self.paths[1:])]
 
     def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs):
