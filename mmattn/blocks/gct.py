@@ -28,7 +28,7 @@ class GCT(AttentionBlock):
 
     Args:
         in_channels: Number of channels of the map.
-        epsilon: Small number added under the roots.
+        epsilon: Small number that keeps the roots (``'l2'``) or the divisor (``'l1'``) above zero.
         mode: ``'l2'``, or ``'l1'``, which replaces both norms by sums of absolute values.
         after_relu: If True, the map has no negative values, and ``'l1'`` skips taking absolute values.
         start: See :class:`~mmattn.blocks.base.AttentionBlock`.
