@@ -1,4 +1,4 @@
-"""Count what the detectors of ECA-Net's table 5 cost, and write docs/cost.md's tables.
+"""Count what the detectors in table 5 of ECA-Net cost, and write the tables of docs/cost.md.
 
 python benchmarks/cost_tables.py          count, write results/cost.json and the page
 python benchmarks/cost_tables.py --page   the page again, from the file
@@ -56,7 +56,7 @@ def build(detector, depth, block):
             stage_with_dcn=(True,) * 4,
             dcn=dict(type='mmattn.SKConv', fallback_on_stride=False),
         )
-    if detector == 'Mask R-CNN':  # as it was counted: see the page
+    if detector == 'Mask R-CNN':  # see the page for how it was counted
         cfg.roi_head.bbox_head.num_classes = 80
     with DefaultScope.overwrite_default_scope('mmdet'):
         model = MODELS.build(cfg)
@@ -69,7 +69,7 @@ def build(detector, depth, block):
 
 
 def paper_ops(model, cost):
-    """Operations as MMCV 1 counted them: by modules, so that functions count nothing but in attention."""
+    """Count operations as MMCV 1 did: by modules; functions are counted in attention blocks only."""
     from torch import nn
 
     modules = dict(model.named_modules())
@@ -85,7 +85,7 @@ def paper_ops(model, cost):
 
 
 def as_mask_rcnn_was_counted(model, ops, parameters):
-    """One class more, the background, in what is predicted for each; the upsampling by its output."""
+    """Add a background class to what is predicted per class, and count the upsampling by its output."""
     head, mask = model.roi_head.bbox_head, model.roi_head.mask_head
     rois, mask_rois = 1000, 100
     up = mask.upsample
@@ -126,7 +126,7 @@ def measure():
 
 
 def saved():
-    """What a ResNet-50 keeps for the backward pass: norm_eval, one picture of 800x1344."""
+    """Count what a ResNet-50 with norm_eval keeps for the backward pass of one 800x1344 image."""
     from mmdet.models import ResNet
 
     from mmattn import attach
@@ -159,8 +159,8 @@ def saved():
 
 def tables(results):
     lines = [
-        '| detector | backbone | trained M, paper | ours | GFLOPs, paper | ours | all operations, G | '
-        'of attention, G | MiB kept for the backward pass |',
+        '| detector | backbone | trained M, paper | ours | GFLOPs, paper | ours | G operations | '
+        'of attention | MiB kept |',
         '|---|---|---|---|---|---|---|---|---|',
     ]
     for row in results['detectors']:
@@ -179,8 +179,8 @@ def tables(results):
             f'{row["saved_bytes"] / 2**20:,.0f} |'
         )
     memory = [
-        '| R50, attention in all residual branches | `frozen_stages=-1` | `frozen_stages=1` | the same,'
-        ' `freeze_with_host=True` |',
+        '| R50, block in every residual branch | `frozen_stages=-1` | `frozen_stages=1` | '
+        '`frozen_stages=1, freeze_with_host=True` |',
         '|---|---|---|---|',
     ]
     by = {
@@ -200,7 +200,7 @@ def tables(results):
         memory.append(f'| {block} | {" | ".join(cells)} |')
     machine = results['machine']
     note = (
-        f'Counted, not timed: no machine changes these. torch {machine["versions"]["torch"]}; '
+        f'Counted, not timed: the same on every machine. torch {machine["versions"]["torch"]}; '
         f'`{machine["command"]}`.'
     )
     return '\n'.join(lines) + '\n', '\n'.join(memory) + f'\n\n{note}\n'

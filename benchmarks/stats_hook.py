@@ -1,4 +1,4 @@
-"""Measure what AttentionStatsHook adds to a training step, and write the figures into docs/looking.md.
+"""Measure what AttentionStatsHook adds to a training step, and write the table into docs/visualization.md.
 
 python benchmarks/stats_hook.py           measure, write results/stats_hook.json and the page
 python benchmarks/stats_hook.py --page    the page again, from the file
@@ -14,14 +14,14 @@ from machine import describe
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / 'benchmarks/results/stats_hook.json'
-PAGE = ROOT / 'docs/looking.md'
+PAGE = ROOT / 'docs/visualization.md'
 BEGIN, END = '<!-- benchmarks/stats_hook.py -->', '<!-- end -->'
 BLOCKS = ('SE', 'ECA', 'CBAM', 'BAM')
 SIZE = (256, 320)
 
 
 def measure(block, repeats):
-    """Seconds of training steps of RetinaNet R50 with ``block`` in every residual branch, in turn."""
+    """Time training steps of RetinaNet R50 with ``block`` in every residual branch, without and with hook."""
     import torch
     from mmdet.testing import demo_mm_inputs
     from mmdet.utils import register_all_modules
@@ -87,7 +87,7 @@ def measure(block, repeats):
 
 
 def page(results):
-    lines = ['| block | sites | a measured step | at the default interval |', '|---|---|---|---|']
+    lines = ['| block | sites | measured step | overhead at the default interval |', '|---|---|---|---|']
     lines += [
         f'| `{each["block"]}` | {each["sites"]} | x{each["ratio"]:.2f} | +{each["overhead"]:.2%} |'
         for each in results['blocks']
@@ -97,8 +97,8 @@ def page(results):
     head, _, rest = text.partition(BEGIN)
     tail = rest.partition(END)[2]
     note = (
-        f'RetinaNet R50, batch 2 at {SIZE[0]}x{SIZE[1]}, a block in every residual branch, medians of '
-        f'ratios of {len(results["blocks"][0]["step"])} steps in turn; '
+        f'RetinaNet R50, batch 2 at {SIZE[0]}x{SIZE[1]}, a block in every residual branch; medians of '
+        f'ratios of {len(results["blocks"][0]["step"])} interleaved steps;\n'
         f'{machine["processor"]}, {machine["threads"]} of {machine["cores"]} cores, torch '
         f'{machine["versions"]["torch"]}'
     )
@@ -108,7 +108,7 @@ def page(results):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
-    parser.add_argument('--page', action='store_true', help='only the page, from the file')
+    parser.add_argument('--page', action='store_true', help='only write the page, from the file')
     parser.add_argument('--repeats', type=int, default=7)
     args = parser.parse_args()
     if not args.page:

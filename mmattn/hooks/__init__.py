@@ -1,4 +1,7 @@
-"""What runs during training and testing."""
+"""Hooks for training and testing: check, save, measure and draw attention.
+
+MMEngine imports this package by itself at the first hook of type ``mmattn.X``.
+"""
 
 from mmattn.hooks.adapter_hook import AdapterHook
 from mmattn.hooks.attention_map_hook import AttentionMapHook

@@ -1,4 +1,4 @@
-"""Adapters during training."""
+"""Save attention alone, as an adapter, during training."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from mmattn.registry import HOOKS
 class AdapterHook(Hook):
     """Save attention alone while it is trained with ``freeze_detector=True``.
 
-    Writes ``adapter_epoch_1.safetensors`` and so on beside the checkpoints (``adapter_iter_100...`` by
-    iterations). With an ``EMAHook``, the averaged weights, as in the checkpoints::
+    Adapters are written beside the checkpoints, as ``adapter_epoch_1.safetensors`` or
+    ``adapter_iter_100.safetensors``. With an ``EMAHook`` they hold the averaged weights, as checkpoints do::
 
         custom_hooks = [dict(type='mmattn.AdapterHook', interval=1)]
 
     Args:
-        interval: Epochs, or iterations, between two files. With -1 only the last is saved.
-        by_epoch: Count epochs, not iterations.
-        out_dir: Folder to write to, by default the run's work directory.
-        save_last: Save at the end of training, too.
+        interval: Number of epochs or iterations between two adapters; -1 saves only the last one.
+        by_epoch: True if ``interval`` counts epochs, False if it counts iterations.
+        out_dir: Folder to write to; by default the run's work directory.
+        save_last: True if an adapter is also saved at the end of training.
 
     Raises:
-        ValueError: Before training, where the detector would train too.
-        RuntimeError: When saving, where it has changed nevertheless.
+        ValueError: Before training, if the model has no attention or the detector trains too.
+        RuntimeError: When an adapter is saved, if the detector has changed although it is frozen.
     """
 
-    priority = 'VERY_LOW'  # as CheckpointHook: behind what changes the weights
+    priority = 'VERY_LOW'  # as CheckpointHook: after everything that changes the weights
 
     def __init__(
         self, interval: int = 1, by_epoch: bool = True, out_dir: str | None = None, save_last: bool = True
     ):
         if isinstance(interval, bool) or not isinstance(interval, int) or interval == 0 or interval < -1:
-            raise ValueError(f'AdapterHook: interval={interval!r}; it is a positive integer, or -1')
+            raise ValueError(f'AdapterHook: interval={interval!r}; it must be a positive integer, or -1')
         self.interval = interval
         self.by_epoch = by_epoch
         self.out_dir = out_dir
@@ -61,8 +61,8 @@ class AdapterHook(Hook):
         ]
         if attention.held is None or training:
             raise ValueError(
-                'AdapterHook saves attention alone, which is of use with the detector that it was trained '
-                f'on, and here the detector trains too{f" ({training[0]}, ...)" if training else ""}: set '
+                'AdapterHook saves attention alone, which needs the detector that it was trained with, and '
+                f'here the detector trains too{f" ({training[0]}, ...)" if training else ""}: set '
                 'freeze_detector=True in the config of the model, or leave the hook out'
             )
         if is_main_process():
@@ -87,15 +87,15 @@ class AdapterHook(Hook):
             return
         averaged = [hook.ema_model.module for hook in runner.hooks if isinstance(hook, EMAHook)]
         adapter = adapter_of(averaged[-1] if averaged else model_of(runner))
-        text = self._base.differences(adapter.base)
-        if text:
+        differences = self._base.differences(adapter.base)
+        if differences:
             raise RuntimeError(
-                'AdapterHook: the detector has changed during the training, though its '
-                f'parameters are frozen: {text}. Something else writes to it (a loss or a '
-                'hook with a state of its own); an adapter of it would be worth nothing'
+                'AdapterHook: the detector has changed during training, though its parameters are frozen: '
+                f'{differences}. Something else writes to it, such as a loss or a hook that has a state; the '
+                'adapter would not fit the original detector'
             )
         folder = runner.work_dir
-        if self.out_dir is not None:  # as CheckpointHook does
+        if self.out_dir is not None:  # the same folder as CheckpointHook's
             folder = os.path.join(self.out_dir, os.path.basename(runner.work_dir.rstrip(os.sep)))
         os.makedirs(folder, exist_ok=True)
         path = os.path.join(folder, name)

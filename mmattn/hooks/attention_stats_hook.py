@@ -1,4 +1,4 @@
-"""What gates do during training, as numbers."""
+"""Log statistics of gates during training, and warn of gates that are stuck."""
 
 from __future__ import annotations
 
@@ -20,27 +20,28 @@ from mmattn.visualization.gate_statistics import NAMES
 
 @HOOKS.register_module()
 class AttentionStatsHook(Hook):
-    """Write what each gate does to every visualisation backend, and warn once of a gate that has died.
+    """Log statistics of every gate to all visualization backends, and warn once of a gate that has died.
 
-    For each site ``attention/SITE/KIND_...`` (kinds as in
-    :meth:`~mmattn.blocks.base.AttentionBlock.gates`; a choice between branches has ``branch1``, ...):
-    ``mean``, ``std``, ``saturation``, ``stuck_low``, ``stuck_high`` and ``entropy`` of the gates of this
-    iteration, defined in :func:`~mmattn.visualization.gate_statistics.gate_stats`; and
-    ``attention/SITE/weight_norm`` and ``grad_norm`` of the parameters of its block, the latter as the
-    optimizer gets it: averaged over processes, unscaled, clipped if it is clipped. A gate that is computed
-    several times in an iteration is averaged::
+    For each site it logs ``attention/SITE/GATE_...`` with the ``mean``, ``std``, ``saturation``,
+    ``stuck_low``, ``stuck_high`` and ``entropy`` of the gates in this iteration, as
+    :func:`~mmattn.visualization.gate_statistics.gate_stats` defines them. ``GATE`` is a name in the block's
+    :meth:`~mmattn.blocks.base.AttentionBlock.gates`, or ``branch1``, ... for a choice between branches. Gates
+    computed several times in an iteration are averaged. It also logs ``attention/SITE/weight_norm`` and
+    ``grad_norm`` of the block's parameters; gradients are taken as the optimizer gets them: averaged over
+    processes, unscaled and, if so configured, clipped::
 
         custom_hooks = [dict(type='mmattn.AttentionStatsHook')]
         vis_backends = [dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')]
 
-    Where several processes train, the numbers are of the pictures of the first. Where gradients are
-    accumulated, ``grad_norm`` is missing in iterations without a step of the optimizer.
+    With several processes, statistics are of the images of the first process. With accumulated gradients,
+    ``grad_norm`` is logged only in iterations in which the optimizer steps.
 
     Args:
-        interval: Iterations between two measurements. In between nothing is hooked and nothing is computed.
-        warn_share: A gate is warned of when this share of its channels is stuck at one end of its range, in
-            ``patience`` measurements one after the other.
-        patience: See there.
+        interval: Number of iterations between two measurements. In between, no hooks are registered and
+            nothing is computed.
+        warn_share: Warn of a gate if at least this share of its channels is stuck at the same end of its
+            range.
+        patience: Number of successive measurements in which it must be stuck.
     """
 
     priority = 'NORMAL'
@@ -64,7 +65,7 @@ class AttentionStatsHook(Hook):
         self._sources = require_sources(self, runner)
 
     def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
-        self._stop()  # where the last iteration ended by an exception that somebody caught
+        self._stop()  # still measuring if an exception ended the last iteration and was caught
         if not self.every_n_train_iters(runner, self.interval):
             return
         self._gradients.clear()
@@ -83,7 +84,7 @@ class AttentionStatsHook(Hook):
         self._stop()
         if not found:
             print_log(
-                'AttentionStatsHook: no attention with gates ran in this iteration: nothing was measured',
+                'AttentionStatsHook: no attention with gates ran in this iteration, so nothing was measured',
                 logger='current',
                 level=logging.WARNING,
             )
@@ -102,12 +103,12 @@ class AttentionStatsHook(Hook):
     @staticmethod
     def _reduce(source, x, gates) -> dict[str, Tensor]:
         block = source.block
-        if 'branch' in gates:  # each of its own: where one is chosen always, the others are stuck
+        if 'branch' in gates:  # each by itself: if one is always chosen, the others are stuck
             gates = {f'branch{i + 1}': gate for i, gate in enumerate(gates['branch'].unbind(1))}
-        return {kind: gate_stats(gate, block.floor, block.ceiling) for kind, gate in gates.items()}
+        return {name: gate_stats(gate, block.floor, block.ceiling) for name, gate in gates.items()}
 
     def _note_gradients(self, optimizer, args, kwargs) -> None:
-        # A fused optimizer unscales by itself, behind this, and skips what is not finite.
+        # a fused optimizer unscales gradients itself, after this hook, and skips a step that is not finite
         scale, not_finite = (getattr(optimizer, name, None) for name in ('grad_scale', 'found_inf'))
         if not_finite is not None and not_finite.item():
             return
@@ -120,8 +121,8 @@ class AttentionStatsHook(Hook):
     def _scalars(self, found) -> dict[str, float]:
         calls: dict[str, list[Tensor]] = {}
         for each in found:
-            for kind, numbers in each.value.items():
-                calls.setdefault(f'attention/{each.source.name}/{kind}', []).append(numbers)
+            for gate, numbers in each.value.items():
+                calls.setdefault(f'attention/{each.source.name}/{gate}', []).append(numbers)
         values = {
             f'{prefix}_{name}': number
             for prefix, several in calls.items()
@@ -136,7 +137,7 @@ class AttentionStatsHook(Hook):
                 values[f'{prefix}/weight_norm'] = _norm(weights)
         if not values:
             return {}
-        # In one transfer: each would wait for the device.
+        # one transfer, because each waits for the device
         numbers = torch.stack([value.float() for value in values.values()]).tolist()
         return {key: number for key, number in zip(values, numbers) if not math.isnan(number)}
 
@@ -147,21 +148,22 @@ class AttentionStatsHook(Hook):
             if not gate:
                 continue
             before = self._stuck[key]
-            self._stuck[key] = before + 1 if share >= self.warn_share else min(before, 0)  # below 0: warned
+            self._stuck[key] = (
+                before + 1 if share >= self.warn_share else min(before, 0)
+            )  # negative after the warning
             if self._stuck[key] != self.patience:
                 continue
-            self._stuck[key] = -(10**9)  # once
-            site, _, kind = gate.removeprefix('attention/').rpartition('/')
-            what, where = (
+            self._stuck[key] = -(10**9)  # warn only once
+            site, _, name = gate.removeprefix('attention/').rpartition('/')
+            state, value = (
                 ('has died', blocks[site].floor) if end == 'low' else ('is saturated', blocks[site].ceiling)
             )
             print_log(
-                f"the {kind} gate at '{site}' {what}: {share:.0%} of its channels stand at {where:g}, an end "
-                f'of its range, for every input ({self.patience} measurements in a row, the last at '
-                f'iteration {step}). So far out hardly any gradient passes, and it may not come back. A '
-                'lower learning rate for attention (paramwise_cfg=dict(custom_keys={'
-                "'attention': dict(lr_mult=0.1)})), gradient clipping or start='identity' may help; or leave "
-                'the site out with except_.',
+                f"the {name} gate at '{site}' {state}: {share:.0%} of its channels are at {value:g}, an end "
+                f'of its range, for every input ({self.patience} measurements in a row, the last at iteration '
+                f'{step}). There it gets hardly any gradient and may not recover. A lower learning rate for '
+                "attention (paramwise_cfg=dict(custom_keys={'attention': dict(lr_mult=0.1)})), gradient "
+                "clipping or start='identity' may help; or exclude the site with except_.",
                 logger='current',
                 level=logging.WARNING,
             )
@@ -172,6 +174,6 @@ def _norm(tensors: list[Tensor]) -> Tensor:
 
 
 def _optimizers(optim_wrapper):
-    """Those of one wrapper, or of an ``OptimWrapperDict``."""
+    """Return the optimizers of a wrapper or of an ``OptimWrapperDict``."""
     wrappers = optim_wrapper.values() if hasattr(optim_wrapper, 'optim_wrappers') else [optim_wrapper]
     return [wrapper.optimizer for wrapper in wrappers if hasattr(wrapper.optimizer, 'register_step_pre_hook')]

@@ -1,6 +1,9 @@
-"""Nobody evaluates a model whose attention is missing without being told."""
+"""Check that a checkpoint's attention and the model's are the same when a runner loads it."""
+
+from __future__ import annotations
 
 from mmengine.hooks import Hook
+from mmengine.runner import Runner
 
 from mmattn.checkpoints import check_insertion, require_same_insertion
 from mmattn.registry import HOOKS
@@ -8,18 +11,19 @@ from mmattn.registry import HOOKS
 
 @HOOKS.register_module()
 class CheckInsertionHook(Hook):
-    """Warn where a checkpoint has attention that the model lacks, and say what to write.
+    """Warn if a checkpoint has attention that the model lacks, and say what to write in the config.
 
-    A run that is resumed needs the attention that it was begun with: another one is an error.
-
-    The tools of this package install it by themselves. In other tools, for instance MMDetection's::
+    The tools of this package add it by themselves. For other tools, such as MMDetection's, write::
 
         custom_hooks = [dict(type='mmattn.CheckInsertionHook')]
+
+    Raises:
+        ValueError: When a run is resumed with other attention than it was started with.
     """
 
-    priority = 'VERY_HIGH'  # before EMAHook loads it, and MMEngine lists what did not fit
+    priority = 'VERY_HIGH'  # before EMAHook loads the checkpoint and MMEngine lists what did not fit
 
-    def after_load_checkpoint(self, runner, checkpoint) -> None:
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         if runner._resume:
             require_same_insertion(runner.model, checkpoint)
         check_insertion(runner.model, checkpoint)

@@ -1,4 +1,4 @@
-"""Adapters during training, by a Runner."""
+"""AdapterHook saves adapters during training by a Runner."""
 
 import pytest
 import torch
@@ -63,7 +63,7 @@ def test_it_is_found_by_its_scope():
 
 @pytest.mark.parametrize('ema', [False, True])
 def test_adapters_are_those_of_the_checkpoints(tmp_path, ema):
-    """With a moving average, of what the checkpoint's state dict holds: the average."""
+    """With a moving average, adapters hold it, as the checkpoints' state dicts do."""
     hooks = [dict(type='EMAHook', momentum=0.3)] * ema
     runner(tmp_path, hooks=hooks).train()
     work = tmp_path / 'work'
@@ -129,5 +129,5 @@ def test_a_detector_that_changes_in_another_way_is_noticed(tmp_path):
 
 @pytest.mark.parametrize('interval', [0, -2, 1.5, True])
 def test_an_interval_that_is_none(interval):
-    with pytest.raises(ValueError, match='it is a positive integer, or -1'):
+    with pytest.raises(ValueError, match='it must be a positive integer, or -1'):
         HOOKS.build(dict(type='mmattn.AdapterHook', interval=interval))

@@ -1,4 +1,4 @@
-"""Numbers of gates during training, by a Runner: what they are, where they go, what they leave."""
+"""Gate statistics logged during training: their values, their backends, and no trace on the model."""
 
 import json
 
@@ -36,9 +36,9 @@ class Tiny(BaseModel):
 
 
 class Watch(Hook):
-    """What the hook should find, gathered without it."""
+    """Gather what the hook is expected to log, without the hook."""
 
-    priority = 'LOWEST'  # its forward hooks come first: those of before_train_iter behind them
+    priority = 'LOWEST'  # its forward hooks are registered first, those of before_train_iter after them
 
     def __init__(self):
         self.gates, self.before, self.steps, self.hooks = {}, {}, {}, []
@@ -52,7 +52,7 @@ class Watch(Hook):
             twin = block.__class__(block.in_channels, reduction=4).train()
             twin.load_state_dict(block.state_dict())
             with torch.no_grad():
-                self.gates[source.name] = {kind: gate.numpy() for kind, gate in twin.gates(args[0]).items()}
+                self.gates[source.name] = {name: gate.numpy() for name, gate in twin.gates(args[0]).items()}
 
         return hook
 
@@ -112,7 +112,7 @@ def run(tmp_path, hook=(), rules=RULES, change=None, hooks=(), accumulate=1):
 
 @pytest.fixture
 def said(monkeypatch):
-    """What the hook logs; a run has a logger of its own."""
+    """Texts that the hook logs; each run has its own logger."""
     texts = []
     monkeypatch.setattr('mmattn.hooks.attention_stats_hook.print_log', lambda text, **_: texts.append(text))
     return texts
@@ -161,7 +161,14 @@ def test_numbers_are_those_of_numpy_in_every_backend(tmp_path):
 def test_nothing_is_hooked_between_measurements_nor_afterwards(tmp_path):
     watch = Watch()
     runner = run(tmp_path, hooks=[watch])
-    assert watch.hooks == [2, 2, 5, 2, 2, 5]  # Watch's two; with it two more on blocks, one on the optimizer
+    assert watch.hooks == [
+        2,
+        2,
+        5,
+        2,
+        2,
+        5,
+    ]  # Watch's two; in a measurement two more on blocks and one on the optimizer
     assert sum(len(m._forward_hooks) for m in runner.model.modules()) == 2
     assert not runner.optim_wrapper.optimizer._optimizer_step_pre_hooks
 
@@ -178,8 +185,8 @@ def test_training_is_the_same_with_and_without(tmp_path):
 @pytest.mark.parametrize(
     'bias, text',
     [
-        (-30.0, 'has died: 100% of its channels stand at 0, an end'),
-        (30.0, 'is saturated: 100% of its channels stand at 1, an end'),
+        (-30.0, 'has died: 100% of its channels are at 0, an end'),
+        (30.0, 'is saturated: 100% of its channels are at 1, an end'),
     ],
 )
 def test_a_dead_gate_is_warned_of_once(tmp_path, said, bias, text):
@@ -205,7 +212,7 @@ def test_a_gate_that_recovers_is_not_warned_of(tmp_path, said, patience, number)
 
 
 def test_accumulated_gradients(tmp_path):
-    """A step of the optimizer in each second iteration: a gradient's norm there only."""
+    """The optimizer steps in every second iteration; only there is a gradient norm."""
     run(tmp_path, hook=dict(interval=1), accumulate=2)
     found = from_json(tmp_path)
     assert [step for step in found if any('grad_norm' in key for key in found[step])] == [2, 4, 6]
@@ -230,7 +237,7 @@ def test_a_branch_that_is_always_chosen_is_warned_of(said):
 @pytest.mark.parametrize('fused', [False, True])
 @pytest.mark.parametrize('finite', [True, False])
 def test_gradients_under_a_scaler(fused, finite):
-    """A fused optimizer is given scaled gradients, and told of those that are not finite."""
+    """A fused optimizer gets scaled gradients, and is informed if they are not finite."""
     block = SE(16)
     optimizer = torch.optim.AdamW(block.parameters(), fused=fused)
     hook = AttentionStatsHook()

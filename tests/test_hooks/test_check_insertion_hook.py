@@ -1,4 +1,4 @@
-"""The hook is found by its scope, and the tools install it."""
+"""CheckInsertionHook is found by its scope, and the tools add it."""
 
 import logging
 
@@ -40,7 +40,7 @@ def test_a_runner_with_it_warns_before_anything_else(checkpoint, tmp_path, ema):
     runner = Runner(model=build(narrow(model_cfg())), **cfg)
     warnings, handler = [], logging.Handler(logging.WARNING)
     handler.emit = lambda record: warnings.append(record.getMessage())
-    runner.logger.addHandler(handler)  # its own logger
+    runner.logger.addHandler(handler)  # each runner has its own logger
     for hook in runner.hooks:
         if isinstance(hook, EMAHook):
             hook.before_run(runner)
