@@ -155,11 +155,11 @@ def more_than_2_to_the_31(how, device, sizes):
     for layout in (torch.contiguous_format, torch.channels_last):
         map_ = x.contiguous(memory_format=layout).requires_grad_()
         channel = torch.full((1, 32, 1, 1), 0.5, device=device).requires_grad_()
-        held = ops.hold(map_)
+        held = ops.lazy(map_)
         avg, top = ops.spatial_avg_max(held)
         held = ops.apply_gate(held, channel)
         stats = ops.channel_stats(held)
-        out = ops.release(held)
+        out = ops.materialize(held)
         assert out[0, -1, -1, -1] == 1.5 and top[0, -1] == 3 and top[0, 0] == 0 and stats[0, 0, -1, -1] == 1.5
         total = top.sum() + out[0, -1, -1, -1].float() + stats[0, 0, -1, -1]
         of_map, of_channel = torch.autograd.grad(total, (map_, channel))

@@ -102,15 +102,15 @@ class AttentionBlock(BaseModule):
     """Whether the published initial values too leave the map as it is."""
     floor = 0.0
     """The lower end of the gate's range."""
-    by_ops = False
+    supports_lazy_map = False
     """Whether :meth:`gates` asks of its map only what ``mmattn.ops`` has, and shape, dtype and device: then the
     passes over the map are joined. For the class that defines :meth:`gates`, not for its subclasses."""
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
-        if 'by_ops' not in vars(cls):
+        if 'supports_lazy_map' not in vars(cls):
             definer = next(each for each in cls.__mro__ if 'gates' in vars(each))
-            cls.by_ops = vars(definer).get('by_ops', False)
+            cls.supports_lazy_map = vars(definer).get('supports_lazy_map', False)
 
     def __init__(self, in_channels: int, start: str = 'paper', init_cfg=None):
         super().__init__()
@@ -140,17 +140,17 @@ class AttentionBlock(BaseModule):
         """
         raise NotImplementedError
 
-    def held(self, x: Tensor) -> ops.Map:
-        """``x`` as :meth:`gates` may have it: with ``by_ops`` as a map whose passes are joined."""
-        return ops.hold(x) if self.by_ops else x
+    def lazy_map(self, x: Tensor) -> ops.FeatureMap:
+        """``x`` as :meth:`gates` may have it: with ``supports_lazy_map`` as a map whose passes are joined."""
+        return ops.lazy(x) if self.supports_lazy_map else x
 
     def forward(self, x: Tensor) -> Tensor:
-        return self._gated(self.held(x))
+        return self._gated(self.lazy_map(x))
 
-    def _gated(self, x: ops.Map) -> Tensor:
+    def _gated(self, x: ops.FeatureMap) -> Tensor:
         for gate in self.gates(x).values():
             x = ops.apply_gate(x, gate)
-        return ops.release(x)
+        return ops.materialize(x)
 
     def reset_parameters(self) -> None:
         """Give every parameter the initial value of the publication."""

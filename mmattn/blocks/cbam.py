@@ -52,7 +52,7 @@ class CBAM(AttentionBlock):
     """
 
     _abbr_ = 'cbam'
-    by_ops = True
+    supports_lazy_map = True
 
     def __init__(
         self, in_channels: int, reduction: int = 16, kernel_size: int = 7, start: str = 'paper', init_cfg=None
@@ -64,20 +64,20 @@ class CBAM(AttentionBlock):
         self.SpatialGate = SpatialAttention(in_channels, kernel_size, start=start)
         self.reset_start()
 
-    def gates(self, x: ops.Map) -> dict[str, Tensor]:
+    def gates(self, x: ops.FeatureMap) -> dict[str, Tensor]:
         channel = self.ChannelGate.gates(x)
         return {**channel, **self.SpatialGate.gates(ops.apply_gate(x, channel['channel']))}
 
-    def held(self, x: Tensor) -> ops.Map:
+    def lazy_map(self, x: Tensor) -> ops.FeatureMap:
         joined = _is_only_computed(self.ChannelGate, ChannelAttention) and _is_only_computed(
             self.SpatialGate, SpatialAttention
         )
-        return super().held(x) if joined else x
+        return super().lazy_map(x) if joined else x
 
     def forward(self, x: Tensor) -> Tensor:
-        held = self.held(x)
-        if held is not x:
-            return self._gated(held)
+        lazy = self.lazy_map(x)
+        if lazy is not x:
+            return self._gated(lazy)
         # In plain PyTorch not by way of gates(): the second gate is computed from the product that is returned.
         return self.SpatialGate(self.ChannelGate(x))
 

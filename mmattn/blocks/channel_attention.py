@@ -51,7 +51,7 @@ class ChannelAttention(AttentionBlock):
     """
 
     _abbr_ = 'channel_attention'
-    by_ops = True
+    supports_lazy_map = True
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class ChannelAttention(AttentionBlock):
         )
         self.reset_start()
 
-    def gates(self, x: ops.Map) -> dict[str, Tensor]:
+    def gates(self, x: ops.FeatureMap) -> dict[str, Tensor]:
         with ops.full_precision(x):
             dtype = self.mlp[1].weight.dtype
             if len(self.pool_types) == 1:

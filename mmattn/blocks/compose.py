@@ -133,11 +133,11 @@ class Compose(AttentionBlock):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.how == 'parallel':
-            gates = [gate for block in self.blocks for gate in block.gates(block.held(x)).values()]
-            product = ops.hold(x)
+            gates = [gate for block in self.blocks for gate in block.gates(block.lazy_map(x)).values()]
+            product = ops.lazy(x)
             for gate in gates:
                 product = ops.apply_gate(product, gate)
-            return ops.release(product)
+            return ops.materialize(product)
         for block in self.blocks:
             x = block(x)
         return x

@@ -59,7 +59,7 @@ class ECA(AttentionBlock):
     """
 
     _abbr_ = 'eca'
-    by_ops = True
+    supports_lazy_map = True
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class ECA(AttentionBlock):
         self.conv = nn.Conv1d(1, 1, kernel_size, padding=kernel_size // 2, bias=False)
         self.reset_start()
 
-    def gates(self, x: ops.Map) -> dict[str, Tensor]:
+    def gates(self, x: ops.FeatureMap) -> dict[str, Tensor]:
         with ops.full_precision(x):
             pooled = ops.spatial_avg(x).to(self.conv.weight.dtype)
             z = self.conv(pooled.flatten(2).transpose(1, 2))  # (N, 1, C)

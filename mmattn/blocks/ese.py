@@ -44,14 +44,14 @@ class ESE(AttentionBlock):
     """
 
     _abbr_ = 'ese'
-    by_ops = True
+    supports_lazy_map = True
 
     def __init__(self, in_channels: int, start: str = 'paper', init_cfg: dict | None = None):
         super().__init__(in_channels, start, init_cfg)
         self.fc = nn.Conv2d(in_channels, in_channels, 1)
         self.reset_start()
 
-    def gates(self, x: ops.Map) -> dict[str, Tensor]:
+    def gates(self, x: ops.FeatureMap) -> dict[str, Tensor]:
         with ops.full_precision(x):
             z = self.fc(ops.spatial_avg(x).to(self.fc.weight.dtype))
             # Divided rather than multiplied by 1/6: exactly 1/2 at z = 0 on every device.

@@ -45,7 +45,7 @@ class SE(AttentionBlock):
     """
 
     _abbr_ = 'se'
-    by_ops = True
+    supports_lazy_map = True
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class SE(AttentionBlock):
         self.fc2 = nn.Conv2d(hidden, in_channels, 1, bias=bias)
         self.reset_start()
 
-    def gates(self, x: ops.Map) -> dict[str, Tensor]:
+    def gates(self, x: ops.FeatureMap) -> dict[str, Tensor]:
         with ops.full_precision(x):
             pooled = ops.spatial_avg(x).to(self.fc1.weight.dtype)
             z = self.fc2(self.relu(self.fc1(pooled)))

@@ -65,7 +65,7 @@ class SpatialAttention(AttentionBlock):
     """
 
     _abbr_ = 'spatial_attention'
-    by_ops = True
+    supports_lazy_map = True
 
     def __init__(
         self,
@@ -82,13 +82,13 @@ class SpatialAttention(AttentionBlock):
         self.spatial = ConvNorm(2 if descriptor == 'pool' else 1, kernel_size)
         self.reset_start()
 
-    def gates(self, x: ops.Map) -> dict[str, Tensor]:
+    def gates(self, x: ops.FeatureMap) -> dict[str, Tensor]:
         with ops.full_precision(x):
             dtype = self.spatial.conv.weight.dtype
             if self.reduce is None:
                 stats = ops.channel_stats(x).to(dtype)
             else:
-                stats = self.reduce(ops.release(x).to(dtype))
+                stats = self.reduce(ops.materialize(x).to(dtype))
             return {'spatial': ops.sigmoid_gate(self.spatial(stats), self.ceiling)}
 
     def reset_parameters(self) -> None:

@@ -1,11 +1,11 @@
 """Functions of tensors. Nothing here knows a module or a detector."""
 
-from mmattn.ops.held import (
-    Map,
+from mmattn.ops.lazy import (
+    FeatureMap,
     apply_gate,
     channel_stats,
-    hold,
-    release,
+    lazy,
+    materialize,
     spatial_avg,
     spatial_avg_max,
     spatial_max,
@@ -15,15 +15,15 @@ from mmattn.ops.reference import axis_avgs, sigmoid_gate
 from mmattn.ops.switch import implementation
 
 __all__ = [
-    'Map',
+    'FeatureMap',
     'accurate_dtype',
     'apply_gate',
     'axis_avgs',
     'channel_stats',
     'full_precision',
-    'hold',
+    'lazy',
     'implementation',
-    'release',
+    'materialize',
     'sigmoid_gate',
     'spatial_avg',
     'spatial_avg_max',

@@ -76,7 +76,7 @@ def record_gates(
                 return  # activation checkpointing runs the block again in the backward pass
             x = args[0].detach()
             with torch.no_grad(), _copied_buffers(source.block):
-                gates = source.block.gates(source.block.held(x))  # bit for bit those of its forward
+                gates = source.block.gates(source.block.lazy_map(x))  # bit for bit those of its forward
                 value = reduce and reduce(source, x, gates)
             recorded.append(
                 RecordedGates(source, calls[source], None if reduce else x, None if reduce else gates, value)

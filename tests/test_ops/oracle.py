@@ -29,7 +29,7 @@ def expected(x, channel, spatial, use):
 
 def computed(x, channel, spatial, use):
     """The same by ``mmattn.ops``."""
-    made, held = {}, ops.hold(x)
+    made, held = {}, ops.lazy(x)
     if 'avg' in use and 'max' in use:
         made['avg'], made['max'] = ops.spatial_avg_max(held)
     elif 'avg' in use:
@@ -41,7 +41,7 @@ def computed(x, channel, spatial, use):
     if 'stats' in use:
         made['stats'] = ops.channel_stats(held)
     if 'out' in use:
-        made['out'] = ops.release(held if spatial is None else ops.apply_gate(held, spatial))
+        made['out'] = ops.materialize(held if spatial is None else ops.apply_gate(held, spatial))
     return made
 
 

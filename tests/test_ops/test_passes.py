@@ -140,7 +140,7 @@ def test_not_finite_values_are_not_hidden(way, value):
 
 def test_a_map_of_the_lowest_value_has_as_many_maxima_as_elements(way):
     x = torch.full((1, 2, 5, 7), -float('inf')).requires_grad_()
-    (g,) = torch.autograd.grad(ops.spatial_max(ops.hold(x)).sum(), x)
+    (g,) = torch.autograd.grad(ops.spatial_max(ops.lazy(x)).sum(), x)
     torch.testing.assert_close(g, torch.full_like(x, 1 / 35))
 
 
@@ -195,9 +195,9 @@ def test_maps_above_two_gigabytes(how, dtype, layout):
     x.requires_grad_()
     channel = torch.full((1, 14, 1, 1), 0.5)
     with ops.implementation(how):
-        held = ops.hold(x)
+        held = ops.lazy(x)
         avg, top = ops.spatial_avg_max(held)
-        out = ops.release(ops.apply_gate(held, channel))
+        out = ops.materialize(ops.apply_gate(held, channel))
         assert out[0, -1, -1, -1] == 1.5 and top[0, -1] == 3 and top[0, 0] == 0
         torch.testing.assert_close(avg[0, -1].item(), 3 / side**2)
         (g,) = torch.autograd.grad(top.sum() + out[0, -1, -1, -1].float(), x)

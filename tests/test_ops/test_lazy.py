@@ -49,107 +49,114 @@ def both(function, way, shape=(2, 6, 5, 4)):
 
 def test_two_channel_gates(way):
     def function(x, channel, spatial):
-        held = ops.apply_gate(ops.apply_gate(ops.hold(x), channel), channel.sigmoid())
-        return ops.release(held)
+        held = ops.apply_gate(ops.apply_gate(ops.lazy(x), channel), channel.sigmoid())
+        return ops.materialize(held)
 
     both(function, way)
 
 
 def test_a_spatial_gate_then_a_channel_gate(way):
     def function(x, channel, spatial):
-        held = ops.apply_gate(ops.apply_gate(ops.hold(x), spatial), channel)
-        return ops.release(held)
+        held = ops.apply_gate(ops.apply_gate(ops.lazy(x), spatial), channel)
+        return ops.materialize(held)
 
     both(function, way)
 
 
 def test_gates_of_rows_and_of_groups(way):
     def function(x, channel, spatial):
-        held = ops.apply_gate(ops.hold(x), spatial[..., :1].expand(-1, 6, -1, -1))
-        return ops.release(ops.apply_gate(held, spatial.expand(-1, 3, -1, -1)))
+        held = ops.apply_gate(ops.lazy(x), spatial[..., :1].expand(-1, 6, -1, -1))
+        return ops.materialize(ops.apply_gate(held, spatial.expand(-1, 3, -1, -1)))
 
     both(function, way)
 
 
 def test_a_gate_of_one_picture_for_all(way):
-    both(lambda x, channel, spatial: ops.release(ops.apply_gate(ops.hold(x), channel[:1])), way)
+    both(lambda x, channel, spatial: ops.materialize(ops.apply_gate(ops.lazy(x), channel[:1])), way)
 
 
 def test_it_may_be_written_twice(way):
     def function(x, channel, spatial):
-        held = ops.hold(x)
-        return ops.release(ops.apply_gate(held, channel)) + ops.release(ops.apply_gate(held, spatial)) * 2
+        held = ops.lazy(x)
+        return (
+            ops.materialize(ops.apply_gate(held, channel))
+            + ops.materialize(ops.apply_gate(held, spatial)) * 2
+        )
 
     both(function, way)
 
 
 def test_statistics_of_two_products(way):
     def function(x, channel, spatial):
-        held = ops.hold(x)
+        held = ops.lazy(x)
         one = ops.channel_stats(ops.apply_gate(held, channel))
         two = ops.channel_stats(ops.apply_gate(held, channel.sigmoid()))
-        return ops.release(ops.apply_gate(ops.apply_gate(held, channel), one[:, :1])) * two[:, 1:]
+        return ops.materialize(ops.apply_gate(ops.apply_gate(held, channel), one[:, :1])) * two[:, 1:]
 
     both(function, way)
 
 
 def test_statistics_of_one_product_and_the_map_times_another(way):
     def function(x, channel, spatial):
-        held = ops.hold(x)
+        held = ops.lazy(x)
         stats = ops.channel_stats(ops.apply_gate(held, channel))
-        return ops.release(ops.apply_gate(ops.apply_gate(held, channel.sigmoid()), stats[:, 1:]))
+        return ops.materialize(ops.apply_gate(ops.apply_gate(held, channel.sigmoid()), stats[:, 1:]))
 
     both(function, way)
 
 
 def test_statistics_of_what_has_both_gates(way):
     def function(x, channel, spatial):
-        held = ops.apply_gate(ops.apply_gate(ops.hold(x), channel), spatial)
-        return ops.release(ops.apply_gate(held, ops.channel_stats(held)[:, :1]))
+        held = ops.apply_gate(ops.apply_gate(ops.lazy(x), channel), spatial)
+        return ops.materialize(ops.apply_gate(held, ops.channel_stats(held)[:, :1]))
 
     both(function, way)
 
 
 def test_pooling_late_and_twice(way):
     def function(x, channel, spatial):
-        held = ops.hold(x)
+        held = ops.lazy(x)
         stats = ops.channel_stats(held)
         gate = ops.spatial_avg(held) + ops.spatial_max(held) + ops.spatial_avg(ops.apply_gate(held, channel))
-        return ops.release(ops.apply_gate(ops.apply_gate(held, gate), stats[:, 1:]))
+        return ops.materialize(ops.apply_gate(ops.apply_gate(held, gate), stats[:, 1:]))
 
     both(function, way)
 
 
 def test_the_map_is_used_elsewhere_too(way):
     def function(x, channel, spatial):
-        held = ops.hold(x)
-        return x * x + ops.release(ops.apply_gate(held, channel * ops.spatial_avg(held))) + ops.release(held)
+        held = ops.lazy(x)
+        return (
+            x * x
+            + ops.materialize(ops.apply_gate(held, channel * ops.spatial_avg(held)))
+            + ops.materialize(held)
+        )
 
     both(function, way)
 
 
 def test_only_gates_need_gradients(way):
     def function(x, channel, spatial):
-        held = ops.hold(x.detach())
+        held = ops.lazy(x.detach())
         stats = ops.channel_stats(ops.apply_gate(held, channel))
-        return ops.release(ops.apply_gate(ops.apply_gate(held, channel), stats[:, 1:] * spatial))
+        return ops.materialize(ops.apply_gate(ops.apply_gate(held, channel), stats[:, 1:] * spatial))
 
     both(function, way)
 
 
 def test_only_the_map_needs_gradients(way):
     def function(x, channel, spatial):
-        held = ops.hold(x)
+        held = ops.lazy(x)
         stats = ops.channel_stats(ops.apply_gate(held, channel.detach()))
-        return ops.release(ops.apply_gate(ops.apply_gate(held, channel.detach()), stats[:, 1:].detach()))
+        return ops.materialize(ops.apply_gate(ops.apply_gate(held, channel.detach()), stats[:, 1:].detach()))
 
     both(function, way)
 
 
 def test_a_gradient_that_is_not_dense(way):
     """As behind a flip, or a sum over the output."""
-    both(lambda x, channel, spatial: ops.release(ops.apply_gate(ops.hold(x), channel)).flip(3), way)
-    both(lambda x, channel, spatial: ops.release(ops.apply_gate(ops.hold(x), spatial)).sum((2, 3)), way)
+    both(lambda x, channel, spatial: ops.materialize(ops.apply_gate(ops.lazy(x), channel)).flip(3), way)
+    both(lambda x, channel, spatial: ops.materialize(ops.apply_gate(ops.lazy(x), spatial)).sum((2, 3)), way)
 
 
 @pytest.mark.parametrize('block', BLOCKS)
@@ -218,18 +225,18 @@ def test_gates_without_a_graph_of_their_own(way):
     """The first pass is made under no_grad; the map's gradient must come all the same."""
 
     def function(x, channel, spatial):
-        held = ops.hold(x)
+        held = ops.lazy(x)
         with torch.no_grad():
             gate, stats = torch.sigmoid(ops.spatial_avg(held)), ops.channel_stats(held)
-        return ops.release(ops.apply_gate(ops.apply_gate(held, gate), stats[:, 1:]))
+        return ops.materialize(ops.apply_gate(ops.apply_gate(held, gate), stats[:, 1:]))
 
     both(function, way)
 
 
 def test_statistics_after_the_map_was_written(way):
     def function(x, channel, spatial):
-        held = ops.hold(x)
-        written = ops.release(ops.apply_gate(held, channel))
+        held = ops.lazy(x)
+        written = ops.materialize(ops.apply_gate(held, channel))
         return (
             written * ops.channel_stats(held)[:, :1]
             + ops.channel_stats(ops.apply_gate(held, channel.sigmoid()))[:, 1:]
@@ -240,7 +247,7 @@ def test_statistics_after_the_map_was_written(way):
 
 def program(seed, x, channels, spatials):
     """A random use of a map: a scalar."""
-    draw, maps, total = random.Random(seed), [ops.hold(x)], 0.0
+    draw, maps, total = random.Random(seed), [ops.lazy(x)], 0.0
     for _ in range(draw.randint(2, 6)):
         held = draw.choice(maps)
         what = draw.choice(['avg', 'max', 'both', 'stats', 'release', 'gate', 'gate', 'gate'])
@@ -252,14 +259,14 @@ def program(seed, x, channels, spatials):
             max=ops.spatial_max,
             both=ops.spatial_avg_max,
             stats=ops.channel_stats,
-            release=ops.release,
+            release=ops.materialize,
         )[what](held)
         for value in made if what == 'both' else [made]:
             if draw.random() < 0.8:
                 total = (
                     total + (value * smooth_map(*value.shape, seed=draw.randrange(100), dtype=x.dtype)).sum()
                 )
-    out = ops.release(maps[-1])
+    out = ops.materialize(maps[-1])
     return total + (out * smooth_map(*out.shape, seed=7, dtype=x.dtype)).sum()
 
 
@@ -342,7 +349,7 @@ def test_gates_from_a_mixin_get_a_tensor(way):
     class Renamed(SE):
         pass
 
-    assert Renamed.by_ops and not Own.by_ops
+    assert Renamed.supports_lazy_map and not Own.supports_lazy_map
     x = smooth_map(2, 16, 5, 4, dtype=torch.float32)
     with ops.implementation(way):
         torch.testing.assert_close(Own(16)(x), x * torch.sigmoid(x.std((2, 3), keepdim=True)))
@@ -351,10 +358,10 @@ def test_gates_from_a_mixin_get_a_tensor(way):
 def test_a_gate_elsewhere_is_pytorchs_error(way):
     x = smooth_map(2, 16, 5, 4, dtype=torch.float32)
     with ops.implementation(way), pytest.raises((RuntimeError, NotImplementedError)):
-        ops.release(ops.apply_gate(ops.hold(x), torch.ones(2, 16, 1, 1, device='meta'))) + 0 * x
+        ops.materialize(ops.apply_gate(ops.lazy(x), torch.ones(2, 16, 1, 1, device='meta'))) + 0 * x
 
 
 def test_a_negated_view_is_seen(way):
     x = torch._neg_view(smooth_map(2, 16, 5, 4, dtype=torch.float32))
     with ops.implementation(way):
-        torch.testing.assert_close(ops.spatial_avg(ops.hold(x)), x.mean((2, 3), keepdim=True))
+        torch.testing.assert_close(ops.spatial_avg(ops.lazy(x)), x.mean((2, 3), keepdim=True))

@@ -38,7 +38,7 @@ class _Uses:
         return self.relays
 
 
-class Held:
+class LazyMap:
     """A map, times the gates applied to it so far, which nobody has written.
 
     It has the shape, dtype and device of the map, and is given to ``ops`` only.
@@ -87,75 +87,75 @@ class Held:
             uses.stats = (self._channel, fused.stats(uses.x, self._channel, *relays[3:], uses.how)[0])
         return uses.stats[1] if uses.stats[0] is self._channel else None
 
-    def times(self, gate: Tensor) -> Held | None:
+    def times(self, gate: Tensor) -> LazyMap | None:
         """This times one more gate; ``None`` where that must be written first."""
         n, c, h, w = self.shape
         if gate.device != self.device:
             return None  # PyTorch says why not
         if self._is_bare() and gate.shape == (n, c, 1, 1):
-            return Held(self._uses, gate)
+            return LazyMap(self._uses, gate)
         if self._spatial is None and gate.shape == (n, 1, h, w):
-            return Held(self._uses, self._channel, gate)
+            return LazyMap(self._uses, self._channel, gate)
         return None
 
 
-Map = Tensor | Held
+FeatureMap = Tensor | LazyMap
 
 
-def hold(x: Tensor) -> Map:
+def lazy(x: Tensor) -> FeatureMap:
     """``x`` for a block that asks of it only what ``ops`` has: the tensor itself if plain PyTorch is chosen."""
     how = implementation_for(x)
-    return x if how == 'plain' else Held(_Uses(x, how))
+    return x if how == 'plain' else LazyMap(_Uses(x, how))
 
 
-def release(x: Map) -> Tensor:
+def materialize(x: FeatureMap) -> Tensor:
     """The map with all gates that were applied to it."""
-    return x.tensor() if isinstance(x, Held) else x
+    return x.tensor() if isinstance(x, LazyMap) else x
 
 
-def _for_maxima(x: Map) -> Map:
+def _for_maxima(x: FeatureMap) -> FeatureMap:
     """``x``, or while a graph is compiled a map that is held: a compiler breaks the gradient of maxima.
 
     PyTorch looks for them by comparing the map with its maximum once more, and Inductor compares a map that it
     computes again, without rounding it to half precision, with a maximum that was rounded: it finds none, and
     divides by their number. An operator of ours stands in between.
     """
-    if isinstance(x, Held) or not torch.compiler.is_compiling():
+    if isinstance(x, LazyMap) or not torch.compiler.is_compiling():
         return x
     how = implementation_for(x, maxima=True)
-    return x if how == 'plain' else Held(_Uses(x, how))
+    return x if how == 'plain' else LazyMap(_Uses(x, how))
 
 
-def spatial_avg(x: Map) -> Tensor:
-    pooled = x.pooled('avg') if isinstance(x, Held) else None
-    return reference.spatial_avg(release(x)) if pooled is None else pooled[0]
+def spatial_avg(x: FeatureMap) -> Tensor:
+    pooled = x.pooled('avg') if isinstance(x, LazyMap) else None
+    return reference.spatial_avg(materialize(x)) if pooled is None else pooled[0]
 
 
-def spatial_max(x: Map) -> Tensor:
+def spatial_max(x: FeatureMap) -> Tensor:
     x = _for_maxima(x)
-    pooled = x.pooled('avg max') if isinstance(x, Held) else None
-    return reference.spatial_max(release(x)) if pooled is None else pooled[1]
+    pooled = x.pooled('avg max') if isinstance(x, LazyMap) else None
+    return reference.spatial_max(materialize(x)) if pooled is None else pooled[1]
 
 
-def spatial_avg_max(x: Map) -> tuple[Tensor, Tensor]:
+def spatial_avg_max(x: FeatureMap) -> tuple[Tensor, Tensor]:
     """:func:`spatial_avg` and :func:`spatial_max`, in one pass where that is possible."""
     x = _for_maxima(x)
-    pooled = x.pooled('avg max') if isinstance(x, Held) else None
+    pooled = x.pooled('avg max') if isinstance(x, LazyMap) else None
     if pooled is None:
-        x = release(x)
+        x = materialize(x)
         return reference.spatial_avg(x), reference.spatial_max(x)
     return pooled
 
 
-def channel_stats(x: Map) -> Tensor:
+def channel_stats(x: FeatureMap) -> Tensor:
     x = _for_maxima(x)
-    stats = x.stats() if isinstance(x, Held) else None
-    return reference.channel_stats(release(x)) if stats is None else stats
+    stats = x.stats() if isinstance(x, LazyMap) else None
+    return reference.channel_stats(materialize(x)) if stats is None else stats
 
 
-def apply_gate(x: Map, gate: Tensor) -> Map:
-    held = x.times(gate) if isinstance(x, Held) else None
-    return reference.apply_gate(release(x), gate) if held is None else held
+def apply_gate(x: FeatureMap, gate: Tensor) -> FeatureMap:
+    held = x.times(gate) if isinstance(x, LazyMap) else None
+    return reference.apply_gate(materialize(x), gate) if held is None else held
 
 
 for _function in (spatial_avg, spatial_max, channel_stats, apply_gate):
