@@ -1,3 +1,4 @@
+#!/usr/bin/env python
 """Generate shapes, train a small Faster R-CNN with CBAM from scratch, evaluate, show the result.
 
     python tools/demo.py          # result in work_dirs/demo
@@ -14,46 +15,37 @@ from pathlib import Path
 # else runs on the machine; sleeping ones do not.
 os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 
-from mmengine.config import DictAction  # noqa: E402
-
 from mmattn.demo import run_demo  # noqa: E402
 from mmattn.engine import DATA_ROOT_VARIABLE  # noqa: E402
+from mmattn.engine.cli import Parser, add_cfg_options, run_tool  # noqa: E402
 
 CONFIG = Path(__file__).parents[1] / 'configs/shapes/faster-rcnn_r18-cbam_fpn_shapes.py'
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(description='Train and show a small detector with attention')
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--config', default=CONFIG, help='a config on shapes (default: %(default)s)')
     parser.add_argument(
         '--data-root',
         default=os.environ.get(DATA_ROOT_VARIABLE) or 'data/shapes',
-        help=f'where the shapes are, or are to be (default: {DATA_ROOT_VARIABLE}, else data/shapes)',
+        help=f'folder of the shapes, made if absent (default: {DATA_ROOT_VARIABLE}, else data/shapes)',
     )
     parser.add_argument(
         '--work-dir',
         default='work_dirs/demo',
         help='where the result goes; an earlier one is moved aside (default: %(default)s)',
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        help='changes to the config, such as train_cfg.max_iters=100 train_cfg.val_interval=100',
-    )
+    add_cfg_options(parser)
     return parser.parse_args()
 
 
 def main():
     args = parse_args()
-    try:
-        result = run_demo(args.config, args.data_root, args.work_dir, args.cfg_options)
-    except FileExistsError as error:  # something else is where the data set should be
-        sys.exit(f'demo: {error}')
+    result = run_demo(args.config, args.data_root, args.work_dir, args.cfg_options)
     print(result)
     if result.misses():
         sys.exit('demo: ' + '; '.join(result.misses()))
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

@@ -16,7 +16,7 @@ from mmattn.datasets.shapes import ShapesSettings, make_shapes, read_marker
 from mmattn.demo.coco_metrics import coco_metrics, metrics_table, write_metrics
 from mmattn.demo.image_page import draw_pairs, write_page, write_sheet
 from mmattn.demo.learning_curve import draw_learning_curve
-from mmattn.engine import load_config
+from mmattn.engine import load_config, user_input
 
 TARGETS = dict(AP50=0.80, AP=0.50)
 """Metrics that the demo must reach on the validation split."""
@@ -77,12 +77,24 @@ def run_demo(
     seconds = {}
     start = time.perf_counter()
     print(f'shapes data set in {data_root}: generated if it does not exist', flush=True)
-    make_shapes(data_root, settings or ShapesSettings())
+    with user_input():
+        make_shapes(data_root, settings or ShapesSettings())
     seconds['data'] = time.perf_counter() - start
 
     start = time.perf_counter()
-    moved = move_aside(work_dir)
-    cfg = load_config(str(config), str(data_root), cfg_options)
+    with user_input():
+        cfg = load_config(str(config), str(data_root), cfg_options)
+        moved = move_aside(work_dir)
+        runner = _train(cfg, work_dir)
+    seconds['training'] = time.perf_counter() - start
+
+    start = time.perf_counter()
+    metrics, files = write_report(cfg, runner)
+    seconds['report'] = time.perf_counter() - start
+    return DemoResult(metrics, files, seconds, moved)
+
+
+def _train(cfg: Config, work_dir: str | Path) -> Runner:
     cfg.work_dir = str(work_dir)
     # keep the detections of the last evaluation, so that the report needs no second one
     cfg.val_evaluator.outfile_prefix = str(Path(work_dir) / _DETECTIONS)
@@ -92,12 +104,7 @@ def run_demo(
     _announce(cfg)
     runner = Runner.from_cfg(cfg)
     runner.train()
-    seconds['training'] = time.perf_counter() - start
-
-    start = time.perf_counter()
-    metrics, files = write_report(cfg, runner)
-    seconds['report'] = time.perf_counter() - start
-    return DemoResult(metrics, files, seconds, moved)
+    return runner
 
 
 def move_aside(work_dir: str | Path) -> Path | None:

@@ -1,18 +1,34 @@
 """Build the model of a config file, without its pretrained weights."""
 
+from __future__ import annotations
+
 import json
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from mmattn.engine.data_root import DATA_ROOT_VARIABLE, load_config
+from torch import nn
+
+from mmattn.engine.data_root import DATA_ROOT_VARIABLE, load_config, require_model
+from mmattn.engine.mistakes import user_input
 
 
-def build_model(config, cfg_options=None):
-    """Build a config's model without its pretrained weights.
+def build_model(config: str, cfg_options: Mapping[str, Any] | None = None) -> nn.Module:
+    """Build the model of a config without its pretrained weights.
 
-    A config that reads classes from a folder gets one with COCO's 80 where no data root is set.
+    A config that reads its classes from a data folder gets COCO's 80 classes if no data root is set.
+
+    Args:
+        config: Config file, or ``mmdet::FOLDER/FILE.py``.
+        cfg_options: Changes to the config, as MMDetection's tools take them.
     """
+    with user_input(f'no model was built from {config}'):
+        return _build(config, cfg_options)
+
+
+def _build(config: str, cfg_options: Mapping[str, Any] | None) -> nn.Module:
     from mmdet.registry import MODELS
     from mmengine.registry import DefaultScope
 
@@ -22,13 +38,14 @@ def build_model(config, cfg_options=None):
             cfg = load_config(config, root, cfg_options)
     else:
         cfg = load_config(config, None, cfg_options)
+    require_model(cfg, config)
     _drop_pretrained(cfg.model)
     with DefaultScope.overwrite_default_scope('mmdet'):
         return MODELS.build(cfg.model)
 
 
-def _drop_pretrained(node):
-    """Of the backbone wherever it is: a semi-supervised detector has it in its ``detector``."""
+def _drop_pretrained(node: Any) -> None:
+    """Remove the pretrained weights of all backbones, also of one inside a wrapper's ``detector``."""
     if isinstance(node, dict):
         if isinstance(node.get('backbone'), dict):
             node['backbone']['init_cfg'] = None
@@ -38,7 +55,8 @@ def _drop_pretrained(node):
             _drop_pretrained(child)
 
 
-def _write_classes(root):
+def _write_classes(root: str) -> None:
+    """Write an annotation file with COCO's 80 classes and no objects."""
     from mmdet.datasets import CocoDataset
 
     path = Path(root, 'annotations', 'train.json')

@@ -1,32 +1,38 @@
-"""Find out before training starts what is wrong with the data, and say how to mend it.
+"""Check data sets before training starts, and say how to mend what is wrong.
 
-MMDetection finds some of it only after the model is built or an epoch is over, and some of it
-never: its labels are positions in the annotation file's list of categories, so classes in another
-order are trained under each other's names without a word.
+MMDetection finds some faults only after the model is built or an epoch is over, and others never: its
+labels are positions in the annotation file's list of categories, so classes in another order are silently
+trained under each other's names.
 """
+
+from __future__ import annotations
 
 import json
 import os
 import re
 import shlex
 from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
+from typing import Any
 
+from mmengine.config import Config
 from mmengine.fileio import list_from_file
 from mmengine.utils import is_list_of
 
-# All pictures up to this number are looked for; of a larger set, as many, evenly spread.
 SAMPLE = 5000
-# Longer annotation files are skimmed: parsing all of COCO's takes as long as loading it.
+"""At most this many images of a data set are looked for, evenly spread."""
 LARGE = 50_000_000
+"""Annotation files with more characters are skimmed: parsing all of COCO's takes as long as loading it."""
 _HOW = 'Set the data root with --data-root or MMATTN_DATA_ROOT, or the file with --cfg-options {}=...'
 
 
-def read_classes(ann_file):
-    """The class names of a COCO-format annotation file, in the file's order.
+def read_classes(ann_file: str) -> tuple[str, ...]:
+    """Return the class names of a COCO-format annotation file, in the file's order.
 
-    Args:
-        ann_file (str): Path of the JSON file.
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not in COCO format, or names a class twice.
     """
     if not os.path.isfile(ann_file):
         raise FileNotFoundError(
@@ -39,20 +45,30 @@ def read_classes(ann_file):
     return names
 
 
-def check_data(cfg, parts=('train', 'val')):
-    """Check the data sets and evaluators that a config names; raise at the first thing wrong.
+def check_data(cfg: Config, parts: Sequence[str] = ('train', 'val')) -> None:
+    """Check the data sets and evaluators of a config; raise at the first fault.
 
-    Looked at: that annotation files and picture folders exist; that the JSON is whole and in COCO
-    format; that its categories are the configured classes, in this order; that the heads have as
-    many classes; that the pictures exist and are not empty (all of them, or 5000 evenly spread);
-    that the evaluator knows the pictures it will be asked about. Data that is not in COCO format,
-    or not on a local disk, is left to its own loader.
+    It checks that
+
+    - annotation files and image folders exist,
+    - the JSON is complete and in COCO format,
+    - its categories are the configured classes, in this order,
+    - the heads have as many classes,
+    - the images exist and are not empty (all of them, or 5000 evenly spread),
+    - the evaluator knows the images to evaluate.
+
+    Data that is not in COCO format, or not on a local disk, is left to its own loader.
 
     Args:
-        cfg (Config): A whole config.
-        parts (tuple[str]): Which of ``train``, ``val`` and ``test``.
+        cfg: A whole config.
+        parts: Those of ``train``, ``val`` and ``test`` to check.
+
+    Raises:
+        FileNotFoundError: If a file or folder is missing.
+        ValueError: If the data does not fit the config.
+        TypeError: If the config's classes are a string.
     """
-    seen = {}
+    seen: dict[str, dict] = {}
     for part in parts:
         key = f'{part}_dataloader'
         if not cfg.get(key):
@@ -64,8 +80,8 @@ def check_data(cfg, parts=('train', 'val')):
             _check_evaluator(cfg.get(f'{part}_evaluator'), f'{part}_evaluator', ids, seen)
 
 
-def _leaf_datasets(dataset, where):
-    """Yield (place, config) of the data sets inside wrappers such as RepeatDataset."""
+def _leaf_datasets(dataset: Any, where: str) -> Iterator[tuple[str, dict]]:
+    """Yield the config path and the config of the data sets inside wrappers such as RepeatDataset."""
     if not isinstance(dataset, dict):
         return
     if 'dataset' in dataset:
@@ -77,28 +93,28 @@ def _leaf_datasets(dataset, where):
         yield where, dataset
 
 
-def _coco_class(dataset):
-    """The data set's class when it reads COCO format, else None."""
+def _coco_class(dataset: dict) -> type | None:
+    """Return the data set's class if it reads COCO format, else None."""
     from mmdet.datasets import CocoDataset
     from mmdet.registry import DATASETS
 
     found = dataset.get('type')
     found = DATASETS.get(found) if isinstance(found, str) else found
-    # Subclasses that read another format (LVIS, panoptic, ...) are left to themselves.
+    # Subclasses that read another format (LVIS, panoptic, ...) have loaders of their own.
     same = isinstance(found, type) and issubclass(found, CocoDataset)
     return found if same and found.load_data_list is CocoDataset.load_data_list else None
 
 
-def _check_dataset(cfg, where, dataset, seen):
-    """Check one data set; return the ids of its pictures."""
-    kind = _coco_class(dataset)
+def _check_dataset(cfg: Config, where: str, dataset: dict, seen: dict[str, dict]) -> set:
+    """Check one data set; return the ids of its images."""
+    coco_class = _coco_class(dataset)
     ann_file = dataset.get('ann_file') or ''
-    if kind is None or '://' in ann_file or '://' in (dataset.get('data_root') or ''):
+    if coco_class is None or '://' in ann_file or '://' in (dataset.get('data_root') or ''):
         return set()
     root = dataset.get('data_root') or ''
     path = os.path.join(root, ann_file)
     content = _load_once(path, f'{where}.ann_file', seen, _made_by(cfg, root))
-    classes = (dataset.get('metainfo') or {}).get('classes', kind.METAINFO.get('classes', ()))
+    classes = (dataset.get('metainfo') or {}).get('classes', coco_class.METAINFO.get('classes', ()))
     if isinstance(classes, str) and os.path.isfile(classes):  # MMEngine reads a file of names
         classes = list_from_file(classes)
     if isinstance(classes, str):
@@ -109,17 +125,17 @@ def _check_dataset(cfg, where, dataset, seen):
     _check_classes(path, where, tuple(classes), _names(content))
     _check_heads(cfg.get('model'), len(classes), where)
     folder = os.path.join(root, (dataset.get('data_prefix') or {}).get('img', ''))
-    _check_pictures(path, folder, f'{where}.data_prefix.img', content['images'])
+    _check_images(path, folder, f'{where}.data_prefix.img', content['images'])
     return {image['id'] for image in content['images']}
 
 
-def _made_by(cfg, root):
-    """How to get the data, for configs of generated data; empty for others."""
+def _made_by(cfg: Config, root: str) -> str:
+    """Return how to make the data, for configs of generated data; for others, an empty string."""
     command = cfg.get('data_made_by')
     return f'Write it with `{command.format(data_root=shlex.quote(root))}`. ' if command else ''
 
 
-def _check_unique(names, where):
+def _check_unique(names: Iterable[str], where: str) -> None:
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise ValueError(
@@ -128,9 +144,9 @@ def _check_unique(names, where):
         )
 
 
-def _check_classes(path, where, classes, names):
+def _check_classes(path: str, where: str, classes: tuple[str, ...], names: tuple[str, ...]) -> None:
     _check_unique(classes, f'{where}.metainfo.classes')
-    # What is not configured is not read, whatever its names.
+    # Only the configured categories are read, so only their names must differ.
     _check_unique([name for name in names if name in classes], f"the annotation file '{path}'")
     missing = [name for name in classes if name not in names]
     if missing:
@@ -152,14 +168,14 @@ def _check_classes(path, where, classes, names):
         )
 
 
-def _check_heads(node, expected, where, place='model'):
-    """Every bbox_head and mask_head that states ``num_classes`` must state the data's."""
+def _check_heads(node: Any, expected: int, where: str, path: str = 'model') -> None:
+    """Check ``num_classes`` of every bbox_head and mask_head that has it."""
     if isinstance(node, (list, tuple)):
         for i, child in enumerate(node):
-            _check_heads(child, expected, where, f'{place}.{i}')
+            _check_heads(child, expected, where, f'{path}.{i}')
     elif isinstance(node, dict):
         for key, child in node.items():
-            here = f'{place}.{key}'
+            here = f'{path}.{key}'
             if key in ('bbox_head', 'mask_head'):
                 heads = child if is_list_of(child, dict) else [child]
                 for head in heads:
@@ -172,9 +188,9 @@ def _check_heads(node, expected, where, place='model'):
             _check_heads(child, expected, where, here)
 
 
-def _check_pictures(path, folder, where, images):
+def _check_images(path: str, folder: str, where: str, images: Sequence[dict]) -> None:
     if not os.path.isdir(folder):
-        raise FileNotFoundError(f"no picture folder '{folder}' ({where}). {_HOW.format(where)}")
+        raise FileNotFoundError(f"no image folder '{folder}' ({where}). {_HOW.format(where)}")
     step = max(1, -(-len(images) // SAMPLE))
     names = [image['file_name'] for image in islice(images, 0, None, step)]
     missing, empty = [], []
@@ -184,20 +200,20 @@ def _check_pictures(path, folder, where, images):
                 empty.append(name)
         except OSError:
             missing.append(name)
-    looked = f'of {len(names)} looked for'
+    checked = f'of {len(names)} checked'
     if missing:
         raise FileNotFoundError(
-            f"{len(missing)} {looked} pictures that '{path}' names are not in '{folder}': "
+            f"{len(missing)} {checked} images that '{path}' names are not in '{folder}': "
             f'{_some(missing)}. Complete the folder, or set {where} to the one that has them'
         )
     if empty:
         raise ValueError(
-            f"{len(empty)} {looked} pictures in '{folder}' are empty files: {_some(empty)}. Copy "
+            f"{len(empty)} {checked} images in '{folder}' are empty files: {_some(empty)}. Copy "
             f"them again, or take them out of '{path}'"
         )
 
 
-def _check_evaluator(evaluators, where, ids, seen):
+def _check_evaluator(evaluators: Any, where: str, ids: set, seen: dict[str, dict]) -> None:
     for evaluator in evaluators if isinstance(evaluators, (list, tuple)) else [evaluators]:
         path = (evaluator or {}).get('ann_file')
         if not path or '://' in path or 'Coco' not in str(evaluator.get('type')):
@@ -207,23 +223,25 @@ def _check_evaluator(evaluators, where, ids, seen):
         if unknown:
             raise ValueError(
                 f"{where}.ann_file '{path}' does not know {len(unknown)} of the {len(ids)} "
-                f'pictures that will be evaluated (ids {_some(unknown)}). Set it to the annotation '
+                f'images to evaluate (ids {_some(unknown)}). Set it to the annotation '
                 f'file of {where.replace("evaluator", "dataloader")}'
             )
 
 
-def _load_once(path, where, seen, made_by=''):
+def _load_once(path: str, where: str, seen: dict[str, dict], made_by: str = '') -> dict[str, list]:
+    """Return the images and categories of an annotation file, which ``seen`` keeps."""
     path = os.path.normpath(path)
     if path not in seen:
         if not os.path.isfile(path):
             raise FileNotFoundError(f"no annotation file '{path}' ({where}). {made_by}{_HOW.format(where)}")
-        # Only what is asked for later is kept: COCO's training annotations are half a gigabyte.
+        # The annotations are dropped: COCO's take half a gigabyte.
         content = _load(path)
         seen[path] = dict(images=content['images'], categories=content['categories'])
     return seen[path]
 
 
-def _load(path):
+def _load(path: str) -> dict:
+    """Read and check an annotation file; a large one is skimmed, and has no annotations then."""
     with open(path, encoding='utf-8') as file:
         text = file.read()
     content = _skim(text) if len(text) > LARGE else None
@@ -238,16 +256,12 @@ def _load(path):
         _check_fields(path, content, annotations=('image_id', 'category_id', 'bbox'))
     _check_fields(path, content, images=('id', 'file_name'), categories=('id', 'name'))
     if not content['images']:
-        raise ValueError(f"the annotation file '{path}' names no picture")
+        raise ValueError(f"the annotation file '{path}' names no image")
     return content
 
 
-def _skim(text):
-    """Pictures and categories of a large file; the annotations are left to the data set's loader.
-
-    Returns:
-        dict or None: None where this is not plainly such a file; parsing all of it will tell.
-    """
+def _skim(text: str) -> dict | None:
+    """Parse only the images and categories of a large file; return None if the whole file must be parsed."""
     content = {}
     if '"annotations"' not in text or not text[-1000:].rstrip().endswith('}'):
         return None
@@ -262,7 +276,7 @@ def _skim(text):
     return content
 
 
-def _check_fields(path, content, **needed):
+def _check_fields(path: str, content: Any, **needed: Sequence[str]) -> None:
     try:
         for key, fields in needed.items():
             for entry in content[key]:
@@ -276,10 +290,11 @@ def _check_fields(path, content, **needed):
         ) from error
 
 
-def _names(content):
+def _names(content: dict) -> tuple[str, ...]:
     return tuple(category['name'] for category in content['categories'])
 
 
-def _some(values, most=5):
-    shown = ', '.join(str(value) for value in list(values)[:most])
+def _some(values: Iterable, most: int = 5) -> str:
+    values = list(values)
+    shown = ', '.join(str(value) for value in values[:most])
     return shown if len(values) <= most else f'{shown}, ... ({len(values)} in all)'

@@ -1,30 +1,42 @@
-"""Where the data lies is a property of the machine, so no config needs editing for it."""
+"""Read a config with the data root of this machine, so that no config needs editing."""
+
+from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from typing import Any
 from unittest import mock
 
 from mmengine.config import Config
 from mmengine.logging import print_log
 
+from mmattn.engine.mistakes import BUILD_ERRORS
+
 DATA_ROOT_VARIABLE = 'MMATTN_DATA_ROOT'
 _PARTS = ('train_dataloader', 'val_dataloader', 'test_dataloader', 'val_evaluator', 'test_evaluator')
 
 
-def load_config(config, data_root=None, cfg_options=None):
+def load_config(
+    config: str, data_root: str | None = None, cfg_options: Mapping[str, Any] | None = None
+) -> Config:
     """Read a config file with the data root and the options of the command line.
 
-    The data root is ``data_root``, else the environment variable ``MMATTN_DATA_ROOT``, else what
-    the config says. mmattn's own configs read the variable; in any other config (mmdet's, or one
-    that an earlier run left in its work directory) the root is replaced wherever it stands in the
-    dataloaders and evaluators. ``cfg_options`` are applied last, so they win.
+    The data root is ``data_root``, else the environment variable ``MMATTN_DATA_ROOT``, else the config's
+    own. mmattn's configs read the variable. In any other config (one of MMDetection's, or one that an
+    earlier run left in its work directory) the root is replaced wherever it occurs in the dataloaders and
+    evaluators. ``cfg_options`` are applied last, so they win.
 
     Args:
-        config (str): Config file; ``mmdet::...`` works too.
-        data_root (str, optional): Folder of the data set, with or without a slash at the end.
-        cfg_options (dict, optional): Options as MMDetection's tools take them.
+        config: Config file, or ``mmdet::FOLDER/FILE.py``.
+        data_root: Folder of the data set, with or without a slash at the end.
+        cfg_options: Options as MMDetection's tools take them.
+
+    Raises:
+        FileNotFoundError: If there is no such config file.
+        ValueError: If the config cannot be read or its data root cannot be replaced.
     """
     root = data_root or os.environ.get(DATA_ROOT_VARIABLE)
-    # Only while the config is read, so that the next one in this process is not moved as well.
+    # Set only while this config is read, so that the next one read by this process keeps its own root.
     with mock.patch.dict(os.environ, {DATA_ROOT_VARIABLE: root} if root else {}):
         cfg = _read(config)
     if root and DATA_ROOT_VARIABLE not in cfg.env_variables:
@@ -34,21 +46,32 @@ def load_config(config, data_root=None, cfg_options=None):
     return cfg
 
 
-def _read(config):
+def require_model(cfg: Config, config: str) -> None:
+    """Raise a ``ValueError`` if a config has no model, as one that is only a base for others."""
+    if not isinstance(cfg.get('model'), dict):
+        raise ValueError(f"config '{config}' has no model: give the config of a whole detector")
+
+
+def _read(config: str) -> Config:
     if '::' in config and not os.path.exists(config):
         from mmengine.hub import get_config
 
         return get_config(config)
     if not os.path.isfile(config):
         raise FileNotFoundError(f"no config file '{config}' (looked in {os.getcwd()})")
-    return Config.fromfile(config)
+    try:
+        return Config.fromfile(config)
+    except BUILD_ERRORS:
+        raise
+    except Exception as error:  # a config is code, which may raise anything
+        raise ValueError(f"config '{config}' cannot be read: {type(error).__name__}: {error}") from error
 
 
-def replace_data_root(cfg, root):
+def replace_data_root(cfg: Config, root: str) -> None:
     """Replace the data root in a config that does not read ``MMATTN_DATA_ROOT``.
 
     Raises:
-        ValueError: No data root, or several, in the config's dataloaders and evaluators.
+        ValueError: If the config's dataloaders and evaluators have no data root, or several.
     """
     found = set()
     for part in _PARTS:
@@ -68,7 +91,7 @@ def replace_data_root(cfg, root):
     print_log(f'data root: {new} instead of {old} ({count} places)', logger='current')
 
 
-def _collect_roots(node, found):
+def _collect_roots(node: Any, found: set[str]) -> None:
     if isinstance(node, dict):
         if isinstance(node.get('data_root'), str) and node['data_root']:
             found.add(node['data_root'].rstrip('/'))
@@ -78,8 +101,8 @@ def _collect_roots(node, found):
             _collect_roots(child, found)
 
 
-def _replace(node, old, new):
-    """Put ``new`` for the folder ``old`` in all strings; return in how many."""
+def _replace(node: Any, old: str, new: str) -> int:
+    """Replace the folder ``old`` by ``new`` in all strings; return in how many."""
     if not isinstance(node, (dict, list)):
         return 0
     count = 0

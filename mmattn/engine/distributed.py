@@ -1,19 +1,23 @@
-"""Several processes on GPUs (NCCL) or on CPUs (gloo), with unchanged configs.
+"""Set up several processes on GPUs (NCCL) or on CPUs (gloo), with unchanged configs.
 
-On GPUs the Runner does everything. Without a GPU, MMEngine would still call
-``torch.cuda.set_device`` and give DDP a device number, so here the process group is made before the
-Runner, which then leaves it alone.
+On GPUs the Runner does everything. Without a GPU, MMEngine would still call ``torch.cuda.set_device`` and
+give DDP a device number, so the process group is made here, before the Runner, which then leaves it
+alone.
 """
+
+from __future__ import annotations
 
 import os
 import subprocess
+from typing import NamedTuple
 
 import torch
+from mmengine.config import Config
 from mmengine.device import get_device
 from torch import distributed as torch_dist
 
-# launcher -> the variables in which it tells a process its rank, the number of processes, and its
-# rank among those of this machine
+# Launcher -> the environment variables with a process's rank, the number of processes, and the rank
+# among the processes of its machine.
 _VARIABLES = {
     'pytorch': ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'),
     'slurm': ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'),
@@ -21,10 +25,25 @@ _VARIABLES = {
 }
 
 
-def read_ranks(launcher):
-    """What the launcher told this process: its rank, the number of processes, its local rank."""
+LAUNCHERS = ('none', *_VARIABLES)
+
+
+class Ranks(NamedTuple):
+    """The place of a process in a distributed run."""
+
+    rank: int
+    world_size: int
+    local_rank: int
+
+
+def read_ranks(launcher: str) -> Ranks:
+    """Return the place that the launcher gave to this process.
+
+    Raises:
+        RuntimeError: If this process was not started by ``launcher``.
+    """
     if launcher == 'none':
-        return 0, 1, 0
+        return Ranks(0, 1, 0)
     names = _VARIABLES[launcher]
     missing = [name for name in names if name not in os.environ]
     if missing:
@@ -33,23 +52,34 @@ def read_ranks(launcher):
             'process was not started by it. Start with tools/dist_train.sh or torchrun (pytorch), '
             'tools/slurm_train.sh (slurm) or mpirun (mpi), or leave --launcher out'
         )
-    return tuple(int(os.environ[name]) for name in names)
+    return Ranks(*(int(os.environ[name]) for name in names))
 
 
-def prepare_processes(cfg):
+def launched_rank() -> int:
+    """Return this process's rank by whatever launcher started it; 0 if none did."""
+    for rank, *_ in _VARIABLES.values():
+        if os.environ.get(rank, '').isdecimal():
+            return int(os.environ[rank])
+    return 0
+
+
+def prepare_processes(cfg: Config) -> None:
     """Make ``cfg.launcher`` work on this machine; call it before the Runner is built.
 
-    Asking for more processes than there are GPUs is an error here and not a CUDA one later. On CPUs
-    the gloo process group is made and DDP is told not to use device numbers. On both, the running
-    statistics of norms are averaged over the processes at the end of each epoch: CBAM's norm learns
-    them, and without this each process would evaluate with its own, and the checkpoint would hold
-    those of the first, so that testing it gives another AP than the run printed.
+    On CPUs the gloo process group is made, and DDP gets no device numbers. On both kinds of device the
+    running statistics of norms are averaged over the processes at the end of each epoch. CBAM's norm
+    learns such statistics; without averaging, each process would evaluate with its own, and the
+    checkpoint would hold those of rank 0, so that testing it would give another AP than the run printed.
+
+    Raises:
+        RuntimeError: If this process was not started by the launcher.
+        ValueError: If there are more processes than GPUs, or the address of rank 0 cannot be found.
     """
     launcher = cfg.get('launcher', 'none')
     if launcher == 'none':
         return
     rank, world_size, local_rank = read_ranks(launcher)
-    # Under torchrun's names too, where the Runner looks for them whatever the launcher is.
+    # The Runner looks for torchrun's names, whatever the launcher is.
     os.environ.update(RANK=str(rank), WORLD_SIZE=str(world_size), LOCAL_RANK=str(local_rank))
     hooks = list(cfg.get('custom_hooks') or [])
     if not any(hook.get('type') == 'SyncBuffersHook' for hook in hooks if isinstance(hook, dict)):
@@ -79,8 +109,8 @@ def prepare_processes(cfg):
     }
 
 
-def _first_host(launcher, world_size):
-    """The machine where the processes find each other."""
+def _first_host(launcher: str, world_size: int) -> str:
+    """Return the machine of rank 0, where the processes meet."""
     if launcher == 'slurm':
         return _slurm_first_host()
     if launcher == 'mpi' and os.environ.get('OMPI_COMM_WORLD_LOCAL_SIZE') != str(world_size):
@@ -93,7 +123,7 @@ def _first_host(launcher, world_size):
     return '127.0.0.1'
 
 
-def _slurm_first_host():
+def _slurm_first_host() -> str:
     nodes = os.environ['SLURM_NODELIST']
     try:
         answer = subprocess.run(

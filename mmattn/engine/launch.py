@@ -1,35 +1,41 @@
 """Train and test from a config file: what ``tools/train.py`` and ``tools/test.py`` call."""
 
+from __future__ import annotations
+
 import os
 import warnings
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from types import SimpleNamespace
+from typing import Any
 
-from mmengine.config import ConfigDict
+from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
 from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner, find_latest_checkpoint
 
 from mmattn.engine.check_data import check_data
-from mmattn.engine.data_root import load_config
+from mmattn.engine.data_root import load_config, require_model
 from mmattn.engine.distributed import prepare_processes, read_ranks
+from mmattn.engine.mistakes import user_input
 
 
+@user_input()
 def train(
-    config,
-    work_dir=None,
-    amp=False,
-    auto_scale_lr=False,
-    resume=None,
-    cfg_options=None,
-    launcher='none',
-    data_root=None,
-):
+    config: str,
+    work_dir: str | None = None,
+    amp: bool = False,
+    auto_scale_lr: bool = False,
+    resume: str | None = None,
+    cfg_options: Mapping[str, Any] | None = None,
+    launcher: str = 'none',
+    data_root: str | None = None,
+) -> Runner:
     """Train a detector; the arguments are the options of ``tools/train.py``.
 
     Returns:
-        Runner: MMEngine's, after training.
+        MMEngine's runner after training.
     """
     cfg = _prepare(config, data_root, cfg_options, launcher, work_dir)
     if amp:
@@ -44,8 +50,8 @@ def train(
         scale = cfg.get('auto_scale_lr') or {}
         if 'base_batch_size' not in scale:
             raise ValueError(
-                f'--auto-scale-lr was asked for, but {config} does not say for which batch its '
-                'learning rate is meant: add auto_scale_lr=dict(enable=False, base_batch_size=16)'
+                f'--auto-scale-lr was asked for, but {config} does not state the batch size of its '
+                'learning rate: add auto_scale_lr=dict(enable=False, base_batch_size=16)'
             )
         cfg.auto_scale_lr.enable = True
     if resume == 'auto':
@@ -60,23 +66,24 @@ def train(
     return runner
 
 
+@user_input()
 def test(
-    config,
-    checkpoint,
-    work_dir=None,
-    out=None,
-    show=False,
-    show_dir=None,
-    wait_time=2,
-    cfg_options=None,
-    launcher='none',
-    tta=False,
-    data_root=None,
-):
+    config: str,
+    checkpoint: str,
+    work_dir: str | None = None,
+    out: str | None = None,
+    show: bool = False,
+    show_dir: str | None = None,
+    wait_time: float = 2,
+    cfg_options: Mapping[str, Any] | None = None,
+    launcher: str = 'none',
+    tta: bool = False,
+    data_root: str | None = None,
+) -> dict[str, float]:
     """Evaluate a checkpoint; the arguments are the options of ``tools/test.py``.
 
     Returns:
-        dict: The metrics.
+        The metrics.
     """
     if out is not None and not out.endswith(('.pkl', '.pickle')):
         raise ValueError(f"--out was '{out}': predictions are written as .pkl or .pickle")
@@ -99,56 +106,63 @@ def test(
     return runner.test()
 
 
-def _prepare(config, data_root, cfg_options, launcher, work_dir):
+def _prepare(
+    config: str,
+    data_root: str | None,
+    cfg_options: Mapping[str, Any] | None,
+    launcher: str,
+    work_dir: str | None,
+) -> Config:
     from mmdet.utils import setup_cache_size_limit_of_dynamo
 
     setup_cache_size_limit_of_dynamo()
     cfg = load_config(config, data_root, cfg_options)
+    require_model(cfg, config)
     cfg.launcher = launcher
-    # As in MMDetection: command line, else the config's own, else named after the file.
+    # As in MMDetection: the command line's, else the config's own, else named after the file.
     name = os.path.splitext(os.path.basename(config))[0]
     cfg.work_dir = work_dir or cfg.get('work_dir') or os.path.join('./work_dirs', name)
     _add_hook(cfg, 'mmattn.CheckInsertionHook')
     return cfg
 
 
-def _add_hook(cfg, kind):
-    """Beside the hooks of the config, unless it has this one."""
+def _add_hook(cfg: Config, hook_type: str) -> None:
+    """Add a hook to those of the config, unless it is among them."""
     hooks = list(cfg.get('custom_hooks') or [])
-    if not any(isinstance(hook, dict) and hook.get('type') == kind for hook in hooks):
-        cfg.custom_hooks = [*hooks, dict(type=kind)]
+    if not any(isinstance(hook, dict) and hook.get('type') == hook_type for hook in hooks):
+        cfg.custom_hooks = [*hooks, dict(type=hook_type)]
 
 
-def _resume_latest(cfg):
-    """Go on from the latest checkpoint of the work directory; a first run starts as configured."""
+def _resume_latest(cfg: Config) -> None:
+    """Resume from the latest checkpoint of the work directory; without one, start as configured."""
     latest = find_latest_checkpoint(cfg.work_dir)
     if latest is None:
         start = cfg.get('load_from') or 'the start'
         print_log(
-            f'--resume: no checkpoint in {cfg.work_dir} yet, training begins from {start}', logger='current'
+            f'--resume: no checkpoint in {cfg.work_dir} yet, training starts from {start}', logger='current'
         )
     else:
         _check_checkpoint(latest, f'which {cfg.work_dir}/last_checkpoint names')
         cfg.resume, cfg.load_from = True, None
 
 
-def _check_once(cfg, parts):
-    """Check the data in one process a machine: each machine has its own disk."""
-    if read_ranks(cfg.launcher)[2] == 0:
+def _check_once(cfg: Config, parts: Sequence[str]) -> None:
+    """Check the data in one process per machine, since each machine has its own disk."""
+    if read_ranks(cfg.launcher).local_rank == 0:
         check_data(cfg, parts)
 
 
-def _check_checkpoint(path, what):
+def _check_checkpoint(path: str | None, what: str) -> None:
     if path and '://' not in path and not os.path.isfile(path):
         raise FileNotFoundError(f"no checkpoint file '{path}' ({what}); looked in {os.getcwd()}")
 
 
-def _build_runner(cfg):
+def _build_runner(cfg: Config) -> Runner:
     return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
 
 
-def _set_tta(cfg):
-    """Test-time augmentation as in MMDetection's test.py: by default, picture and mirror."""
+def _set_tta(cfg: Config) -> None:
+    """Configure test-time augmentation as MMDetection's test.py does: image and mirror by default."""
     if 'tta_model' not in cfg:
         warnings.warn('Cannot find ``tta_model`` in config, we will set it as default.', stacklevel=2)
         cfg.tta_model = dict(

@@ -15,6 +15,7 @@ from mmattn.visualization.recording import RecordedGates, record_gates
 from mmattn.visualization.sources import GateSource, gate_sources, sources_at
 
 if TYPE_CHECKING:
+    from mmattn.visualization.from_files import show_detectors
     from mmattn.visualization.gradcam import grad_cam
     from mmattn.visualization.image_files import evenly_spread, images_at
     from mmattn.visualization.inspection import ImageInspection, SiteInspection, inspect_image
@@ -34,6 +35,7 @@ _LAZY = {
     'inspect_image': 'inspection',
     'model_name': 'output',
     'show_attention': 'output',
+    'show_detectors': 'from_files',
     'write_attention_page': 'page',
 }
 
@@ -54,6 +56,7 @@ __all__ = [
     'model_name',
     'record_gates',
     'show_attention',
+    'show_detectors',
     'sources_at',
     'spatial_view',
     'write_attention_page',

@@ -97,7 +97,7 @@ def test_no_picture_folder(data):
     data.val_dataloader.dataset.data_prefix.img = 'val2017/'
     with pytest.raises(
         FileNotFoundError,
-        match=(r"no picture folder '.*val2017/' \(val_dataloader.dataset.data_prefix.img\)"),
+        match=(r"no image folder '.*val2017/' \(val_dataloader.dataset.data_prefix.img\)"),
     ):
         check_data(data)
 
@@ -107,7 +107,7 @@ def test_missing_pictures(data):
     with pytest.raises(
         FileNotFoundError,
         match=(
-            r"1 of 3 looked for pictures that '.*train.json' names are not in '.*images/': 1.jpg. "
+            r"1 of 3 checked images that '.*train.json' names are not in '.*images/': 1.jpg. "
             'Complete the folder'
         ),
     ):
@@ -116,7 +116,7 @@ def test_missing_pictures(data):
 
 def test_empty_picture(data):
     (data.root / 'images' / '2.jpg').write_bytes(b'')
-    with pytest.raises(ValueError, match=r"1 of 3 looked for pictures in '.*' are empty files: 2.jpg"):
+    with pytest.raises(ValueError, match=r"1 of 3 checked images in '.*' are empty files: 2.jpg"):
         check_data(data)
 
 
@@ -125,7 +125,7 @@ def test_large_sets_are_sampled(data, monkeypatch):
     (data.root / 'images' / '1.jpg').unlink()
     check_data(data)  # looks at pictures 0 and 2
     (data.root / 'images' / '2.jpg').unlink()
-    with pytest.raises(FileNotFoundError, match='1 of 2 looked for'):
+    with pytest.raises(FileNotFoundError, match='1 of 2 checked images'):
         check_data(data)
 
 
@@ -205,7 +205,7 @@ def test_head_with_another_number_of_classes(data):
         ('[1, 2]', "not in COCO's detection format: TypeError"),
         ('{"images": [{"id": 1}], "categories": [], "annotations": []}', "KeyError 'file_name'"),
         ('{"images": [{"id": 1, "file_name": "a"}], "categories": []}', "KeyError 'annotations'"),
-        ('{"images": [], "categories": [], "annotations": []}', 'names no picture'),
+        ('{"images": [], "categories": [], "annotations": []}', 'names no image'),
     ],
 )
 def test_broken_annotation_file(data, text, says):
@@ -225,8 +225,8 @@ def test_evaluator_of_other_pictures(data):
     with pytest.raises(
         ValueError,
         match=(
-            r"val_evaluator.ann_file '.*other.json' does not know 1 of the 3 pictures that will be "
-            r'evaluated \(ids 2\). Set it to the annotation file of val_dataloader'
+            r"val_evaluator.ann_file '.*other.json' does not know 1 of the 3 images to "
+            r'evaluate \(ids 2\). Set it to the annotation file of val_dataloader'
         ),
     ):
         check_data(data)

@@ -1,5 +1,6 @@
 """`tools/adapter.py`: a thin way to what tests/test_checkpoints/test_adapter.py tests."""
 
+import re
 import runpy
 import shutil
 import sys
@@ -58,17 +59,18 @@ def test_save_check_merge_and_list(adapter, files):
 @pytest.mark.parametrize(
     'args, text',
     [
-        (('check', 'other.pth', 'b.safetensors'), "WrongBase: the weights of 'other.pth' are not those"),
+        (('check', 'other.pth', 'b.safetensors'), "the weights of 'other.pth' are not those"),
         (
             ('save', 'full.pth', 'b.safetensors'),
-            r"FileExistsError: 'b.safetensors' exists already.*--overwrite",
+            r"'b.safetensors' exists already.*--overwrite",
         ),
-        (('list', 'full.pth'), "DamagedAdapter: 'full.pth' is damaged, or not a safetensors file"),
-        (('merge', 'nowhere.pth', 'b.safetensors', 'out.pth'), 'FileNotFoundError: no checkpoint file'),
+        (('list', 'full.pth'), "'full.pth' is damaged, or not a safetensors file"),
+        (('merge', 'nowhere.pth', 'b.safetensors', 'out.pth'), 'no checkpoint file'),
     ],
 )
-def test_errors_are_one_line(adapter, args, text):
+def test_errors_are_one_line(adapter, args, text, capsys):
     adapter('save', 'full.pth', 'b.safetensors', '--overwrite')
-    with pytest.raises(SystemExit, match=f'^{text}') as stop:
+    with pytest.raises(SystemExit) as stop:
         adapter(*args)
-    assert '\n' not in stop.value.code
+    assert stop.value.code == 2
+    assert re.fullmatch(f'adapter.py: {text}.*\n', capsys.readouterr().err)

@@ -103,7 +103,7 @@ def test_what_goes_wrong_is_said_in_a_line(data, checkpoint, tmp_path, monkeypat
     monkeypatch.chdir(request.config.rootpath)
     monkeypatch.setenv('MMATTN_DATA_ROOT', str(data))
     done = run_tool(CONFIG, tmp_path / 'none.pth', data.parent / 'pictures', data=data)
-    assert done.returncode == 1 and done.stderr.endswith(
+    assert done.returncode == 2 and done.stderr.endswith(
         f'show_attention.py: {CONFIG} and {tmp_path}/none.pth: FileNotFoundError: no checkpoint file '
         f"'{tmp_path}/none.pth'; looked in {os.getcwd()}\n"
     )
