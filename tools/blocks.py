@@ -6,39 +6,43 @@ import json
 import re
 from pathlib import Path
 
-from mmattn.cost import block_rows, blocks_to_markdown
+from mmattn.cost import block_costs_to_markdown, block_rows, block_uses_to_markdown, blocks_to_markdown
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ('README.md', 'docs/blocks.md')
-MARKERS = '<!-- tools/blocks.py -->\n', '<!-- end -->\n'
+# page, mark before the table, what makes the table
+TABLES = (
+    ('README.md', '<!-- tools/blocks.py -->\n', blocks_to_markdown),
+    ('docs/blocks.md', '<!-- tools/blocks.py: uses -->\n', block_uses_to_markdown),
+    ('docs/blocks.md', '<!-- tools/blocks.py: costs -->\n', block_costs_to_markdown),
+)
+END = '<!-- end -->\n'
 
 
-def with_table(page, table):
-    """``page`` with ``table`` between its markers."""
-    pattern = f'({re.escape(MARKERS[0])}).*?({re.escape(MARKERS[1])})'
+def with_table(page: str, mark: str, table: str) -> str:
+    """``page`` with ``table`` after its mark."""
+    pattern = f'({re.escape(mark)}).*?({re.escape(END)})'
     text, found = re.subn(pattern, lambda match: f'{match[1]}{table}{match[2]}', page, flags=re.DOTALL)
     if found != 1:
-        raise ValueError(f'the page has {found} places for the table, between {MARKERS}')
+        raise ValueError(f'the page has {found} tables between {mark.strip()} and {END.strip()}, not 1')
     return text
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--json', action='store_true', help='for programs')
-    parser.add_argument('--write', action='store_true', help=f'write the table into {" and ".join(PAGES)}')
+    parser.add_argument(
+        '--write', action='store_true', help='write the tables into README.md and docs/blocks.md'
+    )
     args = parser.parse_args()
     rows = block_rows()
     if args.json:
         print(json.dumps([row.as_json() for row in rows], indent=1))
-        return
-    if not args.write:
-        print(blocks_to_markdown(rows), end='')
-        return
-    for page in PAGES:
-        path = ROOT / page
-        path.write_text(
-            with_table(path.read_text(encoding='utf-8'), blocks_to_markdown(rows)), encoding='utf-8'
-        )
+    elif args.write:
+        for name, mark, table in TABLES:
+            path = ROOT / name
+            path.write_text(with_table(path.read_text(encoding='utf-8'), mark, table(rows)), encoding='utf-8')
+    else:
+        print(block_uses_to_markdown(rows), block_costs_to_markdown(rows), sep='\n', end='')
 
 
 if __name__ == '__main__':

@@ -1,7 +1,13 @@
 """Count and measure what attention costs: parameters, operations, memory for the backward pass, time."""
 
 from mmattn.cost.block_cost import BlockCost, block_cost
-from mmattn.cost.block_table import BlockRow, block_rows, blocks_to_markdown
+from mmattn.cost.block_table import (
+    BlockRow,
+    block_costs_to_markdown,
+    block_rows,
+    block_uses_to_markdown,
+    blocks_to_markdown,
+)
 from mmattn.cost.config_table import ConfigRow, config_row, configs_to_markdown, list_configs
 from mmattn.cost.model_cost import ModelCost, attention_of, model_cost
 from mmattn.cost.op_count import KINDS, CountOps, OpCount
@@ -36,6 +42,8 @@ __all__ = [
     'attention_of',
     'block_cost',
     'block_rows',
+    'block_costs_to_markdown',
+    'block_uses_to_markdown',
     'blocks_to_markdown',
     'config_row',
     'configs_to_markdown',

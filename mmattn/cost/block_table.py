@@ -100,32 +100,53 @@ def _row(name: str, cls: type[AttentionBlock]) -> BlockRow:
 
 
 def blocks_to_markdown(rows: list[BlockRow]) -> str:
-    """Return the rows as a Markdown table."""
+    """Return the short Markdown table: each block's paper, purpose and cost at the narrowest map."""
+    narrow = min(MAPS)
     lines = [
-        '| block | paper | what it attends to | parameters | million operations | `start` | goes into |',
-        '|---|---|---|---|---|---|---|',
+        f'| block | paper | what it attends to | parameters at C = {narrow} | million operations there |',
+        '|---|---|---|--:|--:|',
     ]
     for row in rows:
-        attends_to = row.summary.partition(': ')[2] or row.summary
-        if row.costs is None:
-            costs = ['of its parts'] * 2
-        else:
-            costs = [
-                ' / '.join(f'{cost.parameters:,}' for cost in row.costs.values()),
-                ' / '.join(_million(cost.ops) for cost in row.costs.values()),
-            ]
-        starts = ['paper (= identity)' if row.paper_is_identity else 'paper', 'identity']
-        paper = f'[{row.authors}, {row.year}]({row.link})' if row.costs else '-'
-        cells = [
-            f'`{row.name}`',
-            paper,
-            attends_to,
-            *costs,
-            ', '.join(starts),
-            ', '.join(f'`{setting}`' for setting in row.settings),
-        ]
-        lines.append(f'| {" | ".join(cells)} |')
+        cost = row.costs and row.costs[narrow]
+        numbers = [f'{cost.parameters:,}', _million(cost.ops)] if cost else ['of its parts'] * 2
+        lines.append(_line(f'`{row.name}`', _paper(row), _attends_to(row), *numbers))
     return '\n'.join(lines) + '\n'
+
+
+def block_uses_to_markdown(rows: list[BlockRow]) -> str:
+    """Return the Markdown table of papers, starts and the config settings that take each block."""
+    lines = ['| block | paper | what it attends to | `start` | goes into |', '|---|---|---|---|---|']
+    for row in rows:
+        starts = 'paper (= identity), identity' if row.paper_is_identity else 'paper, identity'
+        settings = ', '.join(f'`{setting}`' for setting in row.settings)
+        lines.append(_line(f'`{row.name}`', _paper(row), _attends_to(row), starts, settings))
+    return '\n'.join(lines) + '\n'
+
+
+def block_costs_to_markdown(rows: list[BlockRow]) -> str:
+    """Return the Markdown table of parameters and of million operations, one column per width."""
+    widths = [str(channels) for channels in MAPS]
+    lines = [
+        _line('block', *(f'parameters, {w}' for w in widths), *(f'million operations, {w}' for w in widths)),
+        '|---' + '|--:' * 2 * len(widths) + '|',
+    ]
+    for row in rows:
+        if row.costs is not None:
+            parameters = [f'{cost.parameters:,}' for cost in row.costs.values()]
+            lines.append(_line(f'`{row.name}`', *parameters, *(_million(c.ops) for c in row.costs.values())))
+    return '\n'.join(lines) + '\n'
+
+
+def _line(*cells: str) -> str:
+    return f'| {" | ".join(cells)} |'
+
+
+def _paper(row: BlockRow) -> str:
+    return f'[{row.authors}, {row.year}]({row.link})' if row.costs else '-'
+
+
+def _attends_to(row: BlockRow) -> str:
+    return row.summary.partition(': ')[2] or row.summary
 
 
 def _million(number: int) -> str:

@@ -8,10 +8,14 @@ from pathlib import Path
 import pytest
 
 from mmattn.blocks import AttentionBlock
-from mmattn.cost import block_rows, blocks_to_markdown
+from mmattn.cost import block_rows
 from mmattn.registry import MODELS
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / 'tools'))
+import blocks  # noqa: E402
+
+TABLES = blocks.TABLES
 
 
 @pytest.fixture(scope='module')
@@ -41,15 +45,22 @@ def test_rows_say_what_the_papers_do(rows):
     assert by_name['Compose'].costs is None
 
 
-@pytest.mark.parametrize('page', ['README.md', 'docs/blocks.md'])
-def test_the_committed_table_is_todays(rows, page):
+@pytest.mark.parametrize('page, mark, table', TABLES, ids=lambda value: getattr(value, '__name__', ''))
+def test_the_committed_tables_are_todays(rows, page, mark, table):
     text = (ROOT / page).read_text(encoding='utf-8')
-    expected = f'<!-- tools/blocks.py -->\n{blocks_to_markdown(rows)}<!-- end -->\n'
-    assert expected in text, 'run tools/blocks.py --write'
+    assert f'{mark}{table(rows)}<!-- end -->\n' in text, 'run tools/blocks.py --write'
 
 
-def test_the_tool_prints_it(rows):
+def test_tables_hold_each_block_and_its_cost(rows):
+    short, uses, costs = (table(rows).splitlines()[2:] for _, _, table in TABLES)
+    assert len(short) == len(uses) == len(rows)
+    assert len(costs) == sum(row.costs is not None for row in rows)
+    assert any(line.startswith('| `SE` |') and line.endswith('| 8,464 | 34.4 |') for line in short)
+    assert any(line.startswith('| `ECA` | 5 | 5 | 5 | 7 |') for line in costs)
+
+
+def test_the_tool_prints_them(rows):
     done = subprocess.run(
         [sys.executable, ROOT / 'tools/blocks.py'], capture_output=True, text=True, check=True
     )
-    assert done.stdout == blocks_to_markdown(rows)
+    assert done.stdout == f'{blocks.block_uses_to_markdown(rows)}\n{blocks.block_costs_to_markdown(rows)}'
