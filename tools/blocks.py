@@ -1,12 +1,13 @@
 #!/usr/bin/env python
-"""List the attention blocks: paper, what they attend to, cost, where they can stand."""
+"""List the attention blocks: paper, what they attend to, cost, where they can be inserted."""
 
-import argparse
 import json
 import re
 from pathlib import Path
 
 from mmattn.cost import block_costs_to_markdown, block_rows, block_uses_to_markdown, blocks_to_markdown
+from mmattn.engine.cli import Parser, run_tool
+from mmattn.engine.mistakes import user_input
 
 ROOT = Path(__file__).resolve().parents[1]
 # page, mark before the table, what makes the table
@@ -19,7 +20,7 @@ END = '<!-- end -->\n'
 
 
 def with_table(page: str, mark: str, table: str) -> str:
-    """``page`` with ``table`` after its mark."""
+    """Return ``page`` with ``table`` after its mark."""
     pattern = f'({re.escape(mark)}).*?({re.escape(END)})'
     text, found = re.subn(pattern, lambda match: f'{match[1]}{table}{match[2]}', page, flags=re.DOTALL)
     if found != 1:
@@ -28,7 +29,7 @@ def with_table(page: str, mark: str, table: str) -> str:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument('--json', action='store_true', help='for programs')
     parser.add_argument(
         '--write', action='store_true', help='write the tables into README.md and docs/blocks.md'
@@ -38,12 +39,14 @@ def main():
     if args.json:
         print(json.dumps([row.as_json() for row in rows], indent=1))
     elif args.write:
-        for name, mark, table in TABLES:
-            path = ROOT / name
-            path.write_text(with_table(path.read_text(encoding='utf-8'), mark, table(rows)), encoding='utf-8')
+        with user_input(errors=(ValueError, OSError)):
+            for name, mark, table in TABLES:
+                path = ROOT / name
+                page = with_table(path.read_text(encoding='utf-8'), mark, table(rows))
+                path.write_text(page, encoding='utf-8')
     else:
         print(block_uses_to_markdown(rows), block_costs_to_markdown(rows), sep='\n', end='')
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

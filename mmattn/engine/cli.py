@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import logging
 import os
 import sys
 import time
@@ -15,6 +16,7 @@ from typing import Any, NoReturn
 
 import torch
 from mmengine.config import DictAction
+from mmengine.logging import MMLogger
 from rich.console import Console
 
 from mmattn.engine.data_root import DATA_ROOT_VARIABLE
@@ -153,8 +155,22 @@ def parse_run(parser: argparse.ArgumentParser) -> dict[str, Any]:
 
 @contextmanager
 def brief_logs() -> Iterator[None]:
-    """Log one line for the insertion of a model, where training logs one for each site."""
-    yield
+    """Log one summary line for all insertions inside, where training logs one line for each site."""
+    logger = MMLogger.get_current_instance()
+    sites = []
+
+    def drop_sites(record: logging.LogRecord) -> bool:
+        found = record.getMessage().startswith('attention: ')
+        sites.extend([record] * found)
+        return not found
+
+    logger.addFilter(drop_sites)
+    try:
+        yield
+    finally:
+        logger.removeFilter(drop_sites)
+        if sites:
+            logger.info('attention inserted at %d sites', len(sites))
 
 
 @contextmanager

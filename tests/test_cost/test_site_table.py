@@ -151,7 +151,7 @@ def test_tool_table_and_errors():
     assert 'plain convolutions and other modules: --all' in found.stdout
     assert 'rpn_head' not in found.stdout and 'INFO' not in found.stdout
     wrong = run('configs/retinanet/retinanet_r18_fpn_1x_coco.py', 'neck.outputs')
-    assert wrong.returncode == 1 and wrong.stderr.splitlines()[-1].startswith(
+    assert wrong.returncode == 2 and wrong.stderr.splitlines()[-1].startswith(
         "sites.py: no site matches 'neck.outputs'; nearest: neck.output"
     )
 
