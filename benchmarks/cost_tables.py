@@ -179,7 +179,7 @@ def tables(results):
             f'{row["saved_bytes"] / 2**20:,.0f} |'
         )
     memory = [
-        '| R50, block in every residual branch | `frozen_stages=-1` | `frozen_stages=1` | '
+        '| R50, block in all residuals | `frozen_stages=-1` | `frozen_stages=1` | '
         '`frozen_stages=1, freeze_with_host=True` |',
         '|---|---|---|---|',
     ]

@@ -26,14 +26,14 @@ class SiteRow:
         sites: Number of sites.
         site: The first of them.
         costs: Cost of each block at one of them, by the block's name; ``None`` if the map's size is unknown.
-        holds: Class names of the blocks that are there now.
+        blocks: Class names of the blocks that are there now.
     """
 
     at: str
     sites: int
     site: Site
     costs: dict[str, BlockCost | None]
-    holds: tuple[str, ...] = ()
+    blocks: tuple[str, ...] = ()
 
     def as_json(self) -> dict:
         """Return plain types."""
@@ -46,7 +46,7 @@ class SiteRow:
             stride=site.stride,
             size=site.size,
             aliases=site.aliases,
-            holds=self.holds,
+            holds=self.blocks,
             costs={name: cost and asdict(cost) for name, cost in self.costs.items()},
         )
 
@@ -92,10 +92,10 @@ def site_rows(
                 'blocks that need only the number of channels'
             )
     cached: dict[tuple, dict[str, BlockCost | None]] = {}
-    holds: dict[str, tuple[str, ...]] = {}
+    blocks_at: dict[str, tuple[str, ...]] = {}
     if hasattr(model, 'attention'):
         for site, _, block in model.attention.blocks():
-            holds[site.name] = (*holds.get(site.name, ()), type(block).__name__)
+            blocks_at[site.name] = (*blocks_at.get(site.name, ()), type(block).__name__)
     rows = []
     for site in places.sites:
         if globs and not any(glob_match(glob, name) for glob in globs for name in (site.name, *site.aliases)):
@@ -106,7 +106,9 @@ def site_rows(
                 name: site.size and block_cost(cls, site.channels, site.size, **one_frame(cls))
                 for name, cls in classes.items()
             }
-        rows.append(SiteRow(_spelling(site, places.names), 1, site, cached[key], holds.get(site.name, ())))
+        rows.append(
+            SiteRow(_spelling(site, places.names), 1, site, cached[key], blocks_at.get(site.name, ()))
+        )
     return rows
 
 
@@ -117,7 +119,7 @@ def _spelling(site: Site, names: dict) -> str:
 
 def without_plain_modules(rows: list[SiteRow]) -> list[SiteRow]:
     """Return the rows without convolutions and other modules, except those that have a block."""
-    return [row for row in rows if row.site.kind not in (CONV, MODULE) or row.holds]
+    return [row for row in rows if row.site.kind not in (CONV, MODULE) or row.blocks]
 
 
 def group_similar(rows: list[SiteRow]) -> list[SiteRow]:
@@ -140,7 +142,7 @@ def group_similar(rows: list[SiteRow]) -> list[SiteRow]:
 def _alike(one: SiteRow, other: SiteRow) -> bool:
     return (
         all(getattr(one.site, name) == getattr(other.site, name) for name in ('kind', 'channels', 'size'))
-        and one.holds == other.holds
+        and one.blocks == other.blocks
     )
 
 
@@ -164,8 +166,8 @@ def render_site_rows(rows: list[SiteRow], title: str) -> Table:
     """Return a table for the screen."""
     table = Table(title=title, title_justify='left', header_style='bold')
     blocks = list(rows[0].costs) if rows else []
-    holding = any(row.holds for row in rows)
-    for name in ('at', 'kind', *(['holds'] if holding else [])):
+    any_blocks = any(row.blocks for row in rows)
+    for name in ('at', 'kind', *(['blocks'] if any_blocks else [])):
         table.add_column(name, overflow='fold')
     for name in ('sites', 'channels', 'stride', 'map', *(f'+{name}' for name in blocks)):
         table.add_column(name, justify='right', no_wrap=True)
@@ -175,7 +177,7 @@ def render_site_rows(rows: list[SiteRow], title: str) -> Table:
         table.add_row(
             escape(row.at),
             site.kind,
-            *([', '.join(row.holds)] if holding else []),
+            *([', '.join(row.blocks)] if any_blocks else []),
             str(row.sites),
             str(site.channels),
             str(site.stride or '-'),

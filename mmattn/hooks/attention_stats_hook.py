@@ -160,10 +160,10 @@ class AttentionStatsHook(Hook):
             )
             print_log(
                 f"the {name} gate at '{site}' {state}: {share:.0%} of its channels are at {value:g}, an end "
-                f'of its range, for every input ({self.patience} measurements in a row, the last at iteration '
-                f'{step}). There it gets hardly any gradient and may not recover. A lower learning rate for '
-                "attention (paramwise_cfg=dict(custom_keys={'attention': dict(lr_mult=0.1)})), gradient "
-                "clipping or start='identity' may help; or exclude the site with except_.",
+                f'of its range, for every input ({self.patience} measurements in a row, the last at '
+                f'iteration {step}). There it gets hardly any gradient and may not recover. A lower learning '
+                "rate for attention (paramwise_cfg=dict(custom_keys={'attention': dict(lr_mult=0.1)})), "
+                "gradient clipping or start='identity' may help; or exclude the site with except_.",
                 logger='current',
                 level=logging.WARNING,
             )

@@ -71,11 +71,13 @@ def test_tool(tmp_path):
     done = run_tool(
         config, '--baseline', 'plain', '--shape', 128, 160, '--json', '--plot', tmp_path / 'cost.png'
     )
-    plain, attended = json.loads(done.stdout)
-    assert plain['model'] == 'without attention' and attended['model'] == config
-    assert attended['parameters'] - plain['parameters'] == attended['attention_parameters'] == 89_880
-    assert plain['attention_operations'] == 0 and attended['saved_ratio'] > 1
-    assert len(attended['sites']) == 8 and (tmp_path / 'cost.png').stat().st_size > 10_000
+    plain, with_attention = json.loads(done.stdout)
+    assert plain['model'] == 'without attention' and with_attention['model'] == config
+    assert (
+        with_attention['parameters'] - plain['parameters'] == with_attention['attention_parameters'] == 89_880
+    )
+    assert plain['attention_operations'] == 0 and with_attention['saved_ratio'] > 1
+    assert len(with_attention['sites']) == 8 and (tmp_path / 'cost.png').stat().st_size > 10_000
     done = run_tool(config, 'configs/se/retinanet_r18-se_fpn_1x_coco.py', '--shape', 96, '--csv')
     assert [row['model'] for row in csv.DictReader(done.stdout.splitlines())] == [
         config,

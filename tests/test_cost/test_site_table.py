@@ -1,4 +1,4 @@
-"""The table of places, and what a block costs there."""
+"""The table of sites, and what a block costs there."""
 
 import json
 import subprocess
@@ -63,7 +63,7 @@ def test_rows_tell_what_a_rule_matches():
         assert sum(glob_match(row.at, each.at) for each in rows) == row.sites
     attach(model, [dict(at=row.at, block=dict(type='mmattn.ECA')) for row in table])
     assert len(model.attention) == 20
-    assert {row.holds for row in without_plain_modules(site_rows(model))} == {('ECA',)}
+    assert {row.blocks for row in without_plain_modules(site_rows(model))} == {('ECA',)}
 
 
 def test_plain_modules_that_hold_a_block_are_shown():
@@ -80,7 +80,7 @@ def test_more_than_nine_alike_share_a_star():
 def test_groups_are_split_where_they_differ():
     backbone = attach(ResNet(18), dict(at='layer2.0.residual', block=dict(type='mmattn.SE')))
     rows = group_similar(site_rows(backbone, ['layer2.*.residual'], blocks=[]))
-    assert [(row.at, row.holds) for row in rows] == [
+    assert [(row.at, row.blocks) for row in rows] == [
         ('layer2.0.residual', ('SE',)),
         ('layer2.1.residual', ()),
     ]

@@ -44,7 +44,7 @@ def test_boxes_are_where_they_belong(files):
     assert name == '1.png' and len(rest) == 4
     assert pair.height == 240 + 18  # the caption is 18 high; four times the size, not distorted
     left, right = pair.crop((0, 18, 320, 258)), pair.crop((328, 18, 648, 258))
-    # at four times the size: 80, 120, 240, 200; the label stands on top of the box
+    # at four times the size: 80, 120, 240, 200; the label is above the box
     x, y, x2, y2 = coloured(left)
     assert (x, x2, y2) == pytest.approx((80, 240, 200), abs=3) and y == pytest.approx(105, abs=3)
     x, y, x2, y2 = coloured(right)

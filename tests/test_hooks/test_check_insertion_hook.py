@@ -26,7 +26,7 @@ def test_it_is_found_by_its_scope():
 
 @pytest.fixture
 def checkpoint(tmp_path):
-    path = tmp_path / 'attended.pth'
+    path = tmp_path / 'with_attention.pth'
     save_checkpoint(
         dict(meta={}, state_dict=build(narrow(model_cfg(insert=everywhere()))).state_dict()), str(path)
     )
@@ -65,9 +65,9 @@ def test_the_tools_install_it_once(command, own, tmp_path, monkeypatch):
     monkeypatch.setattr(launch, 'check_data', lambda *_: None)
     with pytest.raises(Built) as built:
         getattr(engine, command)(str(config), *([str(weights)] if command == 'test' else []))
-    kinds = [hook['type'] for hook in built.value.args[0].custom_hooks]
-    assert kinds.count('mmattn.CheckInsertionHook') == 1
-    assert len(kinds) == len({*(hook['type'] for hook in own or ()), 'mmattn.CheckInsertionHook'})
+    types = [hook['type'] for hook in built.value.args[0].custom_hooks]
+    assert types.count('mmattn.CheckInsertionHook') == 1
+    assert len(types) == len({*(hook['type'] for hook in own or ()), 'mmattn.CheckInsertionHook'})
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from mmattn.visualization.frame import InputFrame
 
 
 def test_an_image_is_neither_distorted_nor_moved():
-    """A gate that is the column, or the row, at which it stands in the detector's input."""
+    """The value of each gate is its own column, or row, in the detector's input."""
     image = np.zeros((50, 100, 3), np.uint8)
     frame = InputFrame(image, dict(batch_input_shape=(64, 128), img_shape=(64, 128), scale_factor=(1.2, 1.2)))
     assert frame.content == (60, 120) and frame.size == (320, 640)

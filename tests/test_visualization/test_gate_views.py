@@ -12,7 +12,7 @@ def test_views_of_gates_that_depend_on_both():
     block = CoordAttention(12)
     randomise(block)
     x = torch.randn(2, 12, 5, 7)
-    gates = {kind: gate.detach() for kind, gate in block.gates(x).items()}
+    gates = {name: gate.detach() for name, gate in block.gates(x).items()}
     product = (gates['height'] * gates['width']).numpy()
     np.testing.assert_allclose(spatial_view(gates, 12).numpy(), product.mean(1), rtol=1e-5)
     np.testing.assert_allclose(channel_views(gates, 12)['channel'].numpy(), product.mean((2, 3)), rtol=1e-5)

@@ -12,10 +12,12 @@ from tests.test_visualization.helpers import assert_same_traces, traces
 LAYER = 'backbone.layer3'
 
 
-def detector(kind):
+def detector(detector_type):
     model = build(
         narrow(
-            model_cfg(kind, insert=[dict(at='backbone.layer[34].*.residual', block=dict(type='mmattn.SE'))])
+            model_cfg(
+                detector_type, insert=[dict(at='backbone.layer[34].*.residual', block=dict(type='mmattn.SE'))]
+            )
         )
     ).eval()
     for cfg in (model.test_cfg, model.test_cfg.get('rcnn')):
@@ -40,11 +42,11 @@ def formula(values, score):
     return torch.where(total > 0, total, torch.zeros_like(total))
 
 
-@pytest.mark.parametrize('kind', ['RetinaNet', 'FasterRCNN'])
-def test_equals_the_formula(kind, data, monkeypatch):
-    """On the scores before anybody detaches them: RetinaNet's sigmoids, Faster R-CNN's softmax."""
+@pytest.mark.parametrize('detector_type', ['RetinaNet', 'FasterRCNN'])
+def test_equals_the_formula(detector_type, data, monkeypatch):
+    """On the scores before they are detached: RetinaNet's sigmoids, Faster R-CNN's softmax."""
     pytest.importorskip('captum')
-    model = detector(kind)
+    model = detector(detector_type)
     before = traces(model)
     found = grad_cam(model, data, LAYER, [0, 2])
     assert_same_traces(model, before)
@@ -56,12 +58,12 @@ def test_equals_the_formula(kind, data, monkeypatch):
         lambda *args, **kwargs: softmaxes.append(softmax(*args, **kwargs)) or softmaxes[-1],
     )
     batch = model.data_preprocessor(data, False)
-    mode = 'tensor' if kind == 'RetinaNet' else 'predict'
+    mode = 'tensor' if detector_type == 'RetinaNet' else 'predict'
     output = model(batch['inputs'].requires_grad_(), batch['data_samples'], mode=mode)
     handle.remove()
     raw = (
         torch.cat([level.flatten() for level in output[0]]).sigmoid()
-        if kind == 'RetinaNet'
+        if detector_type == 'RetinaNet'
         else softmaxes[-1][:, :-1].flatten()
     )
     scores = model.test_step(data)[0].pred_instances.scores.detach()

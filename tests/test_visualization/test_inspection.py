@@ -23,7 +23,7 @@ def test_inside_less_outside_is_that_of_a_loop():
     )  # below a pixel: that one
 
 
-def test_a_look_holds_what_the_detector_and_its_blocks_say(wide):
+def test_an_inspection_has_what_the_detector_and_its_blocks_say(wide):
     model = preprocessed().eval()
     before = traces(model)
     found = inspect(model, wide)
