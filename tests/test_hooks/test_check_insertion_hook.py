@@ -59,7 +59,7 @@ def test_the_tools_install_it_once(command, own, tmp_path, monkeypatch):
         raise Built(cfg)
 
     config, weights = tmp_path / 'config.py', tmp_path / 'weights.pth'
-    Config(dict(custom_hooks=own)).dump(str(config))
+    Config(dict(model=dict(type='RetinaNet'), custom_hooks=own)).dump(str(config))
     weights.touch()
     monkeypatch.setattr(launch, '_build_runner', stop)
     monkeypatch.setattr(launch, 'check_data', lambda *_: None)
