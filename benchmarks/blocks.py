@@ -33,7 +33,7 @@ under ``torch.compile``; ours: as they come."""
 
 
 def way(name, block, kind):
-    """A module of ``block``'s, and the name of the implementation it runs under; ``None`` where there is none."""
+    """A module of ``block``'s, and the backend it runs by; ``None`` if there is none."""
     if name == 'official':
         formula = FORMULAS.get(kind)
         return formula and (lambda x: formula(block, x)), 'plain'
@@ -51,7 +51,7 @@ def runner(function, how, x, dy, training, autocast):
     from mmattn import ops
 
     def run():
-        with ops.implementation(how), autocast():
+        with ops.backend(how), autocast():
             if training:
                 x.grad = None
                 function(x).backward(dy)
@@ -201,7 +201,7 @@ def measure(kind, where, dtype, device, args, deadline):
             for name, (function, how) in functions.items():
                 if function is None or name == 'compiled':
                     continue
-                with ops.implementation(how), autocast():
+                with ops.backend(how), autocast():
                     row['kept_bytes'][name] = kept(function, x)
                     row['map_transfers'][name] = (ours if name == 'ours' else eager)(function, x)
         elif rows:

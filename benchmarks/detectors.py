@@ -85,7 +85,7 @@ def measure(detector, dtype, args):
 
 def _under(how, run, ops):
     def each():
-        with ops.implementation(how):
+        with ops.backend(how):
             run()
 
     return each

@@ -47,11 +47,11 @@ def close(one, other, tolerance, what):
 
 def passes(how, device, sizes):
     """Values and all gradients, of all uses of a map."""
-    from mmattn.ops import triton_passes
+    from mmattn.ops.backends import triton
 
     for shape, dtype, layout in product(sizes, TOLERANCES, ('nchw', 'nhwc', 'strided')):
         # The interpreter cuts bf16 off where a GPU rounds.
-        exact = how == 'triton' and dtype == torch.bfloat16 and triton_passes.is_interpreted()
+        exact = how == 'triton' and dtype == torch.bfloat16 and triton.is_interpreted()
         inputs = [t.detach().to(device).requires_grad_() for t in leaves(shape, dtype, layout, exact=exact)]
         made, right = computed(*inputs, USES), expected(*inputs, USES)
         for name in USES:
@@ -102,7 +102,7 @@ def automatic_mixed_precision(how, device, sizes):
         for dtype in (torch.bfloat16, torch.float16):
             with torch.autocast(device.type, dtype):
                 got = _train(block, x.to(dtype))
-                with ops.implementation('plain'):
+                with ops.backend('plain'):
                     want = _train(block, x.to(dtype))
             # By the mean square: a sum in another order moves a gate by a rounding, and a maximum elsewhere.
             for one, other in zip(got, want):
@@ -119,7 +119,7 @@ def compiled(how, device, sizes):
         other = torch.compile(copy.deepcopy(block), fullgraph=True)
         for shape in ((2, 64, 25, 42), (2, 64, 18, 7)):
             x = torch.randn(shape, device=device)
-            with ops.implementation(each):
+            with ops.backend(each):
                 for one, two in zip(_train(block, x), _train(other, x)):
                     close(two, one, 1e-3, f'{name} {shape} {each}')
 
@@ -194,9 +194,9 @@ def main(argv=None):
         if check.__name__ in args.skip:
             continue
         try:
-            with ops.implementation(args.how):
+            with ops.backend(args.how):
                 check(args.how, device, SIZES[: args.sizes])
-            from mmattn.ops.switch import missing_reason
+            from mmattn.ops.dispatch import missing_reason
 
             assert not missing_reason(args.how), missing_reason(args.how)  # given up, and replaced
             results[check.__name__] = 'ok'

@@ -11,8 +11,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 # What each of our passes reads and writes, in maps. The gradient of a map reads the map itself only where
 # it looks for maxima.
-READS = dict(pool=1, stats=1, gate=1, gate_backward=2, stats_backward=1)
-WRITES = dict(gate=1, map_backward=1)
+READS = dict(pool=1, stats=1, apply_gates=1, gates_backward=2, stats_backward=1)
+WRITES = dict(apply_gates=1, map_backward=1)
 
 
 class _Eager(TorchDispatchMode):
@@ -73,17 +73,17 @@ class _Count:
 
 @contextmanager
 def _passes():
-    from mmattn.ops import fused, passes
+    from mmattn.ops import autograd, dispatch
 
     count = _Count()
 
-    def run(name, *args):
+    def run(name, backend, x, *args):
         read = READS.get(name)
         if name == 'map_backward':
-            dy, _, _, _, _, dmax, _, _, dstats = args[:9]
-            read = (dy is not None) + (dmax is not None or dstats is not None)
+            (grads,) = args
+            read = (grads.dy is not None) + (grads.damax is not None or grads.dstats is not None)
         count.transfers += read + WRITES.get(name, 0)
-        return passes.run(name, *args)
+        return dispatch.run(name, backend, x, *args)
 
-    with mock.patch.object(fused, 'run', run):
+    with mock.patch.object(autograd, 'run', run):
         yield count

@@ -29,7 +29,7 @@ def healthy(doctor, monkeypatch):
         'torch': {'devices': [], 'threads': 1, 'built_for_cuda': None},
         'cv2': {},
         'ops': {'device': 'cpu'},
-        'attention': {'by': 'compiled', 'missing': '', 'device': 'cpu'},
+        'attention': {'by': 'cpu', 'missing': '', 'device': 'cpu'},
         'detector': {'plain': 0.2, 'attended': 0.3, 'device': 'cpu'},
     }
     monkeypatch.setattr(doctor, 'probe', lambda name: answers[name])

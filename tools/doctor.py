@@ -117,13 +117,13 @@ report['device'] = device
     'attention': """
 import torch
 from mmattn.blocks import CBAM
-from mmattn.ops.switch import implementation_for, missing_reason
+from mmattn.ops.dispatch import backend_for, missing_reason
 device = 'cuda' if torch.cuda.is_available() else 'cpu'
 x = torch.rand(2, 64, 25, 42, device=device, requires_grad=True)
 CBAM(64).to(device)(x).sum().backward()
-report['by'] = implementation_for(x)
+report['by'] = backend_for(x)
 report['device'] = device
-report['missing'] = missing_reason('triton' if device == 'cuda' else 'compiled')
+report['missing'] = missing_reason('triton' if device == 'cuda' else 'cpu')
 """,
     'detector': """
 import logging, time, torch

@@ -17,7 +17,7 @@ from mmattn.blocks import AttentionBlock
 from mmattn.cost.op_count import CountOps, OpCount
 from mmattn.cost.saved_memory import saved_for_backward
 from mmattn.insertion.dry_run import without_data
-from mmattn.ops.switch import implementation_for
+from mmattn.ops.dispatch import backend_for
 
 ROIS = dict(bbox=1000, mask=100)
 """Number of regions that two-stage heads are counted for: the most that MMDetection keeps in testing."""
@@ -86,13 +86,13 @@ def model_cost(model: nn.Module, size: tuple[int, int] = (800, 1280), memory: bo
     )
     like = next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(()))
     # all backends but the plain one keep the same
-    faster = implementation_for(torch.zeros(1, 1, 1, 1, device=like.device)) != 'plain'
+    faster = backend_for(torch.zeros(1, 1, 1, 1, device=like.device)) != 'plain'
     with _scalar_buffers_restored(model), without_data(model):
-        with torch.no_grad(), ops.implementation('plain'):
+        with torch.no_grad(), ops.backend('plain'):
             cost.ops, cost.not_run = _counted(model, size, like)
         if memory:
             model.train()
-            with ops.implementation('aten' if faster else 'plain'), saved_for_backward(model) as cost.saved:
+            with ops.backend('aten' if faster else 'plain'), saved_for_backward(model) as cost.saved:
                 for _ in _parts(model, size, like):
                     pass
     return cost

@@ -1,5 +1,6 @@
 """Functions of tensors. Nothing here knows a module or a detector."""
 
+from mmattn.ops.dispatch import BACKENDS, backend
 from mmattn.ops.lazy import (
     FeatureMap,
     apply_gate,
@@ -12,9 +13,10 @@ from mmattn.ops.lazy import (
 )
 from mmattn.ops.precision import accurate_dtype, full_precision
 from mmattn.ops.reference import axis_avgs, sigmoid_gate
-from mmattn.ops.switch import implementation
 
 __all__ = [
+    'BACKENDS',
+    'backend',
     'FeatureMap',
     'accurate_dtype',
     'apply_gate',
@@ -22,7 +24,6 @@ __all__ = [
     'channel_stats',
     'full_precision',
     'lazy',
-    'implementation',
     'materialize',
     'sigmoid_gate',
     'spatial_avg',

@@ -1,7 +1,7 @@
-"""A map that a block holds: what is asked of it is computed, but no product with a gate is written.
+"""Lazy feature maps: gates are recorded instead of multiplied in, so that one pass can do the work of several.
 
-The functions here are those of ``reference``, and mean the same, for a map that is held too. Whatever cannot
-be done by the passes is done by the definitions, on the map itself: never wrong, only slower.
+The functions here mean the same as those of ``reference`` and take a lazy map too. What the backends cannot
+do is done by the definitions on the tensor itself.
 """
 
 from __future__ import annotations
@@ -9,90 +9,93 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mmattn.ops import fused, reference
-from mmattn.ops.switch import implementation_for
+from mmattn.ops import autograd, reference
+from mmattn.ops.autograd import NO_GATE_PLACEHOLDERS, NO_STATS_PLACEHOLDERS
+from mmattn.ops.backends.base import Gates, Pooled
+from mmattn.ops.dispatch import backend_for
 
 
 class _Uses:
-    """The passes over one map, each of which is there once, as the relays are."""
+    """The uses of one map so far. Each happens at most once, since each has one set of gradient placeholders."""
 
-    def __init__(self, x: Tensor, how: str):
-        self.x, self.how = x, how
+    def __init__(self, x: Tensor, backend: str):
+        self.x, self.backend = x, backend
         self.tracked = torch.is_grad_enabled() and x.requires_grad
-        self.relays: tuple[Tensor | None, ...] | None = None
-        self.pooled: tuple[str, Tensor, Tensor] | None = None
+        self.entered = False
+        self.pooling = ''
+        self.pooled: Pooled | None = None
+        self.gate_placeholders, self.stats_placeholders = NO_GATE_PLACEHOLDERS, NO_STATS_PLACEHOLDERS
         self.stats: tuple[Tensor | None, Tensor] | None = None
         self.gated, self.gated_by = False, None
 
-    def enter(self, pool: str = '') -> tuple[Tensor | None, ...]:
-        if self.relays is None:
-            if self.tracked:
-                avg, top, _, *relays = fused.enter(self.x, pool, self.how)
-            else:
-                avg, top, _ = fused.pool(self.x, 'max' in pool, self.how) if pool else (None,) * 3
-                relays = (None,) * 7
-            # Between two graphs of a compiler, a gradient that is not there becomes zeros.
-            if torch.compiler.is_compiling() and not torch.compiler.is_exporting():
-                relays = (None,) * 7
-            self.relays, self.pooled = tuple(relays), (pool, avg, top)
-        return self.relays
+    def enter(self, pooling: str = '') -> None:
+        """Pool the map and get its gradient placeholders, unless that was done before."""
+        if self.entered:
+            return
+        self.entered, self.pooling = True, pooling
+        if self.tracked:
+            self.pooled, for_gates, for_stats = autograd.enter(self.x, pooling, self.backend)
+            # Between two graphs of torch.compile, a gradient that is not there becomes zeros.
+            if not torch.compiler.is_compiling() or torch.compiler.is_exporting():
+                self.gate_placeholders, self.stats_placeholders = for_gates, for_stats
+        elif pooling:
+            self.pooled = autograd.pool(self.x, 'max' in pooling, self.backend)
 
 
 class LazyMap:
-    """A map, times the gates applied to it so far, which nobody has written.
+    """A feature map and its pending gates; the product has not been materialized.
 
-    It has the shape, dtype and device of the map, and is given to ``ops`` only.
+    It has the shape, dtype and device of the map, and only ``mmattn.ops`` takes it.
     """
 
     def __init__(self, uses: _Uses, channel: Tensor | None = None, spatial: Tensor | None = None):
         self._uses, self._channel, self._spatial = uses, channel, spatial
         self.shape, self.dtype, self.device = uses.x.shape, uses.x.dtype, uses.x.device
 
-    def _is_bare(self) -> bool:
+    def _has_no_gates(self) -> bool:
         return self._channel is None and self._spatial is None
 
     def tensor(self) -> Tensor:
-        """The product, written."""
+        """The product of map and gates."""
         uses = self._uses
-        if self._is_bare():
+        if self._has_no_gates():
             return uses.x
         if uses.gated or (uses.stats is not None and uses.stats[0] is not self._channel):
             x = uses.x
             for gate in (self._channel, self._spatial):
                 x = x if gate is None else reference.apply_gate(x, gate)
             return x
-        relays = uses.enter()
+        uses.enter()
         uses.gated, uses.gated_by = True, self._channel
-        return fused.gate(uses.x, self._channel, self._spatial, *relays[:3], uses.how)
+        gates = Gates(self._channel, self._spatial)
+        return autograd.apply_gates(uses.x, gates, uses.gate_placeholders, uses.backend)
 
-    def pooled(self, pool: str) -> tuple[Tensor, Tensor] | None:
-        """Mean and maximum over positions; ``None`` where the pass cannot be made (any more)."""
+    def pool(self, pooling: str) -> Pooled | None:
+        """Mean and maximum over positions; ``None`` if only the definitions can compute them."""
         uses = self._uses
-        if not self._is_bare():
+        if not self._has_no_gates():
             return None
-        if uses.relays is None:
-            uses.enter(pool)
-        if uses.pooled is None or pool not in uses.pooled[0]:
-            return None
-        return uses.pooled[1:]
+        uses.enter(pooling)
+        return uses.pooled if pooling in uses.pooling else None
 
-    def stats(self) -> Tensor | None:
-        """Maximum and mean over channels; ``None`` where the pass cannot be made (any more)."""
+    def channel_stats(self) -> Tensor | None:
+        """Maximum and mean over channels; ``None`` if only the definitions can compute them."""
         uses = self._uses
-        # What the joint backward pass knows of gates is one channel gate.
+        # The joint backward pass takes one channel gate.
         if self._spatial is not None or (uses.gated and uses.gated_by is not self._channel):
             return None
         if uses.stats is None:
-            relays = uses.enter()
-            uses.stats = (self._channel, fused.stats(uses.x, self._channel, *relays[3:], uses.how)[0])
+            uses.enter()
+            made = autograd.stats(uses.x, self._channel, uses.stats_placeholders, uses.backend)
+            uses.stats = (self._channel, made)
         return uses.stats[1] if uses.stats[0] is self._channel else None
 
     def times(self, gate: Tensor) -> LazyMap | None:
-        """This times one more gate; ``None`` where that must be written first."""
+        """The map with one more gate; ``None`` if it must be materialized first."""
         n, c, h, w = self.shape
         if gate.device != self.device:
-            return None  # PyTorch says why not
-        if self._is_bare() and gate.shape == (n, c, 1, 1):
+            return None  # PyTorch raises its own error
+        if self._has_no_gates() and gate.shape == (n, c, 1, 1):
             return LazyMap(self._uses, gate)
         if self._spatial is None and gate.shape == (n, 1, h, w):
             return LazyMap(self._uses, self._channel, gate)
@@ -100,63 +103,64 @@ class LazyMap:
 
 
 FeatureMap = Tensor | LazyMap
+"""What the functions of ``mmattn.ops`` take."""
 
 
 def lazy(x: Tensor) -> FeatureMap:
-    """``x`` for a block that asks of it only what ``ops`` has: the tensor itself if plain PyTorch is chosen."""
-    how = implementation_for(x)
-    return x if how == 'plain' else LazyMap(_Uses(x, how))
+    """``x`` as a lazy map; the tensor itself where plain PyTorch computes."""
+    backend = backend_for(x)
+    return x if backend == 'plain' else LazyMap(_Uses(x, backend))
 
 
 def materialize(x: FeatureMap) -> Tensor:
-    """The map with all gates that were applied to it."""
+    """The map multiplied by all gates that were applied to it."""
     return x.tensor() if isinstance(x, LazyMap) else x
 
 
 def _for_maxima(x: FeatureMap) -> FeatureMap:
-    """``x``, or while a graph is compiled a map that is held: a compiler breaks the gradient of maxima.
+    """``x``, or under torch.compile a lazy map, since Inductor breaks the gradient of maxima.
 
-    PyTorch looks for them by comparing the map with its maximum once more, and Inductor compares a map that it
-    computes again, without rounding it to half precision, with a maximum that was rounded: it finds none, and
-    divides by their number. An operator of ours stands in between.
+    PyTorch finds maxima again by comparing the map with its maximum. Inductor compares a map that it
+    recomputes without rounding to half precision with a maximum that was rounded: it finds none, and divides by
+    their number. Our operator keeps the two consistent.
     """
     if isinstance(x, LazyMap) or not torch.compiler.is_compiling():
         return x
-    how = implementation_for(x, maxima=True)
-    return x if how == 'plain' else LazyMap(_Uses(x, how))
+    backend = backend_for(x, maxima=True)
+    return x if backend == 'plain' else LazyMap(_Uses(x, backend))
 
 
 def spatial_avg(x: FeatureMap) -> Tensor:
-    pooled = x.pooled('avg') if isinstance(x, LazyMap) else None
-    return reference.spatial_avg(materialize(x)) if pooled is None else pooled[0]
+    """See :func:`mmattn.ops.reference.spatial_avg`."""
+    pooled = x.pool('avg') if isinstance(x, LazyMap) else None
+    return reference.spatial_avg(materialize(x)) if pooled is None else pooled.avg
 
 
 def spatial_max(x: FeatureMap) -> Tensor:
+    """See :func:`mmattn.ops.reference.spatial_max`."""
     x = _for_maxima(x)
-    pooled = x.pooled('avg max') if isinstance(x, LazyMap) else None
-    return reference.spatial_max(materialize(x)) if pooled is None else pooled[1]
+    pooled = x.pool('avg max') if isinstance(x, LazyMap) else None
+    return reference.spatial_max(materialize(x)) if pooled is None else pooled.amax
 
 
 def spatial_avg_max(x: FeatureMap) -> tuple[Tensor, Tensor]:
     """:func:`spatial_avg` and :func:`spatial_max`, in one pass where that is possible."""
     x = _for_maxima(x)
-    pooled = x.pooled('avg max') if isinstance(x, LazyMap) else None
+    pooled = x.pool('avg max') if isinstance(x, LazyMap) else None
     if pooled is None:
         x = materialize(x)
         return reference.spatial_avg(x), reference.spatial_max(x)
-    return pooled
+    return pooled.avg, pooled.amax
 
 
 def channel_stats(x: FeatureMap) -> Tensor:
+    """See :func:`mmattn.ops.reference.channel_stats`."""
     x = _for_maxima(x)
-    stats = x.stats() if isinstance(x, LazyMap) else None
+    stats = x.channel_stats() if isinstance(x, LazyMap) else None
     return reference.channel_stats(materialize(x)) if stats is None else stats
 
 
 def apply_gate(x: FeatureMap, gate: Tensor) -> FeatureMap:
-    held = x.times(gate) if isinstance(x, LazyMap) else None
-    return reference.apply_gate(materialize(x), gate) if held is None else held
-
-
-for _function in (spatial_avg, spatial_max, channel_stats, apply_gate):
-    _function.__doc__ = getattr(reference, _function.__name__).__doc__
+    """See :func:`mmattn.ops.reference.apply_gate`."""
+    product = x.times(gate) if isinstance(x, LazyMap) else None
+    return reference.apply_gate(materialize(x), gate) if product is None else product

@@ -30,7 +30,7 @@ def test_the_official_formulas_are_our_blocks(kind, training):
     block = randomise(getattr(blocks, kind)(32)).train(training)
     one, other = (smooth_map(2, 32, 9, 7, dtype=torch.float32).requires_grad_() for _ in range(2))
     weight = smooth_map(2, 32, 9, 7, dtype=torch.float32, seed=2)
-    with ops.implementation('plain'):
+    with ops.backend('plain'):
         out, expected = block(one), FORMULAS[kind](block, other)
     torch.testing.assert_close(out, expected)
     (out * weight).sum().backward()
@@ -43,10 +43,10 @@ ON_PAPER = dict(SE=(3, 4), ECA=(3, 4), ChannelAttention=(3, 5), SpatialAttention
 
 
 @pytest.mark.parametrize('kind', ON_PAPER)
-@pytest.mark.parametrize('how', ['aten', 'compiled'])
+@pytest.mark.parametrize('how', ['aten', 'cpu'])
 def test_our_passes_are_those_on_paper(kind, how):
     block, x = randomise(getattr(blocks, kind)(32)), smooth_map(2, 32, 9, 7, dtype=torch.float32)
-    with ops.implementation(how):
+    with ops.backend(how):
         assert map_traffic.ours(block, x) == ON_PAPER[kind]
 
 

@@ -35,7 +35,7 @@ def test_gradients_of_maxima(block, dtype):
     found = []
     for function in (run, compiled):
         with (
-            ops.implementation('auto'),
+            ops.backend('auto'),
             torch.autocast('cpu', torch.bfloat16, enabled=dtype == torch.bfloat16),
         ):
             found.append(torch.autograd.grad(function(x), (x, *module.parameters()), weight))

@@ -11,13 +11,13 @@ from mmattn import ops
 from mmattn.blocks import CBAM, ECA, ESE, SE, ChannelAttention, SpatialAttention
 from tests.test_blocks.helpers import randomise, smooth_map
 
-FASTER = ['aten', 'compiled', 'triton']
+FASTER = ['aten', 'cpu', 'triton']
 BLOCKS = [SE, ECA, ESE, ChannelAttention, SpatialAttention, CBAM]
 
 
 @pytest.fixture(params=FASTER)
 def way(request):
-    from mmattn.ops.switch import missing_reason
+    from mmattn.ops.dispatch import missing_reason
 
     if missing_reason(request.param):
         pytest.skip(missing_reason(request.param))
@@ -31,7 +31,7 @@ def both(function, way, shape=(2, 6, 5, 4)):
         x = smooth_map(*shape, dtype=torch.float32).requires_grad_()
         channel = smooth_map(*shape[:2], 1, 1, dtype=torch.float32, seed=2).requires_grad_()
         spatial = smooth_map(shape[0], 1, *shape[2:], dtype=torch.float32, seed=3).requires_grad_()
-        with ops.implementation(how):
+        with ops.backend(how):
             out = function(x, channel, spatial)
         grads = torch.autograd.grad(
             (out * smooth_map(*out.shape, dtype=out.dtype, seed=4)).sum(),
@@ -162,13 +162,13 @@ def test_a_gradient_that_is_not_dense(way):
 @pytest.mark.parametrize('block', BLOCKS)
 def test_second_derivatives_are_refused_not_wrong(way, block):
     module, x = randomise(block(16)), smooth_map(2, 16, 5, 4, dtype=torch.float32).requires_grad_()
-    with ops.implementation(way):
+    with ops.backend(way):
         (g,) = torch.autograd.grad(module(x).square().sum(), x, create_graph=True)
     with pytest.raises(
         RuntimeError, match='cannot be differentiated twice in this way; set MMATTN_OPS=plain'
     ):
         g.square().sum().backward()
-    with ops.implementation('plain'):
+    with ops.backend('plain'):
         (g,) = torch.autograd.grad(module(x).square().sum(), x, create_graph=True)
     g.square().sum().backward()
 
@@ -178,7 +178,7 @@ def test_second_derivatives_are_refused_not_wrong(way, block):
 def test_activation_checkpointing(way, block, reentrant):
     module, x = randomise(block(16)), smooth_map(2, 16, 5, 4, dtype=torch.float32).requires_grad_()
     other, y = copy.deepcopy(module), x.detach().clone().requires_grad_()
-    with ops.implementation(way):
+    with ops.backend(way):
         out, again = module(x), checkpoint(other, y, use_reentrant=reentrant)
         assert again.equal(out)
         weight = smooth_map(*x.shape, dtype=torch.float32, seed=2)
@@ -203,7 +203,7 @@ def test_forward_mode_and_vmap_are_plain_pytorchs(block):
 
 def test_halves_of_cbam_that_are_watched_are_called(way):
     block, x = randomise(CBAM(16)), smooth_map(2, 16, 5, 4, dtype=torch.float32)
-    with ops.implementation(way):
+    with ops.backend(way):
         expected, seen = block.eval()(x), []
         handle = block.SpatialGate.register_forward_hook(lambda module, args, out: seen.append(args[0]))
         torch.testing.assert_close(block(x), expected)
@@ -217,7 +217,7 @@ def test_a_subclass_that_computes_gates_in_its_own_way_gets_a_tensor(way):
             return {'channel': torch.sigmoid(x.std((2, 3), keepdim=True))}
 
     x = smooth_map(2, 16, 5, 4, dtype=torch.float32)
-    with ops.implementation(way):
+    with ops.backend(way):
         torch.testing.assert_close(Own(16)(x), x * torch.sigmoid(x.std((2, 3), keepdim=True)))
 
 
@@ -270,10 +270,10 @@ def program(seed, x, channels, spatials):
     return total + (out * smooth_map(*out.shape, seed=7, dtype=x.dtype)).sum()
 
 
-@pytest.mark.parametrize('how', ['aten', 'compiled'])
+@pytest.mark.parametrize('how', ['aten', 'cpu'])
 @pytest.mark.parametrize('part', range(4))
 def test_random_uses(how, part):
-    from mmattn.ops.switch import missing_reason
+    from mmattn.ops.dispatch import missing_reason
 
     if missing_reason(how):
         pytest.skip(missing_reason(how))
@@ -288,7 +288,7 @@ def test_random_uses(how, part):
                 smooth_map(*shape, seed=seed + i, dtype=dtype).requires_grad_(needed[i])
                 for i, shape in enumerate(shapes)
             ]
-            with ops.implementation(each):
+            with ops.backend(each):
                 total = program(seed, leaves[0], leaves[1:3], leaves[3:])
             wanted = [t for t in leaves if t.requires_grad]
             grads = torch.autograd.grad(total, wanted, allow_unused=True) if total.requires_grad else []
@@ -310,7 +310,7 @@ def test_second_derivatives_with_constant_gradients_are_refused_too(way, block):
     """Of the gates' parameters alone, where nothing that comes in requires a gradient."""
     module, weight = randomise(block(16)), torch.ones(16, 16, 1, 1, requires_grad=True)
     x = torch.nn.functional.conv2d(smooth_map(2, 16, 5, 4, dtype=torch.float32), weight)
-    with ops.implementation(way):
+    with ops.backend(way):
         grads = torch.autograd.grad(module(x).sum(), list(module.parameters()), create_graph=True)
     with pytest.raises(
         RuntimeError, match='cannot be differentiated twice in this way; set MMATTN_OPS=plain'
@@ -329,7 +329,7 @@ def test_second_derivatives_with_constant_gradients_are_refused_too(way, block):
 def test_a_half_of_cbam_with_a_forward_of_its_own_is_called(way, replace):
     block, x = randomise(CBAM(16)).eval(), smooth_map(2, 16, 5, 4, dtype=torch.float32)
     block.ChannelGate = replace(block.ChannelGate)
-    with ops.implementation(way):
+    with ops.backend(way):
         torch.testing.assert_close(block(x), block.SpatialGate(x * 2))
 
 
@@ -351,17 +351,17 @@ def test_gates_from_a_mixin_get_a_tensor(way):
 
     assert Renamed.supports_lazy_map and not Own.supports_lazy_map
     x = smooth_map(2, 16, 5, 4, dtype=torch.float32)
-    with ops.implementation(way):
+    with ops.backend(way):
         torch.testing.assert_close(Own(16)(x), x * torch.sigmoid(x.std((2, 3), keepdim=True)))
 
 
 def test_a_gate_elsewhere_is_pytorchs_error(way):
     x = smooth_map(2, 16, 5, 4, dtype=torch.float32)
-    with ops.implementation(way), pytest.raises((RuntimeError, NotImplementedError)):
+    with ops.backend(way), pytest.raises((RuntimeError, NotImplementedError)):
         ops.materialize(ops.apply_gate(ops.lazy(x), torch.ones(2, 16, 1, 1, device='meta'))) + 0 * x
 
 
 def test_a_negated_view_is_seen(way):
     x = torch._neg_view(smooth_map(2, 16, 5, 4, dtype=torch.float32))
-    with ops.implementation(way):
+    with ops.backend(way):
         torch.testing.assert_close(ops.spatial_avg(ops.lazy(x)), x.mean((2, 3), keepdim=True))

@@ -27,16 +27,16 @@ def kept(block, x):
 
 
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize('how', ['aten', 'compiled', 'triton'])
+@pytest.mark.parametrize('how', ['aten', 'cpu', 'triton'])
 @pytest.mark.parametrize('block', [SE, ECA, ESE, ChannelAttention, SpatialAttention, CBAM])
 def test_at_most_the_map_and_small_vectors(block, how, dtype):
-    from mmattn.ops.switch import missing_reason
+    from mmattn.ops.dispatch import missing_reason
 
     if missing_reason(how):
         pytest.skip(missing_reason(how))
     n, c, h, w = 2, 64, 24, 20
     x = smooth_map(n, c, h, w, dtype=dtype).requires_grad_()
-    with ops.implementation(how):
+    with ops.backend(how):
         small, of_map = kept(block(c), x)
     assert of_map <= x.numel() * x.element_size()
     assert 0 < small <= 4 * 16 * n * (c + h * w)  # sixteen numbers of fp32 for each channel and position
@@ -46,6 +46,6 @@ def test_at_most_the_map_and_small_vectors(block, how, dtype):
 def test_plain_pytorch_keeps_products():
     """That the measure above sees them."""
     x = smooth_map(2, 64, 24, 20, dtype=torch.float32).requires_grad_()
-    with ops.implementation('plain'):
+    with ops.backend('plain'):
         small, _ = kept(CBAM(64), x)
     assert small > x.numel() * 4

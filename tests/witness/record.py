@@ -31,6 +31,7 @@ BLOCKS_FILE, MODELS_FILE = FOLDER / 'blocks.pth', FOLDER / 'models.pth'
 CHECKPOINT, ADAPTER = FOLDER / 'retinanet_cbam.pth', FOLDER / 'retinanet_cbam.safetensors'
 DTYPES = dict(float32=torch.float32, float64=torch.float64, bfloat16=torch.bfloat16)
 SIZE = (64, 80)
+USE_BACKEND = getattr(ops, 'backend', None) or ops.implementation  # 7b9e8ab has the latter
 CHANNELS = 8
 
 
@@ -228,7 +229,7 @@ def record_blocks(backend: str | None = None, dtypes=('float32', 'float64')) -> 
                 half = DTYPES[dtype] is torch.bfloat16  # under autocast: the weights stay in float32
                 block.to(torch.float32 if half else DTYPES[dtype])
                 with (
-                    ops.implementation(backend) if backend else contextlib.nullcontext(),
+                    USE_BACKEND(backend) if backend else contextlib.nullcontext(),
                     torch.autocast('cpu', torch.bfloat16, enabled=half),
                 ):
                     entry[dtype] = run_block(block, x.to(DTYPES[dtype]), dy.to(DTYPES[dtype]))
@@ -281,8 +282,7 @@ def differences(one, other, where: str = '') -> list[str]:
 
 
 def all_bits() -> dict:
-    names = list(getattr(ops, 'BACKENDS', ()))
-    cpu = 'cpu' if 'cpu' in names else 'compiled'  # as 7b9e8ab called it
+    cpu = 'cpu' if hasattr(ops, 'backend') else 'compiled'  # as 7b9e8ab called it
     found = dict(detectors=record_detectors(), blocks=record_blocks())
     for backend in ('plain', 'aten', 'cpu', 'triton'):
         found[backend] = record_blocks(cpu if backend == 'cpu' else backend)

@@ -1,4 +1,4 @@
-"""The passes by Triton: any dtype, NCHW or channels_last, on a GPU or by Triton's interpreter. See passes.py.
+"""The backend of Triton kernels: any dtype, NCHW or channels_last, on a GPU or by Triton's interpreter.
 
 Tiles and splits follow from sizes and layout alone, so that a result does not depend on the device; there are
 no atomics, so that it does not depend on the run. Nothing is tuned while a model trains.
@@ -13,14 +13,15 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from mmattn.ops.backends.base import Gates, MapGrads, Pooled, Stats
 from mmattn.ops.precision import accurate_dtype
 
 TILE = 2048
 """Elements of a map that a program reads at once."""
 WIDTH = 128
-"""Of these, so many that lie one behind the other."""
+"""Tile width along the contiguous axis."""
 PROGRAMS = 1024
-"""So many programs shall there be, if the map is large enough: some for each of a GPU's multiprocessors."""
+"""Target number of programs: a few for each multiprocessor, if the map is large enough."""
 
 _given_up = ''
 
@@ -31,20 +32,20 @@ def _imported():
     try:
         import triton
 
-        from mmattn.ops import triton_kernels
+        from mmattn.ops.backends.triton import kernels
     except Exception as error:  # a broken Triton fails in many ways
         return None, None, f'Triton cannot be imported: {type(error).__name__}: {error}'
-    return triton_kernels, triton, ''
+    return kernels, triton, ''
 
 
 def is_interpreted() -> bool:
-    """Whether kernels run on the CPU, as the environment variable ``TRITON_INTERPRET=1`` asks."""
+    """True if kernels run on the CPU, as the environment variable ``TRITON_INTERPRET=1`` asks."""
     kernels, triton, _ = _imported()
-    return kernels is not None and not isinstance(kernels.gate, triton.runtime.JITFunction)
+    return kernels is not None and not isinstance(kernels.apply_gates, triton.runtime.JITFunction)
 
 
 def missing_reason() -> str:
-    """Why this machine cannot run them; empty if it can."""
+    """Why this machine cannot run the kernels; empty if it can."""
     reason = _imported()[2] or _given_up
     if reason or is_interpreted() or torch.cuda.is_available():
         return reason
@@ -54,7 +55,7 @@ def missing_reason() -> str:
 
 
 def give_up(reason: str) -> None:
-    """Call Triton missing from now on."""
+    """Report Triton as missing from now on."""
     global _given_up
     _given_up = reason
 
@@ -70,7 +71,7 @@ def _up(number: int) -> int:
 
 @dataclass(frozen=True)
 class _Sizes:
-    """Of a map: pictures, channels, positions, and whether it is NCHW rather than channels_last."""
+    """Sizes of a map: images, channels, positions; ``dense`` is true for NCHW, false for channels_last."""
 
     n: int
     c: int
@@ -92,7 +93,7 @@ class _Sizes:
 
     @staticmethod
     def splits(programs: int, extent: int, block: int, least: int) -> tuple[int, int]:
-        """How many programs share a walk along ``extent``, and the blocks of each: ``least`` elements or more."""
+        """How many programs share ``extent``, and the blocks of each: at least ``least`` elements."""
         blocks = _blocks(extent, block)
         wanted = min(_blocks(PROGRAMS, programs), max(blocks * block // least, 1))
         span = _blocks(blocks, wanted)
@@ -103,7 +104,7 @@ class _Sizes:
 
 
 @lru_cache(4096)
-def _plan_look(sizes: _Sizes, of_channels: bool):
+def _plan_reduce(sizes: _Sizes, of_channels: bool):
     if of_channels:
         bc, bp = sizes.tile(1024 if sizes.dense else 64)
         along_c, along_p, extent, block, least = _blocks(sizes.c, bc), 1, sizes.p, bp, 256
@@ -125,7 +126,7 @@ def _plan_elements(sizes: _Sizes):
 
 
 @lru_cache(4096)
-def _plan_gate_backward(sizes: _Sizes):
+def _plan_gates_backward(sizes: _Sizes):
     bc, bp = sizes.tile(WIDTH if sizes.dense else 32)
     along_p = _blocks(sizes.p, bp)
     splits, span = sizes.splits(sizes.n * along_p, sizes.c, bc, 64)
@@ -166,42 +167,42 @@ class _Map:
                 kernel(*args, **constants)
 
     def join(self, parts: tuple[Tensor, ...], outs: tuple[Tensor, ...], row: int, divisor: int = 1) -> None:
-        """Put ``(N, splits, length)`` together; with three parts, maxima and their numbers too."""
-        peaks, (n, splits, length) = len(parts) == 3, parts[0].shape
+        """Put ``(N, splits, length)`` together; with three parts, maxima and their ties too."""
+        with_amax, (n, splits, length) = len(parts) == 3, parts[0].shape
         block = min(_up(length), 256)
         self.launch(
             'join',
             (n * _blocks(length, block),),
-            *(parts if peaks else parts * 3),
-            *(outs if peaks else outs * 3),
+            *(parts if with_amax else parts * 3),
+            *(outs if with_amax else outs * 3),
             length,
             splits,
             row,
             length,
             divisor,
-            PEAKS=peaks,
+            AMAX=with_amax,
             B=block,
         )
 
-    def look(self, g: Tensor | None, outs: tuple[Tensor, ...], row: int, of_channels: bool) -> None:
-        """Means, and with three ``outs`` maxima and their numbers, of channels or of positions."""
-        grid, numbers, constants, extent = _plan_look(self.sizes, of_channels)
+    def reduce(self, g: Tensor | None, outs: tuple[Tensor, ...], row: int, of_channels: bool) -> None:
+        """Means, and with three ``outs`` maxima and their ties, of channels or of positions."""
+        grid, numbers, constants, extent = _plan_reduce(self.sizes, of_channels)
         length = self.sizes.c if of_channels else self.sizes.p
-        splits, peaks = grid[1], len(outs) == 3
+        splits, with_amax = grid[1], len(outs) == 3
         whole = splits == 1
         parts = outs if whole else tuple(self.new(self.sizes.n, splits, length) for _ in outs)
         self.launch(
-            'look',
+            'reduce',
             grid,
             self.x,
             self.x if g is None else g,
-            *(parts if peaks else parts * 3),
+            *(parts if with_amax else parts * 3),
             *numbers,
             row if whole else length,
             length,
             extent if whole else 1,
             GATED=g is not None,
-            PEAKS=peaks,
+            AMAX=with_amax,
             OF_CHANNELS=of_channels,
             **constants,
         )
@@ -214,29 +215,29 @@ def _flat(*tensors: Tensor | None) -> list[Tensor | None]:
     return [None if t is None else t.detach().contiguous() for t in tensors]
 
 
-def pool(x: Tensor, peaks: bool) -> tuple[Tensor, Tensor, Tensor]:
+def pool(x: Tensor, with_amax: bool) -> Pooled:
     on = _Map(x)
     avg = on.new(*x.shape[:2], 1, 1)
-    top, count = (on.new(*avg.shape) if peaks else on.new(0) for _ in range(2))
-    on.look(None, (avg, top, count) if peaks else (avg,), on.sizes.c, of_channels=True)
-    return avg, top, count
+    amax, ties = (on.new(*avg.shape) if with_amax else on.new(0) for _ in range(2))
+    on.reduce(None, (avg, amax, ties) if with_amax else (avg,), on.sizes.c, of_channels=True)
+    return Pooled(avg, amax, ties)
 
 
-def stats(x: Tensor, g: Tensor | None) -> tuple[Tensor, Tensor]:
+def stats(x: Tensor, channel: Tensor | None) -> Stats:
     on = _Map(x)
-    (g,) = _flat(g)
-    out, count = on.new(x.shape[0], 2, *x.shape[2:]), on.new(x.shape[0], 1, *x.shape[2:])
-    on.look(g, (out[:, 1], out, count), 2 * on.sizes.p, of_channels=False)
-    return out, count
+    (channel,) = _flat(channel)
+    out, ties = on.new(x.shape[0], 2, *x.shape[2:]), on.new(x.shape[0], 1, *x.shape[2:])
+    on.reduce(channel, (out[:, 1], out, ties), 2 * on.sizes.p, of_channels=False)
+    return Stats(out, ties)
 
 
-def gate(x: Tensor, g: Tensor | None, s: Tensor | None) -> Tensor:
+def apply_gates(x: Tensor, gates: Gates) -> Tensor:
     on = _Map(x)
-    g, s = _flat(g, s)
+    g, s = _flat(*gates)
     y = torch.empty_like(x)
     grid, numbers, constants = _plan_elements(on.sizes)
     on.launch(
-        'gate',
+        'apply_gates',
         grid,
         x,
         x if g is None else g,
@@ -250,18 +251,18 @@ def gate(x: Tensor, g: Tensor | None, s: Tensor | None) -> Tensor:
     return y
 
 
-def gate_backward(dy: Tensor, x: Tensor, g: Tensor | None, s: Tensor | None) -> tuple[Tensor, Tensor]:
+def gates_backward(x: Tensor, dy: Tensor, gates: Gates) -> Gates:
     on = _Map(x)
-    g, s = _flat(g, s)
+    g, s = _flat(*gates)
     n, c, h, w = x.shape
-    grid, numbers, constants = _plan_gate_backward(on.sizes)
+    grid, numbers, constants = _plan_gates_backward(on.sizes)
     along_p, splits = grid[0] // n, grid[1]
     dg = on.new(n, c, 1, 1) if g is not None else on.new(0)
     ds = on.new(n, 1, h, w) if s is not None else on.new(0)
     dg_parts = on.new(n, along_p, c) if g is not None and along_p > 1 else dg
     ds_parts = on.new(n, splits, h * w) if s is not None and splits > 1 else ds
     on.launch(
-        'gate_backward',
+        'gates_backward',
         grid,
         dy,
         x,
@@ -278,37 +279,27 @@ def gate_backward(dy: Tensor, x: Tensor, g: Tensor | None, s: Tensor | None) -> 
         on.join((dg_parts,), (dg,), c)
     if ds_parts is not ds:
         on.join((ds_parts,), (ds,), h * w)
-    return dg, ds
+    return Gates(dg, ds)
 
 
-def stats_backward(x: Tensor, g: Tensor, dstats: Tensor, stats: Tensor, count: Tensor) -> Tensor:
+def stats_backward(x: Tensor, channel: Tensor, dstats: Tensor, stats: Stats) -> Tensor:
     on = _Map(x)
     n, c = x.shape[:2]
     grid, numbers, constants = _plan_stats_backward(on.sizes)
     dg = on.new(n, c, 1, 1)
+    small = _flat(channel, dstats, stats.amax_mean, stats.ties)
     parts = dg if grid[1] == 1 else on.new(n, grid[1], c)
-    on.launch('stats_backward', grid, x, *_flat(g, dstats, stats, count), parts, *numbers, **constants)
+    on.launch('stats_backward', grid, x, *small, parts, *numbers, **constants)
     if parts is not dg:
         on.join((parts,), (dg,), c)
     return dg
 
 
-def map_backward(
-    dy: Tensor | None,
-    x: Tensor,
-    g: Tensor | None,
-    s: Tensor | None,
-    davg: Tensor | None,
-    dmax: Tensor | None,
-    peak: Tensor | None,
-    number: Tensor | None,
-    dstats: Tensor | None,
-    stats: Tensor | None,
-    count: Tensor | None,
-) -> Tensor:
+def map_backward(x: Tensor, grads: MapGrads) -> Tensor:
     on = _Map(x)
     dx = torch.empty_like(x)
-    given = _flat(g, s, davg, dmax, peak, number, dstats, stats, count)
+    dy, *small = grads  # in the order of the kernel's arguments
+    given = _flat(*small)
     grid, numbers, constants = _plan_elements(on.sizes)
     on.launch(
         'map_backward',
@@ -318,12 +309,12 @@ def map_backward(
         *(x if t is None else t for t in given),
         dx,
         *numbers,
-        GATED=g is not None,
-        SPATIAL=s is not None,
+        GATED=grads.channel is not None,
+        SPATIAL=grads.spatial is not None,
         USED=dy is not None,
-        AVG=davg is not None,
-        MAX=dmax is not None,
-        STATS=dstats is not None,
+        AVG=grads.davg is not None,
+        AMAX=grads.damax is not None,
+        STATS=grads.dstats is not None,
         **constants,
     )
     return dx

@@ -1,8 +1,8 @@
-/* The passes for maps of ELEM: UP(e) is its value as a float, DOWN(f) the nearest element, ROUND(f) what becomes
-   of a float that is kept as an element. Included by cpu_passes.c, once for each type. */
+/* The functions for maps of ELEM: UP(e) is its value as a float, DOWN(f) the nearest element, ROUND(f) what becomes
+   of a float that is kept as an element. Included by kernels.c, once for each type. */
 
-/* x (rows, p) -> sum / p, max, number of maxima (rows), the latter two only if max is given. */
-void NAME(pool)(const ELEM *x, len rows, len p, float *avg, float *max, float *count, int threads) {
+/* x (rows, p) -> sum / p, amax, ties (rows), the latter two only if amax is given. */
+void NAME(pool)(const ELEM *x, len rows, len p, float *avg, float *amax, float *ties, int threads) {
 #pragma omp parallel for schedule(static) num_threads(enough(rows * p, threads))
     for (len r = 0; r < rows; r++) {
         const ELEM *row = x + r * p;
@@ -16,7 +16,7 @@ void NAME(pool)(const ELEM *x, len rows, len p, float *avg, float *max, float *c
                 for (int k = 0; k < LANES; k++) s[k] += UP(row[i + k]);
             for (len i = whole; i < to; i++) s[i - whole] += UP(row[i]);
             sum += lanes_sum(s);
-            if (!max) continue;
+            if (!amax) continue;
             for (len i = from; i < whole; i += LANES)
                 for (int k = 0; k < LANES; k++) {
                     float v = UP(row[i + k]);
@@ -32,17 +32,17 @@ void NAME(pool)(const ELEM *x, len rows, len p, float *avg, float *max, float *c
             }
         }
         avg[r] = (float)(sum / (double)p);
-        if (!max) continue;
+        if (!amax) continue;
         float m = top[0], n = 0;
         for (int k = 1; k < LANES; k++) m = (top[k] > m) | (top[k] != top[k]) ? top[k] : m;
         for (int k = 0; k < LANES; k++) n += top[k] == m ? times[k] : 0;
-        max[r] = m;
-        count[r] = n;
+        amax[r] = m;
+        ties[r] = n;
     }
 }
 
-/* x (n, c, p), g (n, c) or none -> stats (n, 2, p): max over c of x * g and its mean; count (n, p). */
-void NAME(stats)(const ELEM *x, const float *g, len n, len c, len p, float *stats, float *count,
+/* x (n, c, p), g (n, c) or none -> stats (n, 2, p): amax over c of x * g and its mean; ties (n, p). */
+void NAME(stats)(const ELEM *x, const float *g, len n, len c, len p, float *stats, float *ties,
                   int threads) {
     len t = tiles(p);
 #pragma omp parallel for schedule(static) num_threads(enough(n * c * p, threads))
@@ -63,13 +63,13 @@ void NAME(stats)(const ELEM *x, const float *g, len n, len c, len p, float *stat
             if (k % FLUSH == FLUSH - 1 || k == c - 1)
                 for (len i = 0; i < size; i++) sum[i] += part[i], part[i] = 0;
         }
-        float *max = stats + 2 * b * p + from, *mean = max + p, *number = count + b * p + from;
-        for (len i = 0; i < size; i++) max[i] = top[i], mean[i] = sum[i] / (float)c, number[i] = times[i];
+        float *amax = stats + 2 * b * p + from, *mean = amax + p, *shared = ties + b * p + from;
+        for (len i = 0; i < size; i++) amax[i] = top[i], mean[i] = sum[i] / (float)c, shared[i] = times[i];
     }
 }
 
 /* y = (x * g) * s, where each may be absent: in this order, as two multiplications of PyTorch's do it. */
-void NAME(gate)(const ELEM *x, const float *g, const float *s, len n, len c, len p, ELEM *y, int threads) {
+void NAME(apply_gates)(const ELEM *x, const float *g, const float *s, len n, len c, len p, ELEM *y, int threads) {
 #pragma omp parallel for schedule(static) num_threads(enough(n * c * p, threads))
     for (len r = 0; r < n * c; r++) {
         const ELEM *row = x + r * p;
@@ -83,7 +83,7 @@ void NAME(gate)(const ELEM *x, const float *g, const float *s, len n, len c, len
 
 /* dy, x (n, c, p) -> dg (n, c) = sum over p of dy * x * s; ds (n, p) = sum over c of dy * x * g.
    Either may be unwanted. Returns nonzero if there is no memory. */
-int NAME(gate_backward)(const ELEM *dy, const ELEM *x, const float *g, const float *s, len n, len c,
+int NAME(gates_backward)(const ELEM *dy, const ELEM *x, const float *g, const float *s, len n, len c,
                          len p, float *dg, float *ds, int threads) {
     len t = tiles(p);
     double *part = malloc((size_t)(n * t * c + 1) * sizeof(double));
@@ -119,7 +119,7 @@ int NAME(gate_backward)(const ELEM *dy, const ELEM *x, const float *g, const flo
 
 /* dg (n, c): the share of the statistics of x * g, whose gradients are dstats (n, 2, p). */
 int NAME(stats_backward)(const ELEM *x, const float *g, const float *dstats, const float *stats,
-                          const float *count, len n, len c, len p, float *dg, int threads) {
+                          const float *ties, len n, len c, len p, float *dg, int threads) {
     len t = tiles(p);
     double *part = malloc((size_t)(n * t * c + 1) * sizeof(double));
     if (!part) return 1;
@@ -127,10 +127,10 @@ int NAME(stats_backward)(const ELEM *x, const float *g, const float *dstats, con
     for (len job = 0; job < n * t; job++) {
         len b = job / t, from = job % t * TILE, size = p - from < TILE ? p - from : TILE;
         len whole = size / LANES * LANES;
-        float all[TILE], top[TILE], max[TILE];
+        float all[TILE], top[TILE], amax[TILE];
         for (len i = 0; i < size; i++) {
-            max[i] = stats[2 * b * p + from + i];
-            top[i] = dstats[2 * b * p + from + i] / count[b * p + from + i];
+            amax[i] = stats[2 * b * p + from + i];
+            top[i] = dstats[2 * b * p + from + i] / ties[b * p + from + i];
             all[i] = dstats[(2 * b + 1) * p + from + i] / (float)c;
         }
         for (len k = 0; k < c; k++) {
@@ -139,11 +139,11 @@ int NAME(stats_backward)(const ELEM *x, const float *g, const float *dstats, con
             for (len i = 0; i < whole; i += LANES)
                 for (int j = 0; j < LANES; j++) {
                     float v = UP(row[i + j]);
-                    lane[j] += v * (ROUND(v * gate) == max[i + j] ? all[i + j] + top[i + j] : all[i + j]);
+                    lane[j] += v * (ROUND(v * gate) == amax[i + j] ? all[i + j] + top[i + j] : all[i + j]);
                 }
             for (len i = whole; i < size; i++) {
                 float v = UP(row[i]);
-                lane[i - whole] += v * (ROUND(v * gate) == max[i] ? all[i] + top[i] : all[i]);
+                lane[i - whole] += v * (ROUND(v * gate) == amax[i] ? all[i] + top[i] : all[i]);
             }
             part[job * c + k] = lanes_sum(lane);
         }
@@ -155,8 +155,8 @@ int NAME(stats_backward)(const ELEM *x, const float *g, const float *dstats, con
 
 /* dx = (dy * s + of the channel statistics) * g + of the spatial ones. All but x and dx may be absent. */
 void NAME(map_backward)(const ELEM *dy, const ELEM *x, const float *g, const float *s,
-                         const float *davg, const float *dmax, const float *max, const float *number,
-                         const float *dstats, const float *stats, const float *count, len n, len c, len p,
+                         const float *davg, const float *damax, const float *amax, const float *ties,
+                         const float *dstats, const float *stats, const float *stats_ties, len n, len c, len p,
                          ELEM *dx, int threads) {
     len t = tiles(p);
 #pragma omp parallel for schedule(static) num_threads(enough(n * c * p, threads))
@@ -166,7 +166,7 @@ void NAME(map_backward)(const ELEM *dy, const ELEM *x, const float *g, const flo
         for (len i = 0; i < size; i++) {
             gates[i] = s ? ROUND(s[b * p + from + i]) : 1.f;
             m[i] = stats ? stats[2 * b * p + from + i] : 0;
-            top[i] = stats ? dstats[2 * b * p + from + i] / count[b * p + from + i] : 0;
+            top[i] = stats ? dstats[2 * b * p + from + i] / stats_ties[b * p + from + i] : 0;
             all[i] = stats ? dstats[(2 * b + 1) * p + from + i] / (float)c : 0;
         }
         for (len k = 0; k < c; k++) {
@@ -174,22 +174,22 @@ void NAME(map_backward)(const ELEM *dy, const ELEM *x, const float *g, const flo
             const ELEM *row = x + at, *a = dy ? dy + at : NULL;
             ELEM *out = dx + at;
             float gate = g ? ROUND(g[r]) : 1.f, shift = davg ? davg[r] / (float)p : 0;
-            float peak = max ? max[r] : 0, rise = dmax ? dmax[r] / number[r] : 0;
-            if (stats && a && dmax)
+            float highest = amax ? amax[r] : 0, rise = damax ? damax[r] / ties[r] : 0;
+            if (stats && a && damax)
                 for (len i = 0; i < size; i++) {
                     float v = UP(row[i]), d = UP(a[i]) * gates[i] + all[i];
                     d += ROUND(v * gate) == m[i] ? top[i] : 0;
-                    out[i] = DOWN(d * gate + shift + (v == peak ? rise : 0));
+                    out[i] = DOWN(d * gate + shift + (v == highest ? rise : 0));
                 }
             else if (stats)
                 for (len i = 0; i < size; i++) {
                     float v = UP(row[i]), d = (a ? UP(a[i]) : 0) * gates[i] + all[i];
                     d += ROUND(v * gate) == m[i] ? top[i] : 0;
-                    out[i] = DOWN(d * gate + shift + (dmax && v == peak ? rise : 0));
+                    out[i] = DOWN(d * gate + shift + (damax && v == highest ? rise : 0));
                 }
-            else if (dmax)
+            else if (damax)
                 for (len i = 0; i < size; i++)
-                    out[i] = DOWN((a ? UP(a[i]) : 0) * gates[i] * gate + shift + (UP(row[i]) == peak ? rise : 0));
+                    out[i] = DOWN((a ? UP(a[i]) : 0) * gates[i] * gate + shift + (UP(row[i]) == highest ? rise : 0));
             else
                 for (len i = 0; i < size; i++) out[i] = DOWN((a ? UP(a[i]) : 0) * gates[i] * gate + shift);
         }

@@ -1,4 +1,4 @@
-"""The passes in C, compiled when they are first needed: float32 and bfloat16 in NCHW on a CPU. See passes.py.
+"""The backend in C, built when it is first needed: float32 and bfloat16 in NCHW on a CPU.
 
 The library is kept in ``$MMATTN_CACHE``, by default ``~/.cache/mmattn``, under a name made of its source,
 the compiler's version, the flags and the processor.
@@ -20,7 +20,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-_SOURCE = Path(__file__).with_name('cpu_passes.c')
+from mmattn.ops.backends.base import Gates, MapGrads, Pooled, Stats
+
+_SOURCE = Path(__file__).with_name('kernels.c')
 DTYPES = {torch.float32: 'float32', torch.bfloat16: 'bfloat16'}
 # Neither flag changes a result: C programs may ask for errno and floating point traps, this one does not.
 _FLAGS = ['-O3', '-march=native', '-fPIC', '-fno-math-errno', '-fno-trapping-math']
@@ -60,16 +62,16 @@ def _built(compiler: list[str]) -> Path:
         [*sources, _run([*compiler, '--version']), *compiler, *_FLAGS, platform.machine(), _processor()]
     )
     cache = Path(os.environ.get('MMATTN_CACHE') or Path.home() / '.cache' / 'mmattn')
-    path = cache / f'cpu_passes-{hashlib.sha256(key.encode()).hexdigest()[:16]}.so'
+    path = cache / f'cpu_kernels-{hashlib.sha256(key.encode()).hexdigest()[:16]}.so'
     if not path.is_file():
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache) as folder:  # another process may build it too
             part = Path(folder)
             # Compiled for OpenMP but not linked with it: the library then runs on the threads of PyTorch,
             # which has loaded its own OpenMP for all to see, instead of bringing a second set.
-            _run([*compiler, *_FLAGS, '-fopenmp', '-c', str(_SOURCE), '-o', str(part / 'passes.o')])
-            _run([*compiler, '-shared', str(part / 'passes.o'), '-o', str(part / 'passes.so')])
-            os.replace(part / 'passes.so', path)
+            _run([*compiler, *_FLAGS, '-fopenmp', '-c', str(_SOURCE), '-o', str(part / 'kernels.o')])
+            _run([*compiler, '-shared', str(part / 'kernels.o'), '-o', str(part / 'kernels.so')])
+            os.replace(part / 'kernels.so', path)
     return path
 
 
@@ -88,7 +90,7 @@ def missing_reason() -> str:
 
 
 def _call(name: str, x: Tensor, *args) -> None:
-    """The pass for maps like ``x``. Tensors go as pointers, integers as 64 bits; threads are PyTorch's."""
+    """Call the function for maps like ``x``. Tensors go as pointers, integers as 64 bits; threads are PyTorch's."""
     sent = [
         ctypes.c_void_p(a.data_ptr())
         if isinstance(a, Tensor)
@@ -99,7 +101,7 @@ def _call(name: str, x: Tensor, *args) -> None:
     ]
     function = getattr(_library()[0], f'mmattn_{name}_{DTYPES[x.dtype]}')
     failed = function(*sent, ctypes.c_int(torch.get_num_threads()))
-    if name in ('gate_backward', 'stats_backward') and failed:  # the others return nothing
+    if name in ('gates_backward', 'stats_backward') and failed:  # the others return nothing
         raise MemoryError(f'{name}: no memory for the partial sums')
 
 
@@ -117,45 +119,45 @@ def _sizes(x: Tensor) -> tuple[int, int, int]:
     return n, c, h * w
 
 
-def pool(x: Tensor, peaks: bool) -> tuple[Tensor, Tensor, Tensor]:
+def pool(x: Tensor, with_amax: bool) -> Pooled:
     n, c, p = _sizes(x)
     avg = _new(x, (n, c, 1, 1))
-    top, count = (torch.empty_like(avg) if peaks else _new(x, 0) for _ in range(2))
-    _call('pool', x, x, n * c, p, avg, top if peaks else None, count if peaks else None)
-    return avg, top, count
+    amax, ties = (torch.empty_like(avg) if with_amax else _new(x, 0) for _ in range(2))
+    _call('pool', x, x, n * c, p, avg, amax if with_amax else None, ties if with_amax else None)
+    return Pooled(avg, amax, ties)
 
 
-def stats(x: Tensor, g: Tensor | None) -> tuple[Tensor, Tensor]:
+def stats(x: Tensor, channel: Tensor | None) -> Stats:
     n, c, h, w = x.shape
-    out, count = _new(x, (n, 2, h, w)), _new(x, (n, 1, h, w))
-    (g,) = _flat(g)
-    _call('stats', x, x, g, n, c, h * w, out, count)
-    return out, count
+    out, ties = _new(x, (n, 2, h, w)), _new(x, (n, 1, h, w))
+    (channel,) = _flat(channel)
+    _call('stats', x, x, channel, n, c, h * w, out, ties)
+    return Stats(out, ties)
 
 
-def gate(x: Tensor, g: Tensor | None, s: Tensor | None) -> Tensor:
+def apply_gates(x: Tensor, gates: Gates) -> Tensor:
     y = torch.empty_like(x)
-    g, s = _flat(g, s)
-    _call('gate', x, x, g, s, *_sizes(x), y)
+    g, s = _flat(*gates)
+    _call('apply_gates', x, x, g, s, *_sizes(x), y)
     return y
 
 
-def gate_backward(dy: Tensor, x: Tensor, g: Tensor | None, s: Tensor | None) -> tuple[Tensor, Tensor]:
+def gates_backward(x: Tensor, dy: Tensor, gates: Gates) -> Gates:
     n, c, h, w = x.shape
+    g, s = _flat(*gates)
     dg, ds = _new(x, (n, c, 1, 1) if g is not None else 0), _new(x, (n, 1, h, w) if s is not None else 0)
-    g, s = _flat(g, s)
-    _call('gate_backward', x, dy, x, g, s, n, c, h * w, None if g is None else dg, None if s is None else ds)
-    return dg, ds
+    _call('gates_backward', x, dy, x, g, s, n, c, h * w, None if g is None else dg, None if s is None else ds)
+    return Gates(dg, ds)
 
 
-def stats_backward(x: Tensor, g: Tensor, dstats: Tensor, stats: Tensor, count: Tensor) -> Tensor:
+def stats_backward(x: Tensor, channel: Tensor, dstats: Tensor, stats: Stats) -> Tensor:
     dg = _new(x, (*x.shape[:2], 1, 1))
-    g, dstats = _flat(g, dstats)
-    _call('stats_backward', x, x, g, dstats, *_flat(stats, count), *_sizes(x), dg)
+    _call('stats_backward', x, x, *_flat(channel, dstats, stats.amax_mean, stats.ties), *_sizes(x), dg)
     return dg
 
 
-def map_backward(dy: Tensor | None, x: Tensor, *vectors: Tensor | None) -> Tensor:
+def map_backward(x: Tensor, grads: MapGrads) -> Tensor:
     dx = torch.empty_like(x)
-    _call('map_backward', x, dy, x, *_flat(*vectors), *_sizes(x), dx)
+    dy, *small = grads  # in the order of the C function's arguments
+    _call('map_backward', x, dy, x, *_flat(*small), *_sizes(x), dx)
     return dx

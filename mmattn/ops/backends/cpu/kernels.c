@@ -1,7 +1,7 @@
-/* The passes over a map, for float32 and bfloat16 in NCHW on a CPU. See passes.py for what each computes.
+/* The functions of a map for float32 and bfloat16 in NCHW on a CPU; ../base.py says what each computes.
 
    Plain C: compiled by whatever C compiler is there, without PyTorch's headers, in a second or two.
-   Each pass reads what it needs once and writes what it makes once. What order sums are taken in
+   Each function reads what it needs once and writes what it makes once. What order sums are taken in
    depends on the sizes alone, never on the number of threads. */
 #include <math.h>
 #include <stddef.h>
@@ -51,11 +51,11 @@ static inline uint16_t to_bf16(float f) {
 }
 
 #define ELEM float
-#define NAME(pass) mmattn_##pass##_float32
+#define NAME(function) mmattn_##function##_float32
 #define UP(e) (e)
 #define DOWN(f) (f)
 #define ROUND(f) (f)
-#include "cpu_passes_of.c"
+#include "kernels_of_type.c"
 #undef ELEM
 #undef NAME
 #undef UP
@@ -63,8 +63,8 @@ static inline uint16_t to_bf16(float f) {
 #undef ROUND
 
 #define ELEM uint16_t
-#define NAME(pass) mmattn_##pass##_bfloat16
+#define NAME(function) mmattn_##function##_bfloat16
 #define UP(e) from_bf16(e)
 #define DOWN(f) to_bf16(f)
 #define ROUND(f) from_bf16(to_bf16(f))
-#include "cpu_passes_of.c"
+#include "kernels_of_type.c"

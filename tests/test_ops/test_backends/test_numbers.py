@@ -26,16 +26,16 @@ SUBSETS = [
     ('stats', 'out'),
     ('avg', 'max', 'stats', 'out'),
 ]
-WAYS = ['plain', 'aten', 'compiled', 'triton']
+WAYS = ['plain', 'aten', 'cpu', 'triton']
 
 
 @pytest.fixture(params=WAYS)
 def way(request):
-    from mmattn.ops.switch import missing_reason
+    from mmattn.ops.dispatch import missing_reason
 
     if missing_reason(request.param):
         pytest.skip(missing_reason(request.param))
-    with ops.implementation(request.param):
+    with ops.backend(request.param):
         yield request.param
 
 
@@ -171,7 +171,7 @@ def test_the_number_of_threads_makes_no_difference():
     try:
         for threads in (1, 2, 3):
             torch.set_num_threads(threads)
-            with ops.implementation('compiled'):
+            with ops.backend('cpu'):
                 made = computed(*inputs, use)
                 found.append([*made.values(), *gradients(made, inputs, torch.float32)])
     finally:
@@ -182,7 +182,7 @@ def test_the_number_of_threads_makes_no_difference():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    'how, dtype, layout', [('compiled', torch.float32, 'nchw'), ('aten', torch.bfloat16, 'nhwc')]
+    'how, dtype, layout', [('cpu', torch.float32, 'nchw'), ('aten', torch.bfloat16, 'nhwc')]
 )
 def test_maps_above_two_gigabytes(how, dtype, layout):
     """2^31 bytes and more: what lies behind them is right, in value and gradient."""
@@ -194,7 +194,7 @@ def test_maps_above_two_gigabytes(how, dtype, layout):
     x[0, -1, -1, -1] = 3.0
     x.requires_grad_()
     channel = torch.full((1, 14, 1, 1), 0.5)
-    with ops.implementation(how):
+    with ops.backend(how):
         held = ops.lazy(x)
         avg, top = ops.spatial_avg_max(held)
         out = ops.materialize(ops.apply_gate(held, channel))

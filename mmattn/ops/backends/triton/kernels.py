@@ -1,10 +1,10 @@
-"""The kernels of triton_passes.py.
+"""Triton kernels of the functions of a map.
 
-A map is read in tiles of ``BC`` channels and ``BP`` positions; whether it is ``DENSE``, NCHW, or channels_last
-makes the difference of an address alone. ``C`` and ``P`` come as multiples of ``AC`` and ``AP``, powers of two
-up to 16: from that the compiler knows how many elements it may read in one instruction. Whatever is summed is summed in ``ACC``, fp32 or fp64, in
-an order that the sizes decide: no atomics. ``v`` is always ``x * g`` in the map's own dtype, so that a kernel
-that looks for a maximum again finds the very number that another one found.
+A map is read in tiles of ``BC`` channels and ``BP`` positions. ``DENSE`` is true for NCHW, false for
+channels_last, and changes addresses only. ``C`` and ``P`` come as multiples of ``AC`` and ``AP``, powers of
+two up to 16: from that the compiler knows how many elements it may read in one instruction. Sums are taken in
+``ACC``, fp32 or fp64, in an order that the sizes decide: no atomics. ``v`` is always ``x * g`` in the map's own dtype, so that a kernel
+that searches for a maximum again finds the very number that another one found.
 """
 
 # ruff: noqa: N803, N806
@@ -13,14 +13,14 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-# A variant of a kernel for each kind of number (1, a multiple of 16, others) would be compiled in the midst of a
-# training on pictures of many sizes. What the compiler has to know is in AC and AP.
-_SIZES = ['c_units', 'p_units', 'along_c', 'along_p', 'splits', 'span', 'row', 'count_row', 'divisor', 'L']
+# Without this, Triton would compile a variant of a kernel for each sort of number (1, a multiple of 16, others)
+# while a model trains on images of many sizes. What the compiler has to know is in AC and AP.
+_SIZES = ['c_units', 'p_units', 'along_c', 'along_p', 'splits', 'span', 'row', 'ties_row', 'divisor', 'L']
 
 
 @triton.jit
 def _at(c, p, C, P, DENSE: tl.constexpr):
-    """Where elements lie in a picture: 64 bits, since one may have more than 2^31 of them."""
+    """Offsets of elements within an image: 64 bits, since one may have more than 2^31 elements."""
     if DENSE:
         at = c.to(tl.int64)[:, None] * P + p[None, :]
     else:
@@ -29,30 +29,30 @@ def _at(c, p, C, P, DENSE: tl.constexpr):
 
 
 @triton.jit
-def _look(v, here, total, top, count, ACC: tl.constexpr):
+def _accumulate(v, here, total, amax, ties, ACC: tl.constexpr):
     """Take values ``v`` into running sums, maxima (NaN is the highest) and numbers of maxima."""
-    higher = ((v > top) | (v != v)) & here
-    count = tl.where(higher, 1.0, count + ((v == top) & here).to(ACC))
-    top = tl.where(higher, v, top)
-    return total + tl.where(here, v, 0.0), top, count
+    higher = ((v > amax) | (v != v)) & here
+    ties = tl.where(higher, 1.0, ties + ((v == amax) & here).to(ACC))
+    amax = tl.where(higher, v, amax)
+    return total + tl.where(here, v, 0.0), amax, ties
 
 
 @triton.jit
-def _peak(top, count, axis: tl.constexpr):
+def _amax_and_ties(amax, ties, axis: tl.constexpr):
     """The maximum along an axis, and how often it is there."""
-    wrong = tl.max((top != top).to(tl.int32), axis)
-    m = tl.max(tl.where(top != top, float('-inf'), top), axis)
-    n = tl.sum(tl.where(top == tl.expand_dims(m, axis), count, 0.0), axis)
-    return tl.where(wrong > 0, float('nan'), m), n
+    wrong = tl.max((amax != amax).to(tl.int32), axis)
+    highest = tl.max(tl.where(amax != amax, float('-inf'), amax), axis)
+    n = tl.sum(tl.where(amax == tl.expand_dims(highest, axis), ties, 0.0), axis)
+    return tl.where(wrong > 0, float('nan'), highest), n
 
 
 @triton.jit(do_not_specialize=_SIZES)
-def look(
+def reduce(
     x,
     g,
     total,
-    top,
-    count,
+    amax,
+    ties,
     c_units,
     p_units,
     along_c,
@@ -60,10 +60,10 @@ def look(
     splits,
     span,
     row,
-    count_row,
+    ties_row,
     divisor,
     GATED: tl.constexpr,
-    PEAKS: tl.constexpr,
+    AMAX: tl.constexpr,
     OF_CHANNELS: tl.constexpr,
     BC: tl.constexpr,
     BP: tl.constexpr,
@@ -74,8 +74,8 @@ def look(
 ):
     """Sums, maxima and numbers of maxima of ``x * g``, of each channel or of each position.
 
-    Program ``(n * tiles + tile, split)`` walks over ``span`` tiles of positions (channels) and writes entry ``split`` of
-    ``(N, splits, C)`` (``(N, splits, P)``), rows of which are ``row`` numbers from each other, or ``count_row``.
+    Program ``(n * tiles + tile, split)`` walks over ``span`` tiles of positions (channels) and writes entry
+    ``split`` of ``(N, splits, C)`` (``(N, splits, P)``). Rows are ``row`` elements apart, those of ties ``ties_row``.
     """
     C = c_units * AC
     P = p_units * AP
@@ -85,16 +85,16 @@ def look(
     split = tl.program_id(1)
     x += n * C * P
     sums = tl.zeros((BC, BP), ACC)
-    tops = tl.full((BC, BP), float('-inf'), ACC)
-    counts = tl.zeros((BC, BP), ACC)
+    maxima = tl.full((BC, BP), float('-inf'), ACC)
+    shares = tl.zeros((BC, BP), ACC)
     if OF_CHANNELS:
         c = tile * BC + tl.arange(0, BC)
         for step in range(split * span, tl.minimum(tl.cdiv(P, BP), (split + 1) * span)):
             p = step * BP + tl.arange(0, BP)
             here = (c < C)[:, None] & (p < P)[None, :]
             v = tl.load(x + _at(c, p, C, P, DENSE), here, other=0.0).to(ACC)
-            if PEAKS:
-                sums, tops, counts = _look(v, here, sums, tops, counts, ACC)
+            if AMAX:
+                sums, maxima, shares = _accumulate(v, here, sums, maxima, shares, ACC)
             else:
                 sums += v
         out = c
@@ -108,59 +108,59 @@ def look(
             if GATED:
                 gates = tl.load(g + n * C + c, c < C, other=0.0).to(v.dtype)
                 v = (v.to(ACC) * gates.to(ACC)[:, None]).to(v.dtype)
-            sums, tops, counts = _look(v.to(ACC), here, sums, tops, counts, ACC)
+            sums, maxima, shares = _accumulate(v.to(ACC), here, sums, maxima, shares, ACC)
         out = p
         there = p < P
     at = (n * splits + split) * row + out
     tl.store(total + at, tl.sum(sums, 1 if OF_CHANNELS else 0) / divisor, there)
-    if PEAKS:
-        m, times = _peak(tops, counts, 1 if OF_CHANNELS else 0)
-        tl.store(top + at, m, there)
-        tl.store(count + (n * splits + split) * count_row + out, times, there)
+    if AMAX:
+        highest, sharing = _amax_and_ties(maxima, shares, 1 if OF_CHANNELS else 0)
+        tl.store(amax + at, highest, there)
+        tl.store(ties + (n * splits + split) * ties_row + out, sharing, there)
 
 
 @triton.jit(do_not_specialize=_SIZES)
 def join(
     total,
-    top,
-    count,
+    amax,
+    ties,
     total_out,
-    top_out,
-    count_out,
+    amax_out,
+    ties_out,
     L,
     splits,
     row,
-    count_row,
+    ties_row,
     divisor,
-    PEAKS: tl.constexpr,
+    AMAX: tl.constexpr,
     B: tl.constexpr,
     ACC: tl.constexpr,
 ):
-    """What the splits found, ``(N, splits, L)``, together: rows of ``L``, ``row`` numbers from each other, or ``count_row``."""
+    """Combine partial results ``(N, splits, L)``. Output rows are ``row`` elements apart, of ties ``ties_row``."""
     blocks = tl.cdiv(L, B)
     n = (tl.program_id(0) // blocks).to(tl.int64)
     i = tl.program_id(0) % blocks * B + tl.arange(0, B)
     there = i < L
     sums = tl.zeros((B,), ACC)
-    tops = tl.full((B,), float('-inf'), ACC)
-    counts = tl.zeros((B,), ACC)
+    maxima = tl.full((B,), float('-inf'), ACC)
+    shares = tl.zeros((B,), ACC)
     for split in range(splits):
         at = (n * splits + split) * L + i
         sums += tl.load(total + at, there, other=0.0)
-        if PEAKS:
-            m = tl.load(top + at, there, other=0.0)
-            times = tl.load(count + at, there, other=0.0)
-            higher = (m > tops) | (m != m)
-            counts = tl.where(higher, times, tl.where(m == tops, counts + times, counts))
-            tops = tl.where(higher, m, tops)
+        if AMAX:
+            highest = tl.load(amax + at, there, other=0.0)
+            sharing = tl.load(ties + at, there, other=0.0)
+            higher = (highest > maxima) | (highest != highest)
+            shares = tl.where(higher, sharing, tl.where(highest == maxima, shares + sharing, shares))
+            maxima = tl.where(higher, highest, maxima)
     tl.store(total_out + n * row + i, sums / divisor, there)
-    if PEAKS:
-        tl.store(top_out + n * row + i, tops, there)
-        tl.store(count_out + n * count_row + i, counts, there)
+    if AMAX:
+        tl.store(amax_out + n * row + i, maxima, there)
+        tl.store(ties_out + n * ties_row + i, shares, there)
 
 
 @triton.jit(do_not_specialize=_SIZES)
-def gate(
+def apply_gates(
     x,
     g,
     s,
@@ -199,7 +199,7 @@ def gate(
 
 
 @triton.jit(do_not_specialize=_SIZES)
-def gate_backward(
+def gates_backward(
     dy,
     x,
     g,
@@ -255,14 +255,14 @@ def gate_backward(
 
 
 @triton.jit
-def _statistics(dstats, stats, count, n, p, C, P, ACC: tl.constexpr):
+def _statistics(dstats, stats, ties, n, p, C, P, ACC: tl.constexpr):
     """At positions: the gradient of a value, what a maximum gets besides, and the maximum."""
     there = p < P
-    m = tl.load(stats + n * 2 * P + p, there, other=0.0)
-    times = tl.load(count + n * P + p, there, other=1.0)
-    rise = tl.load(dstats + n * 2 * P + p, there, other=0.0).to(ACC) / times
-    all_ = tl.load(dstats + n * 2 * P + P + p, there, other=0.0).to(ACC) / C
-    return all_, rise, m
+    highest = tl.load(stats + n * 2 * P + p, there, other=0.0)
+    sharing = tl.load(ties + n * P + p, there, other=1.0)
+    of_amax = tl.load(dstats + n * 2 * P + p, there, other=0.0).to(ACC) / sharing
+    of_mean = tl.load(dstats + n * 2 * P + P + p, there, other=0.0).to(ACC) / C
+    return of_mean, of_amax, highest
 
 
 @triton.jit(do_not_specialize=_SIZES)
@@ -271,7 +271,7 @@ def stats_backward(
     g,
     dstats,
     stats,
-    count,
+    ties,
     dg,
     c_units,
     p_units,
@@ -300,8 +300,8 @@ def stats_backward(
         here = (c < C)[:, None] & (p < P)[None, :]
         of_x = tl.load(x + _at(c, p, C, P, DENSE), here, other=0.0)
         v = (of_x.to(ACC) * gates[:, None]).to(of_x.dtype).to(ACC)
-        all_, rise, m = _statistics(dstats, stats, count, n, p, C, P, ACC)
-        sums += of_x.to(ACC) * (all_[None, :] + tl.where(v == m[None, :], rise[None, :], 0.0))
+        of_mean, of_amax, highest = _statistics(dstats, stats, ties, n, p, C, P, ACC)
+        sums += of_x.to(ACC) * (of_mean[None, :] + tl.where(v == highest[None, :], of_amax[None, :], 0.0))
     tl.store(dg + (n * splits + split) * C + c, tl.sum(sums, 1), c < C)
 
 
@@ -312,12 +312,12 @@ def map_backward(
     g,
     s,
     davg,
-    dmax,
-    peak,
-    number,
+    damax,
+    amax,
+    ties,
     dstats,
     stats,
-    count,
+    stats_ties,
     dx,
     c_units,
     p_units,
@@ -327,7 +327,7 @@ def map_backward(
     SPATIAL: tl.constexpr,
     USED: tl.constexpr,
     AVG: tl.constexpr,
-    MAX: tl.constexpr,
+    AMAX: tl.constexpr,
     STATS: tl.constexpr,
     BC: tl.constexpr,
     BP: tl.constexpr,
@@ -336,7 +336,7 @@ def map_backward(
     AP: tl.constexpr,
     ACC: tl.constexpr,
 ):
-    """``dx = (dy * s + of the channel statistics) * g + of the spatial ones``; ``USED``: there is a ``dy``."""
+    """``dx = (dy * s + of the channel statistics) * g + of the pooling``; ``USED``: there is a ``dy``."""
     C = c_units * AC
     P = p_units * AP
     tiles = along_c * along_p
@@ -347,7 +347,7 @@ def map_backward(
     here = (c < C)[:, None] & (p < P)[None, :]
     at = n * C * P + _at(c, p, C, P, DENSE)
     row = n * C + c
-    if MAX or STATS:
+    if AMAX or STATS:
         of_x = tl.load(x + at, here, other=0.0)
     if GATED:
         gates = tl.load(g + row, c < C, other=0.0).to(x.dtype.element_ty).to(ACC)[:, None]
@@ -360,14 +360,14 @@ def map_backward(
         v = of_x.to(ACC)
         if GATED:
             v = (v * gates).to(of_x.dtype).to(ACC)
-        all_, rise, m = _statistics(dstats, stats, count, n, p, C, P, ACC)
-        d += all_[None, :] + tl.where(v == m[None, :], rise[None, :], 0.0)
+        of_mean, of_amax, highest = _statistics(dstats, stats, stats_ties, n, p, C, P, ACC)
+        d += of_mean[None, :] + tl.where(v == highest[None, :], of_amax[None, :], 0.0)
     if GATED:
         d *= gates
     if AVG:
         d += (tl.load(davg + row, c < C, other=0.0).to(ACC) / P)[:, None]
-    if MAX:
-        more = tl.load(dmax + row, c < C, other=0.0).to(ACC) / tl.load(number + row, c < C, other=1.0)
-        top = tl.load(peak + row, c < C, other=0.0)
-        d += tl.where(of_x.to(ACC) == top[:, None], more[:, None], 0.0)
+    if AMAX:
+        more = tl.load(damax + row, c < C, other=0.0).to(ACC) / tl.load(ties + row, c < C, other=1.0)
+        at_amax = tl.load(amax + row, c < C, other=0.0)
+        d += tl.where(of_x.to(ACC) == at_amax[:, None], more[:, None], 0.0)
     tl.store(dx + at, d.to(x.dtype.element_ty), here)

@@ -12,28 +12,28 @@ import triton.language as tl
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from mmattn.ops import triton_kernels
+from mmattn.ops.backends.triton import kernels
 
 MAPS = ('x', 'y', 'dy', 'dx')
-NUMBERS = ('c_units', 'p_units', 'along_c', 'along_p', 'splits', 'span', 'row', 'count_row', 'divisor', 'L')
+NUMBERS = ('c_units', 'p_units', 'along_c', 'along_p', 'splits', 'span', 'row', 'ties_row', 'divisor', 'L')
 GATES = dict(GATED=True, SPATIAL=True)
 KERNELS = [
-    ('gate', GATES),
-    ('gate', dict(GATED=True, SPATIAL=False)),
-    ('gate_backward', GATES),
-    ('gate_backward', dict(GATED=False, SPATIAL=True)),
+    ('apply_gates', GATES),
+    ('apply_gates', dict(GATED=True, SPATIAL=False)),
+    ('gates_backward', GATES),
+    ('gates_backward', dict(GATED=False, SPATIAL=True)),
     ('stats_backward', {}),
-    ('look', dict(GATED=True, PEAKS=True, OF_CHANNELS=False)),
-    ('look', dict(GATED=False, PEAKS=True, OF_CHANNELS=True)),
-    ('look', dict(GATED=False, PEAKS=False, OF_CHANNELS=True)),
-    ('map_backward', dict(**GATES, USED=True, AVG=True, MAX=True, STATS=True)),
-    ('map_backward', dict(GATED=True, SPATIAL=False, USED=True, AVG=True, MAX=False, STATS=False)),
+    ('reduce', dict(GATED=True, AMAX=True, OF_CHANNELS=False)),
+    ('reduce', dict(GATED=False, AMAX=True, OF_CHANNELS=True)),
+    ('reduce', dict(GATED=False, AMAX=False, OF_CHANNELS=True)),
+    ('map_backward', dict(**GATES, USED=True, AVG=True, AMAX=True, STATS=True)),
+    ('map_backward', dict(GATED=True, SPATIAL=False, USED=True, AVG=True, AMAX=False, STATS=False)),
 ]
 
 
 def source(name, flags, dtype, dense, units):
     """As the launcher would give it: pointers to 16 bytes, sizes that are multiples of ``units``."""
-    kernel = getattr(triton_kernels, name)
+    kernel = getattr(kernels, name)
     small = 'fp64' if dtype == 'fp64' else 'fp32'
     constants = dict(flags, ACC=tl.float64 if small == 'fp64' else tl.float32)
     if name == 'join':
@@ -63,7 +63,7 @@ def main(capabilities, dtypes):
             for units in (16, 1)
         ]
         cases += [
-            ('join', dict(PEAKS=True), 'fp32', True, 16),
+            ('join', dict(AMAX=True), 'fp32', True, 16),
             ('map_backward', KERNELS[-2][1], 'fp64', True, 2),
         ]
         for name, flags, dtype, dense, units in cases:

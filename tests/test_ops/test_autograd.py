@@ -3,13 +3,14 @@
 import pytest
 import torch
 
-from mmattn.ops import fused  # noqa: F401, registers them
+from mmattn.ops.autograd import operators_missing_reason
 from tests.test_ops.oracle import leaves
 
-OPERATORS = ['pool', 'enter', 'stats', 'gate', 'gate_backward', 'stats_backward', 'map_backward']
+OPERATORS = ['pool', 'enter', 'stats', 'apply_gates', 'gates_backward', 'stats_backward', 'map_backward']
 
 
 def arguments(name, how, layout):
+    assert not operators_missing_reason()  # registers them
     x, g, s = leaves((2, 3, 4, 5), torch.float32, layout)
     dy, dstats = torch.randn_like(x), torch.randn(2, 2, 4, 5)
     plain = [t.detach() for t in (x, g, s)]
@@ -19,20 +20,20 @@ def arguments(name, how, layout):
         pool=(plain[0], True, how),
         enter=(x, 'avg max', how),
         stats=(x, g, None, None, None, None, how),
-        gate=(x, g, s, None, None, None, how),
-        gate_backward=(dy, *plain, how),
+        apply_gates=(x, g, s, None, None, None, how),
+        gates_backward=(plain[0], dy, *plain[1:], how),
         stats_backward=(*plain[:2], dstats, stats, count, how),
-        map_backward=(dy, *plain, avg, avg, top, number, dstats, stats, count, how),
+        map_backward=(plain[0], dy, *plain[1:], avg, avg, top, number, dstats, stats, count, how),
     )[name]
 
 
 @pytest.mark.parametrize(
     'how, layout',
-    [('aten', 'nchw'), ('aten', 'nhwc'), ('compiled', 'nchw'), ('triton', 'nchw'), ('triton', 'nhwc')],
+    [('aten', 'nchw'), ('aten', 'nhwc'), ('cpu', 'nchw'), ('triton', 'nchw'), ('triton', 'nhwc')],
 )
 @pytest.mark.parametrize('name', OPERATORS)
 def test_schema_shapes_and_registration(name, how, layout):
-    from mmattn.ops.switch import missing_reason
+    from mmattn.ops.dispatch import missing_reason
 
     if missing_reason(how):
         pytest.skip(missing_reason(how))

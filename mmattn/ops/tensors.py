@@ -1,0 +1,36 @@
+"""Properties of tensors by which the dispatcher decides."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def is_dense(x: Tensor) -> bool:
+    """True if the map is NCHW or channels_last, without gaps."""
+    return x.is_contiguous() or x.is_contiguous(memory_format=torch.channels_last)
+
+
+def map_format(x: Tensor) -> torch.memory_format:
+    """NCHW if the map is laid out so, else channels_last."""
+    return torch.contiguous_format if x.is_contiguous() else torch.channels_last
+
+
+def has_no_data(x: Tensor) -> bool:
+    """True for fake tensors."""
+    return type(x).__module__ == 'torch._subclasses.fake_tensor'
+
+
+def in_graph(x: Tensor) -> bool:
+    """True if operations on ``x`` are captured rather than computed, so that whole operators are called."""
+    return torch.compiler.is_compiling() or has_no_data(x)
+
+
+def is_watched() -> bool:
+    """True under a tracer, a dispatch mode or functorch, which must see plain ATen operations."""
+    return (
+        torch.jit.is_tracing()
+        or torch._C._len_torch_dispatch_stack() > 0
+        or torch._C._functorch.peek_interpreter_stack() is not None
+        or torch.autograd.forward_ad._current_level >= 0
+    )

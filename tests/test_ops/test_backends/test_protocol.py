@@ -1,0 +1,27 @@
+"""Every backend has the functions of the protocol, with its arguments."""
+
+import inspect
+
+import pytest
+
+from mmattn.ops import dispatch
+from mmattn.ops.backends.base import Backend
+
+FUNCTIONS = {
+    name: f for name, f in vars(Backend).items() if inspect.isfunction(f) and not name.startswith('_')
+}
+
+
+@pytest.mark.parametrize('name', ['aten', 'cpu', 'triton'])
+def test_signatures(name):
+    module = dispatch._module(name)
+    assert isinstance(module, Backend)
+    assert set(FUNCTIONS) >= {
+        'pool', 'stats', 'apply_gates', 'gates_backward', 'stats_backward', 'map_backward', 'missing_reason'
+    }  # fmt: skip
+    for each, function in FUNCTIONS.items():
+        own, promised = (inspect.signature(f) for f in (getattr(module, each), function))
+        assert list(own.parameters) == list(promised.parameters)[1:], each
+        assert own.return_annotation == promised.return_annotation, each
+        for parameter in own.parameters.values():
+            assert parameter.annotation == promised.parameters[parameter.name].annotation, each
