@@ -21,7 +21,7 @@ from machine import describe  # noqa: E402
 
 from tests.test_ops.oracle import USES, computed, expected, gradients, leaves  # noqa: E402
 
-# Relative errors allowed, and why: see tests/test_ops/test_passes.py.
+# Relative errors allowed, and why: see tests/test_ops/test_backends/test_numbers.py.
 TOLERANCES = {torch.float64: 1e-11, torch.float32: 2e-5, torch.float16: 2e-3, torch.bfloat16: 1.6e-2}
 SIZES = [
     (2, 3, 7, 129),

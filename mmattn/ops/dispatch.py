@@ -5,6 +5,7 @@ A choice is made once, when a map becomes lazy; its backward pass uses the same 
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 from collections.abc import Iterator
@@ -80,6 +81,7 @@ def backend(name: str) -> Iterator[None]:
         _chosen = before
 
 
+@functools.lru_cache(None)
 def _module(name: str) -> Backend:
     return importlib.import_module(_MODULES[name])
 
@@ -173,7 +175,7 @@ def run(function: str, name: str, x: Tensor, *args):
         x: The map, dense.
         args: The function's other arguments.
     """
-    if name == 'cpu' and not _suits_cpu(x) or name == 'triton' and missing_reason(name):
+    if name == 'cpu' and not x.is_contiguous() or name == 'triton' and missing_reason(name):
         name = 'aten'
     module = _module(name)
     try:
