@@ -7,7 +7,8 @@ from collections import OrderedDict
 from torch import Tensor, nn
 
 from mmattn import ops
-from mmattn.blocks.base import AttentionBlock, check_choice, check_positive_int
+from mmattn.blocks._checks import check_choice, check_positive_int
+from mmattn.blocks.base import AttentionBlock
 from mmattn.blocks.norm import BatchNorm1d, BatchNorm2d
 from mmattn.registry import MODELS
 

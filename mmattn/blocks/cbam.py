@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmattn import ops
-from mmattn.blocks.base import AttentionBlock, check_choice, check_positive_int
+from mmattn.blocks._checks import check_choice, check_positive_int
+from mmattn.blocks.base import AttentionBlock
 from mmattn.blocks.channel_attention import ChannelAttention
 from mmattn.blocks.spatial_attention import SpatialAttention
 from mmattn.registry import MODELS
@@ -69,24 +70,17 @@ class CBAM(AttentionBlock):
         return {**channel, **self.SpatialGate.gates(ops.apply_gate(x, channel['channel']))}
 
     def lazy_map(self, x: Tensor) -> ops.FeatureMap:
-        joined = _is_only_computed(self.ChannelGate, ChannelAttention) and _is_only_computed(
-            self.SpatialGate, SpatialAttention
-        )
+        halves = self.ChannelGate, self.SpatialGate
+        joined = all(half.supports_lazy_map and half.only_applies_gates() for half in halves)
         return super().lazy_map(x) if joined else x
 
     def forward(self, x: Tensor) -> Tensor:
         lazy = self.lazy_map(x)
         if lazy is not x:
             return self._gated(lazy)
-        # In plain PyTorch not by way of gates(): the second gate is computed from the product that is returned.
+        # gates() would compute the product with the channel gate, which the output needs too, twice.
         return self.SpatialGate(self.ChannelGate(x))
 
     def reset_parameters(self) -> None:
         self.ChannelGate.reset_start()
         self.SpatialGate.reset_start()
-
-
-def _is_only_computed(half: nn.Module, kind: type) -> bool:
-    """Whether nobody misses it if a half's gates are asked for in place of calling it."""
-    hooks = half._forward_hooks, half._forward_pre_hooks, half._backward_hooks, half._backward_pre_hooks
-    return type(half) is kind and 'forward' not in vars(half) and not any(hooks)

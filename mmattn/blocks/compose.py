@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor, nn
 
 from mmattn import ops
-from mmattn.blocks.base import AttentionBlock, check_choice, check_options
+from mmattn.blocks._checks import check_choice, check_options
+from mmattn.blocks.base import AttentionBlock
 from mmattn.registry import MODELS
 
 
@@ -86,20 +87,20 @@ class Compose(AttentionBlock):
         self.reset_start()
 
     def _build(self, config: Mapping) -> AttentionBlock:
-        kind = MODELS.get(config['type']) if isinstance(config['type'], str) else config['type']
-        if not inspect.isclass(kind) or not issubclass(kind, AttentionBlock):
+        cls = MODELS.get(config['type']) if isinstance(config['type'], str) else config['type']
+        if not inspect.isclass(cls) or not issubclass(cls, AttentionBlock):
             raise ValueError(
                 f'Compose: {config["type"]!r} is not an attention block; wrap any other '
                 f"module in dict(type='mmattn.External', module=dict(type={config['type']!r}))"
             )
-        if kind.role == 'convolution':
-            raise ValueError(f'Compose: {kind.__name__} replaces a convolution and cannot be part of a chain')
+        if cls.role == 'convolution':
+            raise ValueError(f'Compose: {cls.__name__} replaces a convolution and cannot be part of a chain')
         options = {key: value for key, value in config.items() if key not in ('type', '_scope_')}
         try:
-            check_options(kind, options)
+            check_options(cls, options)
         except TypeError as error:
             raise TypeError(f'Compose: {error}') from None
-        return kind(self.in_channels, **{'start': self.start, **options})
+        return cls(self.in_channels, **{'start': self.start, **options})
 
     @property
     def role(self) -> str:
@@ -121,11 +122,11 @@ class Compose(AttentionBlock):
         found: dict[str, Tensor] = {}
         for block in self.blocks:
             gates = block.gates(x)
-            for kind, gate in gates.items():
-                if kind in found and found[kind].shape[1] != gate.shape[1]:  # groups of other sizes
-                    found['element'] = found.get('element', 1.0) * _by_element(found.pop(kind), x)
-                    kind, gate = 'element', _by_element(gate, x)
-                found[kind] = found[kind] * gate if kind in found else gate
+            for name, gate in gates.items():
+                if name in found and found[name].shape[1] != gate.shape[1]:  # groups of other sizes
+                    found['element'] = found.get('element', 1.0) * _by_element(found.pop(name), x)
+                    name, gate = 'element', _by_element(gate, x)
+                found[name] = found[name] * gate if name in found else gate
             if self.how == 'chain':
                 for gate in gates.values():
                     x = ops.apply_gate(x, gate)

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from mmattn import ops
-from mmattn.blocks.base import AttentionBlock, channel_groups
+from mmattn.blocks._checks import channel_groups
+from mmattn.blocks.base import AttentionBlock
 from mmattn.registry import MODELS
 
 

@@ -9,7 +9,8 @@ from mmengine.model import kaiming_init
 from torch import Tensor, nn
 
 from mmattn import ops
-from mmattn.blocks.base import AttentionBlock, check_choice
+from mmattn.blocks._checks import check_choice
+from mmattn.blocks.base import AttentionBlock
 from mmattn.registry import MODELS
 
 FUSIONS = ('channel_add', 'channel_mul')

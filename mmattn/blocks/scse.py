@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from mmattn import ops
-from mmattn.blocks.base import AttentionBlock, check_choice, check_positive_int
+from mmattn.blocks._checks import check_choice, check_positive_int
+from mmattn.blocks.base import AttentionBlock
 from mmattn.registry import MODELS
 
 

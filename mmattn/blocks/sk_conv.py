@@ -9,7 +9,8 @@ from mmengine.utils import to_2tuple
 from torch import Tensor, nn
 
 from mmattn import ops
-from mmattn.blocks.base import AttentionBlock, check_choice, check_positive_int
+from mmattn.blocks._checks import check_choice, check_positive_int
+from mmattn.blocks.base import AttentionBlock
 from mmattn.blocks.norm import BatchNorm2d
 from mmattn.registry import MODELS
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from mmattn import ops
-from mmattn.blocks.base import AttentionBlock, check_choice
+from mmattn.blocks._checks import check_choice
+from mmattn.blocks.base import AttentionBlock
 from mmattn.blocks.norm import BatchNorm2d
 from mmattn.registry import MODELS
 

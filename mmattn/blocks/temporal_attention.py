@@ -5,7 +5,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from mmattn import ops
-from mmattn.blocks.base import AttentionBlock, check_positive_int
+from mmattn.blocks._checks import check_positive_int
+from mmattn.blocks.base import AttentionBlock
 from mmattn.registry import MODELS
 
 

@@ -12,7 +12,8 @@ from typing import Any
 from mmengine.registry import MODELS as ROOT_MODELS
 from torch import nn
 
-from mmattn.blocks.base import AttentionBlock, check_options
+from mmattn.blocks._checks import check_options
+from mmattn.blocks.base import AttentionBlock
 from mmattn.blocks.external import check_output
 from mmattn.insertion.globs import glob_match, nearest_names
 from mmattn.insertion.sites import Places, Site, find_places
