@@ -3,7 +3,7 @@
 
 python benchmarks/identity_sweep.py                      # all configs; goes on where it was stopped
 python benchmarks/identity_sweep.py 'retinanet/*' -o -   # some, their outcome on the screen
-python benchmarks/identity_sweep.py --page-only          # docs/zoo.md again, from the saved outcome
+python benchmarks/identity_sweep.py --page-only          # docs/identity_sweep.md again, from the saved outcome
 """
 
 import argparse
@@ -25,7 +25,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / 'benchmarks')]
 import machine  # noqa: E402
 
 OUTCOME = ROOT / 'benchmarks/results/identity_sweep.json'
-PAGE = ROOT / 'docs/zoo.md'
+PAGE = ROOT / 'docs/identity_sweep.md'
 BLOCK = dict(type='mmattn.CBAM', start='identity')
 # The first that the model without attention accepts; none is square.
 SIZES = ((64, 96), (128, 192), (320, 384), (512, 640))
@@ -76,7 +76,7 @@ def check(cfg: dict) -> dict:
         return dict(found, outcome=NOT_RUN, reason=reason)
     found['size'] = size
     reports = []
-    for part in attended_parts(model):
+    for part in parts_with_attention(model):
         try:
             reports.append(identity.check_identity(part, image, BLOCK))
         except (ValueError, TypeError, KeyError) as error:
@@ -95,7 +95,7 @@ def check(cfg: dict) -> dict:
     )
 
 
-def attended_parts(model):
+def parts_with_attention(model):
     """Where attention goes: into the model, or into both that a semi-supervised one averages."""
     pair = [getattr(model, name, None) for name in ('student', 'teacher')]
     return [model] if None in pair else pair
@@ -234,7 +234,7 @@ def shortfall(entry):
 
 def summary(outcome):
     """A few sentences and the reasons, in Markdown."""
-    from mmattn.insertion.compact import compact_names
+    from mmattn.insertion.glob_names import names_to_globs
 
     rows = list(rows_of(outcome))
     count = Counter(entry['outcome'] for _, _, entry in rows)
@@ -262,7 +262,7 @@ def summary(outcome):
     lines += [
         f'{sum(map(len, idle.values())):,} of the blocks have no part in any of these maps: '
         + '; '.join(
-            ', '.join(f'`{name}`' for name in compact_names(names)) + f' in `{config}`'
+            ', '.join(f'`{name}`' for name in names_to_globs(names)) + f' in `{config}`'
             for config, names in idle.items()
         )
         + '.'

@@ -7,9 +7,11 @@ instead, by metadata alone: nothing heavy is imported.
 
 from __future__ import annotations
 
+import importlib
 import warnings
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
+from types import ModuleType
 
 # Import name -> distributions that provide it, the recommended one first.
 PROVIDERS = {
@@ -74,6 +76,20 @@ def require(module: str, needed_by: str) -> None:
     """
     if not importable(module):
         raise ImportError(missing_message(module, needed_by))
+
+
+def optional(module: str) -> ModuleType | None:
+    """Import ``module``; return ``None`` if it needs mmdet or mmcv and that is not installed.
+
+    Args:
+        module: Full name, such as ``'mmdet.models'``.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if (error.name or '').partition('.')[0] not in ('mmdet', 'mmcv'):
+            raise
+        return None
 
 
 def check() -> None:

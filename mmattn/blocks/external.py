@@ -19,6 +19,7 @@ from torch._subclasses.fake_tensor import (
 )
 
 from mmattn.blocks.base import AttentionBlock
+from mmattn.blocks.clips import clips_set
 from mmattn.registry import MODELS
 
 # A module that depends on the values of its input raises these on fake tensors. It is not checked.
@@ -217,7 +218,12 @@ def check_output(module: nn.Module, channels: int, what: str) -> None:
     shape = (2, channels, 32, 48)
     like = next((p for p in module.parameters() if p.is_floating_point()), torch.zeros(()))
     try:
-        with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad(), torch.random.fork_rng(devices=[]):
+        with (
+            FakeTensorMode(allow_non_fake_inputs=True),
+            torch.no_grad(),
+            torch.random.fork_rng(devices=[]),
+            clips_set(module, (2, 1)),
+        ):
             out = module(torch.empty(shape, device=like.device, dtype=like.dtype))
     except _NEEDS_DATA:
         return

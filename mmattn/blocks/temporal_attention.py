@@ -53,6 +53,7 @@ class TemporalAttention(AttentionBlock):
 
     _abbr_ = 'temporal_attention'
     ceiling = 2.0
+    clips_option = 'num_frames'
 
     def __init__(
         self,
@@ -79,9 +80,18 @@ class TemporalAttention(AttentionBlock):
         self.action_p2_expand = nn.Conv2d(hidden, in_channels if per_channel else 1, 1, bias=False)
         self.reset_start()
 
+    @property
+    def wants_clips(self) -> bool:
+        """True if the number of frames is that of the current batch."""
+        return self.num_frames is None
+
+    def set_clips(self, clips: tuple[int, int] | None) -> None:
+        """Set the clips of the current batch; see :class:`~mmattn.blocks.clips.ClipBlock`."""
+        self.clips = clips
+
     def _frames(self, x: Tensor) -> int:
         """Return the number of frames per clip in ``x``."""
-        if self.num_frames is not None:
+        if self.num_frames is not None and self.clips is None:
             if x.shape[0] % self.num_frames:
                 raise ValueError(
                     f'TemporalAttention: a batch of {x.shape[0]} images does not consist of whole clips of '

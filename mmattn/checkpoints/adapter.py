@@ -20,7 +20,7 @@ from mmattn.checkpoints.adapter_file import (
 )
 from mmattn.checkpoints.files import write_file
 from mmattn.checkpoints.fingerprint import Fingerprint
-from mmattn.checkpoints.state import ATTENTION, attended_parts, specs_in, split_state, state_dict_of
+from mmattn.checkpoints.state import ATTENTION, parts_with_attention, specs_in, split_state, state_dict_of
 from mmattn.insertion.attach import attach, detach
 from mmattn.insertion.spec import SPEC_KEY, check_recorded, decode_spec, differences, encode_spec, rules_of
 
@@ -32,7 +32,7 @@ def adapter_of(model: nn.Module) -> Adapter:
         ValueError: It has none, or one that cannot be recorded.
     """
     model = _unwrap(model)
-    parts = attended_parts(model)
+    parts = parts_with_attention(model)
     if '' not in parts:
         raise ValueError(
             f'{type(model).__name__} has no attention to save'
@@ -72,7 +72,7 @@ def load_adapter(model: nn.Module, path: str | os.PathLike) -> nn.Module:
     """
     adapter, whole = read_adapter(path), model
     model = _unwrap(model)
-    own = '' in attended_parts(model)
+    own = '' in parts_with_attention(model)
     if own:
         found = differences(adapter.spec, model.attention.spec, 'the adapter')
         if found:

@@ -9,7 +9,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from mmattn.checkpoints.adapter_file import Adapter
-from mmattn.insertion.compact import block_text, compact_names
+from mmattn.insertion.glob_names import names_to_globs
+from mmattn.insertion.insert_text import block_text
 
 
 def adapter_table(adapters: Mapping[str, Adapter]) -> Table:
@@ -20,7 +21,7 @@ def adapter_table(adapters: Mapping[str, Adapter]) -> Table:
         for entry in adapter.spec['insert']:
             sites.setdefault(block_text(entry['block']).removeprefix('dict'), []).append(entry['at'])
         attention = '\n'.join(
-            f'{len(names)} x {block} at {", ".join(compact_names(names))}' for block, names in sites.items()
+            f'{len(names)} x {block} at {", ".join(names_to_globs(names))}' for block, names in sites.items()
         )
         table.add_row(
             escape(path),

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from mmengine.logging import print_log
 from torch import nn
 
-from mmattn.checkpoints.state import attended_parts, specs_in, state_dict_of
-from mmattn.insertion.compact import insert_text
+from mmattn.checkpoints.state import parts_with_attention, specs_in, state_dict_of
+from mmattn.insertion.insert_text import insert_text
 from mmattn.insertion.spec import decode_spec, differences
 
 
@@ -48,7 +48,7 @@ def _attention_of(model: nn.Module) -> dict[str, nn.Module]:
         '.'.join(name for name in path.split('.') if name != 'module'): model.get_submodule(
             f'{path}.attention'.lstrip('.')
         )
-        for path in attended_parts(model)
+        for path in parts_with_attention(model)
     }
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from mmattn.insertion.attention import Attention
 from mmattn.insertion.spec import SPEC_KEY
 
 ATTENTION = 'attention.'
@@ -41,10 +42,10 @@ def specs_in(state: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def attended_parts(model: nn.Module) -> list[str]:
+def parts_with_attention(model: nn.Module) -> list[str]:
     """Paths in ``model`` of what has attention; ``''`` is the whole."""
     return [
         path.rpartition('attention')[0].rstrip('.')
         for path, module in model.named_modules()
-        if getattr(module, 'holds_attention', False)
+        if isinstance(module, Attention)
     ]

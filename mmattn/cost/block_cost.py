@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 from torch._subclasses import FakeTensorMode
 
+from mmattn.blocks.clips import clips_set
 from mmattn.cost.op_count import CountOps
 
 
@@ -24,11 +24,6 @@ class BlockCost:
 
     parameters: int
     ops: int
-
-
-def one_frame(block: type[nn.Module]) -> dict:
-    """The options with which a ``block`` for clips takes one picture."""
-    return dict(num_frames=1) if 'num_frames' in inspect.signature(block).parameters else {}
 
 
 def block_cost(block: type[nn.Module], channels: int, size: tuple[int, int], **options) -> BlockCost:
@@ -52,7 +47,7 @@ def block_cost(block: type[nn.Module], channels: int, size: tuple[int, int], **o
     with FakeTensorMode(), torch.no_grad():
         module = block(channels, **options).eval()
         x = torch.empty(1, channels, *size)
-        with CountOps(module) as counting:
+        with CountOps(module) as counting, clips_set(module, (1, 1)):
             module(x)
     if counting.count.not_counted:
         raise ValueError(

@@ -7,7 +7,7 @@ import re
 from dataclasses import asdict, dataclass
 
 from mmattn.blocks import AttentionBlock
-from mmattn.cost.block_cost import BlockCost, block_cost, one_frame
+from mmattn.cost.block_cost import BlockCost, block_cost
 from mmattn.registry import MODELS
 
 MAPS = {256: (200, 336), 512: (100, 168), 1024: (50, 84), 2048: (25, 42)}
@@ -82,7 +82,7 @@ def _row(name: str, cls: type[AttentionBlock]) -> BlockRow:
     role = 'additive' if takes_blocks else cls.role
     costs, identity = None, False
     if not takes_blocks:
-        options = {channels: {**one_frame(cls), **_OPTIONS[role](channels)} for channels in MAPS}
+        options = {channels: _OPTIONS[role](channels) for channels in MAPS}
         costs = {
             channels: block_cost(cls, channels, size, **options[channels]) for channels, size in MAPS.items()
         }

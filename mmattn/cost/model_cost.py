@@ -16,7 +16,8 @@ from mmattn import ops
 from mmattn.blocks import AttentionBlock
 from mmattn.cost.op_count import CountOps, OpCount
 from mmattn.cost.saved_memory import saved_for_backward
-from mmattn.insertion.dry_run import without_data
+from mmattn.insertion.attention import Attention
+from mmattn.insertion.fake_tensors import without_data
 from mmattn.ops.dispatch import backend_for
 
 ROIS = dict(bbox=1000, mask=100)
@@ -104,9 +105,7 @@ def attention_of(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     found: list[str] = []
     for path, module in model.named_modules():
         ours = isinstance(module, AttentionBlock) or (
-            getattr(inserted, 'holds_attention', False)
-            and path.count('.') == 1
-            and path.startswith('attention.')
+            isinstance(inserted, Attention) and path.count('.') == 1 and path.startswith('attention.')
         )
         if ours and not any(path.startswith(f'{each}.') for each in found):
             found.append(path)

@@ -10,7 +10,7 @@ from torch import nn
 
 from mmattn.cost.model_cost import ModelCost, model_cost
 from mmattn.cost.timing import Timing, inference, peak_memory, time_interleaved, training_step
-from mmattn.insertion.stages import stage_of
+from mmattn.insertion.site import stage_of
 
 MULTIPLY_ADDS = ('convolution', 'linear')
 """Kinds of operations that most papers call FLOPs: convolutions and matrix products."""

@@ -11,9 +11,10 @@ from rich.markup import escape
 from rich.table import Table
 from torch import nn
 
-from mmattn.cost.block_cost import BlockCost, block_cost, one_frame
+from mmattn.cost.block_cost import BlockCost, block_cost
 from mmattn.insertion.globs import glob_match, nearest_names
-from mmattn.insertion.sites import CONV, MODULE, Site, find_places
+from mmattn.insertion.find_sites import find_sites
+from mmattn.insertion.site import CONV, MODULE, Site
 from mmattn.registry import MODELS
 
 
@@ -41,7 +42,7 @@ class SiteRow:
         return dict(
             at=self.at,
             module=site.path,
-            kind=site.kind,
+            kind=site.part,
             channels=site.channels,
             stride=site.stride,
             size=site.size,
@@ -69,14 +70,14 @@ def site_rows(
         ValueError: If a glob matches no site, or a block needs more arguments than its channels.
         KeyError: If there is no such block.
     """
-    places = find_places(model, size)
+    table = find_sites(model, size)
     for glob in globs:
-        if not any(glob_match(glob, name) for name in places.names):
-            refused = next((name for name in places.refused if glob_match(glob, name)), None)
-            near = nearest_names(glob, places.names)
+        if not any(glob_match(glob, name) for name in table.names):
+            refused = next((name for name in table.refused if glob_match(glob, name)), None)
+            near = nearest_names(glob, table.names)
             raise ValueError(
                 f'no site matches {glob!r}'
-                + (f"; '{refused}' does, but {places.refused[refused]}" if refused else '')
+                + (f"; '{refused}' does, but {table.refused[refused]}" if refused else '')
                 + (f'; nearest: {", ".join(near)}' if near else '')
             )
     classes = {name: MODELS.get(name) for name in blocks}
@@ -97,18 +98,15 @@ def site_rows(
         for site, _, block in model.attention.blocks():
             blocks_at[site.name] = (*blocks_at.get(site.name, ()), type(block).__name__)
     rows = []
-    for site in places.sites:
+    for site in table.sites:
         if globs and not any(glob_match(glob, name) for glob in globs for name in (site.name, *site.aliases)):
             continue
         key = site.channels, site.size
         if key not in cached:
             cached[key] = {
-                name: site.size and block_cost(cls, site.channels, site.size, **one_frame(cls))
-                for name, cls in classes.items()
+                name: site.size and block_cost(cls, site.channels, site.size) for name, cls in classes.items()
             }
-        rows.append(
-            SiteRow(_spelling(site, places.names), 1, site, cached[key], blocks_at.get(site.name, ()))
-        )
+        rows.append(SiteRow(_spelling(site, table.names), 1, site, cached[key], blocks_at.get(site.name, ())))
     return rows
 
 
@@ -119,7 +117,7 @@ def _spelling(site: Site, names: dict) -> str:
 
 def without_plain_modules(rows: list[SiteRow]) -> list[SiteRow]:
     """Return the rows without convolutions and other modules, except those that have a block."""
-    return [row for row in rows if row.site.kind not in (CONV, MODULE) or row.blocks]
+    return [row for row in rows if row.site.part not in (CONV, MODULE) or row.blocks]
 
 
 def group_similar(rows: list[SiteRow]) -> list[SiteRow]:
@@ -141,7 +139,7 @@ def group_similar(rows: list[SiteRow]) -> list[SiteRow]:
 
 def _alike(one: SiteRow, other: SiteRow) -> bool:
     return (
-        all(getattr(one.site, name) == getattr(other.site, name) for name in ('kind', 'channels', 'size'))
+        all(getattr(one.site, name) == getattr(other.site, name) for name in ('part', 'channels', 'size'))
         and one.blocks == other.blocks
     )
 
@@ -176,7 +174,7 @@ def render_site_rows(rows: list[SiteRow], title: str) -> Table:
         map_size = f'{site.size[0]}x{site.size[1]}' if site.size else '-'
         table.add_row(
             escape(row.at),
-            site.kind,
+            site.part,
             *([', '.join(row.blocks)] if any_blocks else []),
             str(row.sites),
             str(site.channels),

@@ -10,6 +10,7 @@ from mmengine.logging import print_log
 
 from mmattn.checkpoints import adapter_of, write_adapter
 from mmattn.hooks.model import model_of
+from mmattn.insertion.attention import Attention
 from mmattn.registry import HOOKS
 
 
@@ -49,7 +50,7 @@ class AdapterHook(Hook):
     def before_train(self, runner) -> None:
         model = model_of(runner)
         attention = getattr(model, 'attention', None)
-        if not getattr(attention, 'holds_attention', False):
+        if not isinstance(attention, Attention):
             raise ValueError(
                 f'AdapterHook saves attention, and {type(model).__name__} has none: write '
                 "model=dict(type='mmattn.WithAttention', ..., freeze_detector=True)"
@@ -59,7 +60,7 @@ class AdapterHook(Hook):
             for name, parameter in model.named_parameters()
             if parameter.requires_grad and not name.startswith('attention.')
         ]
-        if attention.held is None or training:
+        if attention.frozen_detector_params is None or training:
             raise ValueError(
                 'AdapterHook saves attention alone, which needs the detector that it was trained with, and '
                 f'here the detector trains too{f" ({training[0]}, ...)" if training else ""}: set '

@@ -1,8 +1,25 @@
-"""Insertion: where blocks can stand, what a user asks for, and putting them there."""
+"""Insertion: find the sites of a model, match rules to them, and put blocks there."""
 
 from mmattn.insertion.attach import attach, detach
-from mmattn.insertion.rules import Rule
-from mmattn.insertion.sites import Site, sites
+from mmattn.insertion.attention import Attention
+from mmattn.insertion.find_sites import SiteTable, find_sites, sites
+from mmattn.insertion.identity import IdentityReport, check_identity
+from mmattn.insertion.log import brief_log
+from mmattn.insertion.rule import Rule
+from mmattn.insertion.site import Site
 from mmattn.insertion.with_attention import WithAttention
 
-__all__ = ['Rule', 'Site', 'WithAttention', 'attach', 'detach', 'sites']
+__all__ = [
+    'Attention',
+    'IdentityReport',
+    'Rule',
+    'Site',
+    'SiteTable',
+    'WithAttention',
+    'attach',
+    'brief_log',
+    'check_identity',
+    'detach',
+    'find_sites',
+    'sites',
+]

@@ -1,4 +1,4 @@
-"""How a video detector tells its attention of which clips a batch consists."""
+"""Pass the clips of each batch from a video detector to the blocks in it that want them."""
 
 from __future__ import annotations
 
@@ -6,72 +6,64 @@ from collections.abc import Iterator
 
 from torch import Tensor, nn
 
-from mmattn.blocks import TemporalAttention
+from mmattn import _compat
+from mmattn.blocks.clips import ClipBlock, clip_blocks
 
-try:
-    from mmdet.models import BaseDetector
-except ModuleNotFoundError as error:
-    if error.name.split('.')[0] not in ('mmdet', 'mmcv'):
-        raise
-    BaseDetector = None  # no mmdet, none of its detectors
+_mmdet_models = _compat.optional('mmdet.models')
 
 
-class _Tell:
-    """A forward pre-hook of the model, for the blocks whose number of frames is not given."""
+class _SetClips:
+    """Forward pre-hook of the model: sets the clips of the batch."""
 
-    def __call__(self, model, args, kwargs) -> None:
-        found = _clips(*args, **kwargs)
-        for block in _waiting(model):
-            block.clips = found
+    def __call__(self, model: nn.Module, args: tuple, kwargs: dict) -> None:
+        clips = _clips(*args, **kwargs)
+        for block in _waiting(model.attention):
+            block.set_clips(clips)
 
 
-class _Forget:
-    """A forward hook of the model, which is called after an exception as well."""
+class _ForgetClips:
+    """Forward hook of the model, called after an exception too: forgets the clips."""
 
-    def __call__(self, model, args, output) -> None:
-        for block in _waiting(model):
-            block.clips = None
+    def __call__(self, model: nn.Module, args: tuple, output: object) -> None:
+        for block in _waiting(model.attention):
+            block.set_clips(None)
 
 
 def put(model: nn.Module) -> None:
-    """Have ``model`` tell its attention, if any of it has to be told."""
-    if next(_waiting(model), None) is None:
+    """Make ``model`` pass the clips of each batch to its blocks, if any of them wants clips."""
+    if next(_waiting(model.attention), None) is None:
         return
-    model.register_forward_pre_hook(_Tell(), with_kwargs=True)
-    model.register_forward_hook(_Forget(), always_call=True)
+    model.register_forward_pre_hook(_SetClips(), with_kwargs=True)
+    model.register_forward_hook(_ForgetClips(), always_call=True)
 
 
 def take(model: nn.Module) -> None:
     """Undo :func:`put`."""
     for hooks in (model._forward_pre_hooks, model._forward_hooks):
-        for key in [key for key, hook in hooks.items() if isinstance(hook, (_Tell, _Forget))]:
+        for key in [key for key, hook in hooks.items() if isinstance(hook, (_SetClips, _ForgetClips))]:
             del hooks[key]
             model._forward_pre_hooks_with_kwargs.pop(key, None)
             model._forward_hooks_always_called.pop(key, None)
 
 
 def require_clips(model: nn.Module, block: nn.Module) -> None:
-    """Raise ``ValueError`` where ``block`` waits for clips and ``model`` is a detector of pictures."""
-    if next(_waiting_in(block), None) is not None and BaseDetector and isinstance(model, BaseDetector):
+    """Raise ``ValueError`` if ``block`` wants clips and ``model`` is a detector of single images."""
+    waiting = next(_waiting(block), None)
+    if waiting is not None and _mmdet_models and isinstance(model, _mmdet_models.BaseDetector):
+        option = waiting.clips_option
         raise ValueError(
-            'TemporalAttention: num_frames=None takes the number of frames from the batches of '
-            f'a video detector, and {type(model).__name__} is one of pictures: write '
-            'num_frames=..., with batches of so many pictures that belong together'
+            f'{type(waiting).__name__}: {option}=None takes the number of frames from the batches of '
+            f'a video detector, and {type(model).__name__} is a detector of single images: write '
+            f'{option}=..., and give batches that hold this number of successive images per clip'
         )
 
 
-def _waiting(model: nn.Module) -> Iterator[TemporalAttention]:
-    return _waiting_in(model.attention)
-
-
-def _waiting_in(module: nn.Module) -> Iterator[TemporalAttention]:
-    return (
-        each for each in module.modules() if isinstance(each, TemporalAttention) and each.num_frames is None
-    )
+def _waiting(module: nn.Module) -> Iterator[ClipBlock]:
+    return (block for block in clip_blocks(module) if block.wants_clips)
 
 
 def _clips(inputs=None, data_samples=None, *args, **kwargs) -> tuple[int, int] | None:
-    """Clips and frames of a batch: of its inputs, ``(B, T, C, H, W)``, else of its data samples."""
+    """Return the clips and frames of a batch, from inputs ``(B, T, C, H, W)`` or else its data samples."""
     if isinstance(inputs, dict):
         inputs = inputs.get('img')
     if isinstance(inputs, Tensor) and inputs.dim() == 5:

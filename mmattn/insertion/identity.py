@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from mmattn.insertion import Site, attach, detach, sites
-from mmattn.insertion.attended import Attention
+from mmattn.insertion.attach import attach, detach
+from mmattn.insertion.attention import Attention
+from mmattn.insertion.find_sites import sites
+from mmattn.insertion.site import Site
 
-KINDS = ('residual', 'stage', 'lateral', 'topdown', 'output')
-"""The kinds of sites that stand for a place of the architecture, not merely for some convolution."""
+PARTS = ('residual', 'stage', 'lateral', 'topdown', 'output')
+"""The parts of sites that stand for a place of the architecture, not merely for some convolution."""
 
 _BITS = {
     torch.float64: torch.int64,
@@ -40,9 +42,9 @@ class IdentityReport:
     problems: list[str] = field(default_factory=list)
 
 
-def named_sites(model: nn.Module, kinds: Iterable[str] = KINDS) -> list[Site]:
-    """The sites of ``model`` of these kinds."""
-    return [site for site in sites(model) if site.kind in kinds]
+def named_sites(model: nn.Module, parts: Iterable[str] = PARTS) -> list[Site]:
+    """The sites of ``model`` of these parts."""
+    return [site for site in sites(model) if site.part in parts]
 
 
 def feature_maps(model: nn.Module, image: Tensor) -> list[Tensor]:
@@ -76,29 +78,29 @@ def head_outputs(model: nn.Module, image: Tensor) -> list[Tensor]:
 
 
 def check_identity(
-    model: nn.Module, image: Tensor, block: Mapping, kinds: Iterable[str] = KINDS
+    model: nn.Module, image: Tensor, block: Mapping, parts: Iterable[str] = PARTS
 ) -> IdentityReport:
-    """Attach ``block`` at every site of these kinds, compare with the model before, and detach.
+    """Attach ``block`` at every site of these parts, compare with the model before, and detach.
 
     Args:
         model: A detector in eval mode, without attention. It is given back as it was.
         image: ``(N, 3, H, W)``.
         block: Config of the block, as in a rule.
-        kinds: Which sites.
+        parts: Which sites.
 
     Returns:
         What was found. Maps (and where sites lie in heads, their outputs) are compared bit for bit, the
         state dict by names and values, and after ``detach()`` also classes, attributes and hooks of
         every module.
 
-        Nothing is compared where the model has no site of these kinds.
+        Nothing is compared where the model has no site of these parts.
 
     Raises:
         ValueError: Attaching is refused.
     """
-    chosen = named_sites(model, kinds)
-    count = Counter(site.kind for site in chosen)
-    report = IdentityReport({kind: count[kind] for kind in kinds if count[kind]})
+    chosen = named_sites(model, parts)
+    count = Counter(site.part for site in chosen)
+    report = IdentityReport({part: count[part] for part in parts if count[part]})
     if not chosen:
         return report
     outputs = feature_maps

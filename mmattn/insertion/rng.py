@@ -1,4 +1,4 @@
-"""Randomness of its own for attention."""
+"""Random numbers for attention that leave the global random state alone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 
 @contextmanager
-def own_randomness(name: str, number: int = 0, device: torch.device | str = 'cpu'):
+def isolated_rng(name: str, number: int = 0, device: torch.device | str = 'cpu'):
     """Random numbers that depend on the global seed, ``name`` and ``number``; the global state stays.
 
     Host initialisation, data order and dropout are then the same with attention and without it.

@@ -11,8 +11,9 @@ import torch
 from mmengine.registry import MODELS as ROOT_MODELS
 from torch import Tensor
 
-from mmattn.insertion.compact import block_text
-from mmattn.insertion.rules import Rule, block_class
+from mmattn.insertion.build_block import block_class
+from mmattn.insertion.insert_text import block_text
+from mmattn.insertion.rule import Rule
 from mmattn.version import __version__
 
 FORMAT = 1

@@ -1,4 +1,4 @@
-"""Names that are the same in every detector: a backbone's stages, a neck's laterals and outputs."""
+"""Find the names that every detector shares: a backbone's stages, a neck's laterals and outputs."""
 
 from __future__ import annotations
 
@@ -8,33 +8,41 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from mmattn.insertion.dry_run import DryRun, is_map
-from mmattn.insertion.hosts import ELEMENT, INPUT, OUTPUT
+from mmattn.insertion.fake_run import FakeRun, is_map
+from mmattn.insertion.site import ELEMENT, INPUT, OUTPUT
 
-# Where MMDetection's necks have the map that has come down the pyramid and been merged: what enters
-# FPN's output convolutions, what leaves the blocks of YOLOX's PAFPN.
+# Where MMDetection's necks have the merged map of the top-down path: the input of FPN's output
+# convolutions, the output of the blocks of YOLOX's PAFPN.
 _TOP_DOWN = {'fpn_convs': INPUT, 'top_down_blocks': OUTPUT}
 
 
 @dataclass(frozen=True)
 class Virtual:
-    """Virtual names of one place: on the output (of ``index``, where there are several) or the input
-    of the module at ``path``. ``unused``: nothing is made of the map there."""
+    """Virtual names of one site.
+
+    Attributes:
+        names: The names; the first names the site, the others are aliases.
+        part: Part of the architecture; see :class:`~mmattn.insertion.site.Site`.
+        path: Path of the host.
+        position: How a block is put there.
+        index: Index of the map in the host's tuple.
+        unused: True if no later layer uses the map.
+    """
 
     names: tuple[str, ...]
-    kind: str
+    part: str
     path: str
-    door: str = OUTPUT
+    position: str = OUTPUT
     index: int | None = None
     unused: bool = False
 
 
-def virtual_names(modules: dict[str, nn.Module], run: DryRun, sites: set[str]) -> Iterator[Virtual]:
-    """All virtual names in a model.
+def virtual_names(modules: dict[str, nn.Module], run: FakeRun, sites: set[str]) -> Iterator[Virtual]:
+    """Yield all virtual names in a model.
 
     Args:
         modules: The model's modules by path.
-        run: What flowed through them.
+        run: The recorded run of the model.
         sites: Names of the sites found so far.
     """
     parts = {
@@ -56,7 +64,7 @@ def _below(path: str, name: str) -> str:
 
 
 def _stages(path, modules, run, sites):
-    """``stage1`` and so on: what the backbone itself calls its stages, else the maps it returns."""
+    """Yield ``stage1`` and so on: the backbone's own stages if it names them, else the maps it returns."""
     layers = getattr(modules[path], 'res_layers', None)
     if isinstance(layers, (list, tuple)) and all(_below(path, name) in sites for name in layers):
         for i, name in enumerate(layers, start=1):
@@ -71,25 +79,25 @@ def _stages(path, modules, run, sites):
     for (index, each), number in zip(maps, _stage_numbers(run, [each for _, each in maps])):
         names = (_below(path, f'stage{number}'),)
         host = _host_of(each, path, run, sites)
-        acted_on = each if host else run.handed_on.get(id(each), each)
+        acted_on = each if host else run.aliases.get(id(each), each)
         if id(acted_on) in run.unused:
             yield Virtual(names, 'stage', path, unused=True)
         elif host:
             yield Virtual(names, 'stage', host)
         else:
-            door = OUTPUT if index is None else ELEMENT
-            yield Virtual(names, 'stage', path, door, index)
+            position = OUTPUT if index is None else ELEMENT
+            yield Virtual(names, 'stage', path, position, index)
 
 
 def _stage_numbers(run, maps) -> list[int]:
-    """1 for stride 4, 2 for stride 8, and so on; in order, where the strides do not tell them apart."""
+    """Return 1 for stride 4, 2 for stride 8, and so on; or just count if strides are ambiguous."""
     numbers = [round(math.log2(run.size[0] / each.size(2))) - 1 for each in maps]
     rising = all(a < b for a, b in zip(numbers, numbers[1:]))
     return numbers if rising and numbers and numbers[0] > 0 else list(range(1, len(maps) + 1))
 
 
 def _host_of(each, path, run, sites) -> str | None:
-    """The outermost module below ``path`` that returned this very map and can hold a block."""
+    """Return the outermost site below ``path`` whose module returned this very map."""
     hosts = [
         name
         for name in sites
@@ -102,10 +110,10 @@ def _host_of(each, path, run, sites) -> str | None:
 
 
 def _laterals(path, modules, run):
-    """What a neck makes of each of the backbone's maps, at that map's size, before it mixes them."""
+    """Yield the neck's lateral of each backbone map: same size, not merged with other maps yet."""
     backbone = _below(path.rpartition('.')[0], 'backbone')
-    fed = [run.handed_on.get(id(each), each) for _, each in _maps(run, backbone)]
-    if not path:  # a neck by itself: nothing says which of its inputs are a backbone's maps, but all are
+    fed = [run.aliases.get(id(each), each) for _, each in _maps(run, backbone)]
+    if not path:  # a neck by itself: all its inputs are backbone maps
         fed = [each for inputs in run.inputs('') for each in inputs if is_map(each)]
     found = []
     for name in modules:
@@ -122,21 +130,21 @@ def _laterals(path, modules, run):
 
 
 def _top_down(path, modules, run):
-    # The neck itself, or the members of one that is a row of necks.
+    # The neck itself, or the members of a sequence of necks.
     for part in [path, *(name for name in modules if name.rpartition('.')[0] == path and name)]:
-        for name, door in _TOP_DOWN.items():
+        for name, position in _TOP_DOWN.items():
             convs = modules.get(_below(part, name))
             laterals = getattr(modules[part], 'lateral_convs', ())
-            if convs is None or (door == INPUT and not laterals):
+            if convs is None or (position == INPUT and not laterals):
                 continue
             hosts = [f'{_below(part, name)}.{i}' for i in range(len(convs))]
-            if door == INPUT:  # one for each lateral: more are levels above, made of the last
+            if position == INPUT:  # one per lateral; further convolutions make extra levels
                 hosts = [
                     host for host in hosts[: len(laterals)] if is_map(next(iter(run.inputs(host)), None))
                 ]
             for i, host in enumerate(hosts):
                 names = (_below(path, f'topdown.{i}'), _below(path, 'topdown'))
-                yield Virtual(names, 'topdown', host, door)
+                yield Virtual(names, 'topdown', host, position)
 
 
 def _outputs(path, run):
@@ -149,7 +157,7 @@ def _outputs(path, run):
 
 
 def _maps(run, path) -> list[tuple]:
-    """The maps that the module at ``path`` returned, with their index; ``None`` for a lone one."""
+    """Return the maps that the module at ``path`` returned, with their index; ``None`` for a single map."""
     outputs = run.outputs(path)
     if not outputs or not run.covers(path):
         return []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 
-from mmattn.insertion.stages import stage_of
+from mmattn.insertion.site import stage_of
 from mmattn.visualization.drawing import COLOURS
 from mmattn.visualization.inspection import ImageInspection
 from mmattn.visualization.overlays import COLOUR_MAP, NEARLY_EVEN, colour_range, detection_label

@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure, SubFigure
 
-from mmattn.insertion.stages import stage_of
+from mmattn.insertion.site import stage_of
 from mmattn.visualization.inspection import ImageInspection, SiteInspection
 from mmattn.visualization.overlays import (
     COLOUR_MAP,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from mmattn.blocks import AttentionBlock, Compose
+from mmattn.insertion.attention import Attention
 from mmattn.insertion.globs import glob_match, nearest_names
 
 
@@ -36,7 +37,7 @@ def gate_sources(model: nn.Module) -> list[GateSource]:
     """
     attention = getattr(model, 'attention', None)
     found, inserted = [], set()
-    if getattr(attention, 'holds_attention', False):
+    if isinstance(attention, Attention):
         entries = [(site.name, block) for site, _, block in attention.blocks()]
         count, seen = Counter(name for name, _ in entries), Counter()
         for name, block in entries:

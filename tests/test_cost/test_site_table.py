@@ -52,7 +52,7 @@ def test_rows_tell_what_a_rule_matches():
     model = ResNet(50)
     rows = without_plain_modules(site_rows(model, blocks=['SE']))
     table = group_similar(rows)
-    assert [(row.at, row.sites) for row in table if row.site.kind == 'residual'] == [
+    assert [(row.at, row.sites) for row in table if row.site.part == 'residual'] == [
         ('layer1.[0-2].residual', 3),
         ('layer2.[0-3].residual', 4),
         ('layer3.[0-5].residual', 6),

@@ -111,7 +111,7 @@ def net():
 
 
 def report_on(net, block=CBAM):
-    kinds = {site.kind for site in identity.sites(net)}
+    kinds = {site.part for site in identity.sites(net)}
     return identity.check_identity(net, torch.rand(1, 3, 9, 7), block, kinds)
 
 
@@ -336,7 +336,7 @@ def test_sweep_is_resumed_and_writes_its_page(sweep, monkeypatch, capsys):
 
 
 def test_the_page_shows_the_saved_outcome(sweep):
-    page = (ROOT / 'docs/zoo.md').read_text()
+    page = (ROOT / 'docs/identity_sweep.md').read_text()
     sweep.PAGE.write_text(page)
     saved = json.loads((ROOT / 'benchmarks/results/identity_sweep.json').read_text())
     sweep.write_page(saved, sweep.PAGE)

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from mmattn import attach, detach, sites
-from mmattn.insertion import compiled_ops
-from mmattn.insertion.dry_run import dry_run
+from mmattn.insertion import fake_mmcv_ops
+from mmattn.insertion.fake_run import fake_run
 from tests.test_blocks.helpers import randomise
 
 SE = dict(type='mmattn.SE', start='identity')
@@ -125,7 +125,7 @@ def test_caches_within_containers_are_left_as_they_were():
     model = Caching()
     model.seen, model.cache = [1], dict(last=2, first=3)
     seen, cache = model.seen, model.cache
-    assert dry_run(model).covered == ['']
+    assert fake_run(model).covered == ['']
     assert model.seen is seen == [1] and model.cache is cache == dict(last=2, first=3)
 
 
@@ -137,7 +137,7 @@ def test_caches_within_containers_are_left_as_they_were():
 def test_wrapped_models_are_shown_and_refused(wrap):
     """DDP would not reduce the gradients of attention that comes after it."""
     model = wrap(small())
-    assert sum(site.kind == 'stage' for site in sites(model)) == 4
+    assert sum(site.part == 'stage' for site in sites(model)) == 4
     with pytest.raises(ValueError, match='attach to the model itself, before it is wrapped'):
         attach(model, dict(at='**.residual', block=SE))
 
@@ -206,12 +206,12 @@ def test_compiled_ops_on_data_stay_what_they_are_meanwhile():
     conv, x = ModulatedDeformConv2dPack(4, 4, 3, padding=1), torch.randn(1, 4, 8, 8)
     nn.init.normal_(conv.conv_offset.weight)
     expected = conv(x)
-    with compiled_ops.shapes_only():
+    with fake_mmcv_ops.shapes_only():
         assert conv(x).equal(expected)
     assert conv(x).equal(expected)
 
 
-def test_dry_runs_in_two_threads_leave_one_model_as_it_was():
+def test_fake_runs_in_two_threads_leave_one_model_as_it_was():
     model, found = small().train(), []
     expected, training = [site.name for site in sites(model)], [m.training for m in model.modules()]
     threads = [
@@ -228,6 +228,6 @@ def test_the_stride_of_the_smallest_maps():
     """Rounded up at each level: 800, 400, ..., 13, 7."""
     model = small()
     model.neck.num_outs = 6
-    found = [(s.size, s.stride) for s in sites(model, (800, 1344)) if s.kind == 'output']
+    found = [(s.size, s.stride) for s in sites(model, (800, 1344)) if s.part == 'output']
     assert found[-1] == ((7, 11), 128)
     assert [stride for _, stride in found] == [4, 8, 16, 32, 64, 128]

@@ -34,15 +34,16 @@ def backbone():
         (
             [dict(at='layer4.0.bn1', block=SE)],
             ValueError,
-            "1 of the 1 modules that 'layer4.0.bn1' matches cannot hold a block; the first is "
+            "1 of the 1 modules that 'layer4.0.bn1' matches cannot have a block; the first is "
             "'layer4.0.bn1': a norm is replaced by SyncBN conversion.*Possible nearby: layer4.0, "
             'layer4.0.downsample, layer4.0.residual',
         ),
-        ([dict(at='layer4.0.conv2', block=SE)], ValueError, 'conv-bn fusion would fold it in'),
+        ([dict(at='layer4.0.conv2', block=SE)], ValueError, 'conv-bn fusion would fold into the convolution'),
         (
             [dict(at='layer4.*.residual', block=SE), dict(at='layer4.0.*', block=SE)],
             ValueError,
-            "5 of the 7 modules that 'layer4.0.*' matches cannot hold a block.*or leave it out with 'except_'",
+            "5 of the 7 modules that 'layer4.0.*' matches cannot have a block"
+            ".*or leave it out with 'except_'",
         ),
         (
             [dict(at='layer4.*', except_='layer4.*', block=SE)],
@@ -139,23 +140,29 @@ class Wider(torch.nn.Conv2d):
 @pytest.mark.parametrize(
     'block, error, text',
     [
-        (dict(type=int), TypeError, "<class 'int'> is <class 'int'>, which is no class of torch.nn.Module"),
+        (
+            dict(type=int),
+            TypeError,
+            "<class 'int'> is <class 'int'>, which is not a subclass of torch.nn.Module",
+        ),
         (
             dict(type='torch.nn.GroupNorm', num_groups=4),
             TypeError,
-            r"GroupNorm has no argument 'in_channels'. Write block=dict\(type='mmattn.External', module=dict\(type="
-            r"'torch.nn.GroupNorm', ...\), channels=...\), with the name of its own argument for the channels; its "
-            'arguments: num_groups, num_channels',
+            r"GroupNorm has no argument 'in_channels'. Write block=dict\(type='mmattn.External', module=dict\("
+            r"type='torch.nn.GroupNorm', ...\), channels=...\), where channels= names its argument "
+            'for the number of channels. Its arguments: num_groups, num_channels',
         ),
         (
             dict(type=Wider),
             ValueError,
-            r'Wider returns the shape \(2, 7, 32, 48\) for a map of shape \(2, 512, 32, 48\); a block must keep the shape',
+            r'Wider returns the shape \(2, 7, 32, 48\) for a map of shape \(2, 512, 32, 48\); '
+            'a block must keep the shape',
         ),
         (
             dict(type='mmattn.External', module=dict(type='torch.nn.GroupNorm')),
             TypeError,
-            "rule at='layer4': External: GroupNorm has no argument 'in_channels' for the number of channels. Give its name",
+            "rule at='layer4': External: GroupNorm has no argument 'in_channels' for the number of channels. "
+            'Give its name',
         ),
     ],
 )
@@ -185,7 +192,7 @@ class Holder(torch.nn.Module):
         self.unknown = unknown
 
     def forward(self, x):
-        if self.unknown is not None and x.sum() > 0:  # what tensors without data cannot answer
+        if self.unknown is not None and x.sum() > 0:  # which fake tensors cannot answer
             return x
         return self.two(x)
 
@@ -220,7 +227,7 @@ def test_a_neck_is_not_one_map():
 
 
 def test_a_container_would_run_its_attention_as_a_layer():
-    with pytest.raises(ValueError, match='attach to the module that holds it'):
+    with pytest.raises(ValueError, match='attach to the module that contains it'):
         attach(torch.nn.Sequential(torch.nn.Conv2d(3, 3, 1)), dict(at='0', block=SE))
 
 

@@ -13,9 +13,9 @@ from mmengine.hub import get_config
 from torch import nn
 
 from mmattn import attach, sites
-from mmattn.insertion.dry_run import dry_run
-from mmattn.insertion.hosts import ELEMENT, INPUT
-from mmattn.insertion.sites import find_places
+from mmattn.insertion.fake_run import fake_run
+from mmattn.insertion.find_sites import find_sites
+from mmattn.insertion.site import ELEMENT, INPUT
 from tests.test_insertion.models import build, model_cfg
 
 SIZE = (128, 192)
@@ -91,10 +91,10 @@ def real_maps(model, wanted, picture):
         host = model.get_submodule(site.path)
 
         def record(module, inputs, output=None, site=site):
-            found = inputs[0] if site.door == INPUT else output
-            maps[site.name] = found[site.index] if site.door == ELEMENT else found
+            found = inputs[0] if site.position == INPUT else output
+            maps[site.name] = found[site.index] if site.position == ELEMENT else found
 
-        register = host.register_forward_pre_hook if site.door == INPUT else host.register_forward_hook
+        register = host.register_forward_pre_hook if site.position == INPUT else host.register_forward_hook
         hooks.append(register(record))
     with torch.no_grad():
         model.extract_feat(picture)
@@ -106,22 +106,22 @@ def real_maps(model, wanted, picture):
 @pytest.mark.parametrize('config, residual, stages, laterals, topdown, outputs', FOUND)
 def test_zoo(config, residual, stages, laterals, topdown, outputs):
     model = zoo(config)
-    places = find_places(model, SIZE)
-    kinds = Counter(site.kind for site in places.sites)
+    table = find_sites(model, SIZE)
+    kinds = Counter(site.part for site in table.sites)
     assert kinds['residual'] == residual
     assert {
-        int(name[-1]): places.names[name][0].channels
-        for name in places.names
+        int(name[-1]): table.names[name][0].channels
+        for name in table.names
         if re.fullmatch(r'backbone\.stage\d', name)
     } == stages
     for group, number in (('lateral', laterals), ('topdown', topdown), ('output', outputs)):
         if number is not None:
-            assert len(places.names.get(f'neck.{group}', ())) == number, group
+            assert len(table.names.get(f'neck.{group}', ())) == number, group
 
     special = [
         site
-        for site in places.sites
-        if site.path.startswith(('backbone', 'neck')) and site.kind not in ('module', 'conv')
+        for site in table.sites
+        if site.path.startswith(('backbone', 'neck')) and site.part not in ('module', 'conv')
     ]
     real = real_maps(model, special, torch.rand(1, 3, *SIZE))
     for site in special:
@@ -133,7 +133,7 @@ def test_sites_of_modules_and_heads():
     """Channels and sizes of everything else: FPN, convolutions, and a head that all levels share."""
     model = build(model_cfg(detector='RetinaNet'))
     found = {site.name: site for site in sites(model, SIZE)}
-    assert found['backbone.layer1.0'].channels == 64 and found['neck.fpn_convs.0'].kind == 'conv'
+    assert found['backbone.layer1.0'].channels == 64 and found['neck.fpn_convs.0'].part == 'conv'
     shared = found['bbox_head.cls_convs.0']
     assert (shared.channels, shared.size, shared.stride) == (model.bbox_head.feat_channels, None, None)
     assert 'bbox_head.loss_cls' not in found
@@ -156,14 +156,14 @@ def test_a_module_that_serves_several_widths_is_refused():
     with pytest.raises(
         ValueError,
         match="'act': ReLU has no weights and is called 2 times in a forward "
-        'pass: a block would stand in 2 places',
+        'pass: a block would act in 2 places',
     ):
         attach(Model(nn.ReLU()), dict(at='act', block=dict(type='mmattn.SE')))
 
 
 def test_backbone_and_neck_by_themselves():
-    assert [s.name for s in sites(ResNet(18)) if s.kind == 'stage'] == [f'layer{i}' for i in range(1, 5)]
-    names = find_places(FPN([8, 16], 4, num_outs=3)).names
+    assert [s.name for s in sites(ResNet(18)) if s.part == 'stage'] == [f'layer{i}' for i in range(1, 5)]
+    names = find_sites(FPN([8, 16], 4, num_outs=3)).names
     assert [len(names[name]) for name in ('lateral', 'topdown', 'output')] == [2, 2, 3]
 
 
@@ -205,7 +205,7 @@ def test_a_map_of_which_nothing_is_made_is_refused():
     """FPN's start_level=1 passes over the first: a block there would have no gradient."""
     model = zoo('pvt/retinanet_pvt-t_fpn_1x_coco')
     rules = [dict(at='backbone.stage[1-4]', block=dict(type='mmattn.SE'))]
-    with pytest.raises(ValueError, match="'backbone.stage1': nothing is made of its map further on"):
+    with pytest.raises(ValueError, match="'backbone.stage1': no later layer uses its output"):
         attach(model, rules)
     rules[0]['except_'] = 'backbone.stage1'
     assert list(attach(model, rules).attention) == [f'backbone_stage{i}' for i in (2, 3, 4)]
@@ -216,34 +216,34 @@ def test_stages_of_which_nothing_is_made_are_refused():
     cfg = model_cfg()
     cfg.neck.update(end_level=2, num_outs=3)
     model = build(cfg)
-    places = find_places(model)
-    assert [s.name for s in places.sites if s.kind == 'stage'] == [f'backbone.layer{i}' for i in (1, 2, 3)]
+    table = find_sites(model)
+    assert [s.name for s in table.sites if s.part == 'stage'] == [f'backbone.layer{i}' for i in (1, 2, 3)]
     for name in ('backbone.layer4', 'backbone.layer4.1', 'backbone.layer4.0.residual'):
-        assert places.refused[name].startswith('nothing is made of its map further on')
+        assert table.refused[name].startswith('no later layer uses its output')
     with pytest.raises(ValueError, match='no gradient. Possible nearby: backbone.stage[123], backbone.stage'):
         attach(model, dict(at='backbone.stage4', block=dict(type='mmattn.SE')))
 
 
 def test_a_video_detector_without_extract_feat():
     model = zoo('mask2former_vis/mask2former_r50_8xb2-8e_youtubevis2019')
-    kinds = Counter(site.kind for site in sites(model))
+    kinds = Counter(site.part for site in sites(model))
     assert (kinds['residual'], kinds['stage']) == (16, 4)
 
 
 @pytest.mark.slow
 def test_an_op_that_this_machine_lacks_is_no_obstacle():
     """MMCV has CARAFE for GPUs only, which tensors without data do not need."""
-    names = find_places(zoo('carafe/faster-rcnn_r50_fpn-carafe_1x_coco')).names
+    names = find_sites(zoo('carafe/faster-rcnn_r50_fpn-carafe_1x_coco')).names
     assert [len(names[f'neck.{group}']) for group in ('lateral', 'output')] == [4, 5]
 
 
 def test_the_stride_of_odd_maps():
-    found = {site.name: site for site in sites(build(model_cfg()), (800, 1333)) if site.kind == 'output'}
+    found = {site.name: site for site in sites(build(model_cfg()), (800, 1333)) if site.part == 'output'}
     assert [site.stride for site in found.values()] == [4, 8, 16, 32, 64]
     assert found['neck.output.4'].size == (13, 21)
 
 
-def test_a_dry_run_leaves_the_model_as_it_was():
+def test_a_fake_run_leaves_the_model_as_it_was():
 
     class Caching(ResNet):
         cache = None
@@ -260,7 +260,7 @@ def test_a_dry_run_leaves_the_model_as_it_was():
     training = [module.training for module in model.modules()]
     state = {name: value.clone() for name, value in model.state_dict().items()}
     random = torch.get_rng_state(), np.random.get_state()[1].copy()
-    run = dry_run(model, SIZE)
+    run = fake_run(model, SIZE)
     assert run.covered == ['backbone', 'neck', 'rpn_head']
     assert run.outputs('backbone.layer4')[0].shape[1] == 512
     assert [module.training for module in model.modules()] == training
@@ -271,7 +271,7 @@ def test_a_dry_run_leaves_the_model_as_it_was():
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
 
 
-def test_a_dry_run_takes_no_memory():
+def test_a_fake_run_takes_no_memory():
     model = nn.Sequential(nn.Conv2d(3, 1024, 1), nn.Conv2d(1024, 8, 1))
     # Its first map alone would have 4 TiB.
     assert sites(model, (32768, 32768))[0].size == (32768, 32768)
@@ -285,18 +285,18 @@ def test_where_the_neck_cannot_run_without_data_the_backbone_still_tells():
 
     model = build(model_cfg())
     model.neck.__class__ = Stubborn
-    places = find_places(model)
-    assert [len(places.names.get(name, ())) for name in ('backbone.stage4', 'neck.output')] == [1, 0]
-    assert places.names['neck.fpn_convs.0'][0].channels == 256  # by its attribute
+    table = find_sites(model)
+    assert [len(table.names.get(name, ())) for name in ('backbone.stage4', 'neck.output')] == [1, 0]
+    assert table.names['neck.fpn_convs.0'][0].channels == 256  # by its attribute
     with pytest.raises(
         ValueError,
-        match="'neck': it is not known whether Stubborn returns one map.*a run on "
-        'tensors without data failed with DataDependentOutputException',
+        match="'neck': it is unknown whether Stubborn returns one map.*a run on "
+        'fake tensors failed with DataDependentOutputException',
     ):
         attach(model, dict(at='neck', block=dict(type='mmattn.SE')))
 
 
 @pytest.mark.parametrize('channels', [1, 4])
 def test_pictures_need_not_have_three_channels(channels):
-    names = find_places(build(model_cfg(in_channels=channels))).names
+    names = find_sites(build(model_cfg(in_channels=channels))).names
     assert [len(names[name]) for name in ('backbone.stage4', 'neck.output')] == [1, 5]

@@ -15,8 +15,9 @@ from torch import nn
 
 from mmattn import attach, sites
 from mmattn.blocks import SE
-from mmattn.insertion.compact import compact_names, insert_text
+from mmattn.insertion.glob_names import names_to_globs
 from mmattn.insertion.globs import glob_match
+from mmattn.insertion.insert_text import insert_text
 from mmattn.insertion.spec import decode_spec, encode_spec, rules_of
 from mmattn.registry import MODELS
 
@@ -267,7 +268,7 @@ def test_a_spec_that_cannot_be_read_is_warned_of(change, text, warnings):
     model = attended()
     state = {**model.state_dict(), KEY: encode_spec(change(model.attention.spec))}
     model.load_state_dict(state)
-    assert len(said(warnings, "whether the checkpoint's attention is that of the model is not known")) == 1
+    assert len(said(warnings, "cannot tell if the checkpoint's attention is that of the model")) == 1
     with pytest.raises(ValueError, match=text):
         decode_spec(state[KEY])
     with pytest.raises(ValueError, match='no readable'):
@@ -338,15 +339,15 @@ NAMES = [f'backbone.layer{i}.{j}.residual' for i, n in zip('1234', (3, 4, 23, 3)
     ],
 )
 def test_compact_names_match_exactly_those(names):
-    globs = compact_names(names)
+    globs = names_to_globs(names)
     assert len(globs) <= len(names)
     others = {*NAMES, *(name.replace('1', '2') for name in names), *names, 'a.1.1', 'a.2.2', 'neck.output.1'}
     assert {n for n in others if any(glob_match(g, n) for g in globs)} == set(names)
 
 
 def test_compact_names_are_few():
-    assert compact_names(NAMES[:7]) == ['backbone.layer1.[0-2].residual', 'backbone.layer2.[0-3].residual']
-    assert len(compact_names(NAMES)) <= 6
+    assert names_to_globs(NAMES[:7]) == ['backbone.layer1.[0-2].residual', 'backbone.layer2.[0-3].residual']
+    assert len(names_to_globs(NAMES)) <= 6
 
 
 def test_what_a_warning_says_to_write_can_be_written():

@@ -166,8 +166,8 @@ def test_the_three_lines_of_the_docs(tmp_path, request):
 def test_attention_beside_student_and_teacher_is_refused():
     with pytest.raises(
         ValueError,
-        match='SoftTeacher averages its student into its teacher, but not what '
-        'stands beside them: insert attention into the detector that both are built from, '
+        match='SoftTeacher averages its student into its teacher, but no parameters '
+        'beside them: insert attention into the detector that both are built from, '
         r"detector=dict\(type='mmattn.WithAttention'",
     ):
         attach(soft_teacher(), dict(at='student.backbone.**.residual', block=dict(type='mmattn.SE')))

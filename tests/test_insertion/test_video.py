@@ -9,9 +9,11 @@ from mmdet.registry import MODELS
 from mmdet.testing import demo_mm_inputs, demo_track_inputs
 from mmengine.hub import get_config
 from mmengine.registry import DefaultScope
+from torch import nn
 
 from mmattn import attach, detach, sites
 from mmattn.blocks import TemporalAttention
+from mmattn.cost import block_cost
 from tests.test_blocks.helpers import randomise
 from tests.test_insertion.models import build, model_cfg, narrow
 
@@ -139,26 +141,102 @@ def test_copies_and_detaching(stock):
     assert list(model.state_dict()) == list(stock.state_dict())
 
 
-def test_sites_and_dry_runs_work_with_it_in_place():
+def test_sites_and_fake_runs_work_with_it_in_place():
     model = build_video(rule(num_frames=2))
     assert any(site.name == 'backbone.layer3.0.residual' for site in sites(model))
     assert blocks(model)[0].num_frames == 2
 
 
-def test_a_given_number_of_frames_works_in_a_detector_of_pictures():
+def test_a_given_number_of_frames_works_in_an_image_detector():
     model = build(narrow(model_cfg('RetinaNet', insert=[rule(num_frames=2)])))
     packed = demo_mm_inputs(4, [(3, 64, 64)] * 4, num_classes=80)
     loss, _ = model.parse_losses(model(**model.data_preprocessor(packed, True), mode='loss'))
     loss.backward()
 
 
-def test_a_detector_of_pictures_has_no_clips():
+def test_an_image_detector_has_no_clips():
     with pytest.raises(
         ValueError,
         match='num_frames=None takes the number of frames from the batches of a '
-        'video detector, and RetinaNet is one of pictures: write num_fra',
+        'video detector, and RetinaNet is a detector of single images: write num_fra',
     ):
         build(narrow(model_cfg('RetinaNet', insert=[rule()])))
+
+
+class FrameMean(nn.Module):
+    """A user's own block, which follows the clip protocol: it mixes the mean of a clip into its frames."""
+
+    clips_option = 'length'
+
+    def __init__(self, in_channels, length=None):
+        super().__init__()
+        self.scale = nn.Parameter(torch.full((1, in_channels, 1, 1), 0.5))
+        self.length = length
+        self.clips = None
+        self.seen = []
+
+    @property
+    def wants_clips(self):
+        return self.length is None
+
+    def set_clips(self, clips):
+        self.clips = clips
+
+    def forward(self, x):
+        frames = self.clips[1] if self.clips else self.length
+        self.seen.append((self.clips, len(x)))
+        mean = x.unflatten(0, (-1, frames)).mean(1, keepdim=True)
+        return x + self.scale * mean.expand(-1, frames, -1, -1, -1).flatten(0, 1)
+
+
+@pytest.mark.parametrize(
+    'block',
+    [
+        dict(type=FrameMean),
+        dict(type='mmattn.External', module=dict(type=FrameMean)),
+        dict(
+            type='mmattn.Compose',
+            blocks=[
+                dict(type='mmattn.SE'),
+                dict(type='mmattn.External', module=dict(type=FrameMean)),
+            ],
+        ),
+    ],
+    ids=['alone', 'in External', 'in Compose'],
+)
+def test_a_users_own_block_gets_the_clips_too(block):
+    model = build_video(dict(at=AT, block=block))
+    own = [each for each in model.modules() if isinstance(each, FrameMean)]
+    assert len(own) == 2
+    assert any(site.name == AT.replace('*', '0') for site in sites(model))  # runs on fake tensors
+    for each in own:
+        each.seen.clear()
+    loss, _ = model.parse_losses(model(**clips(model, 2, 2, True), mode='loss'))
+    loss.backward()
+    assert all(each.seen == [((2, 2), 4)] and each.clips is None and each.scale.grad.any() for each in own)
+
+
+def test_a_users_own_block_with_a_given_length_is_left_alone():
+    model = build_video(dict(at=AT, block=dict(type=FrameMean, length=2)))
+    own = next(each for each in model.modules() if isinstance(each, FrameMean))
+    own.seen.clear()
+    model.parse_losses(model(**clips(model, 1, 4, True), mode='loss'))
+    assert own.seen == [(None, 4)]
+    sites(model)
+    assert own.clips is None and own.length == 2
+
+
+def test_an_image_detector_refuses_a_users_own_block_by_its_name_and_option():
+    with pytest.raises(
+        ValueError,
+        match='FrameMean: length=None takes the number of frames from the batches of a video detector, and '
+        'RetinaNet is a detector of single images: write length=...',
+    ):
+        build(narrow(model_cfg('RetinaNet', insert=[dict(at=AT, block=dict(type=FrameMean))])))
+
+
+def test_the_cost_of_a_users_own_block_is_that_of_one_frame():
+    assert block_cost(FrameMean, 8, (6, 5)).parameters == 8
 
 
 def test_a_detector_that_runs_frames_apart_is_told():

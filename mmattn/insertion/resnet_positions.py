@@ -1,4 +1,4 @@
-"""The ends of residual branches in mmdet's ResNet family (see :mod:`mmattn.insertion.hosts`)."""
+"""Put blocks at the end of residual branches in MMDetection's ResNet family."""
 
 from __future__ import annotations
 
@@ -9,24 +9,21 @@ from torch.utils.checkpoint import checkpoint
 _REFERENCE = '_mmattn_residual'
 
 
-class BottleneckHost:
+class BottleneckResidual:
     """The end of the residual branch of an mmdet bottleneck: its own ``after_conv3`` plugins."""
 
-    # A subclass may have a forward without plugins, or with lists of maps, as TridentNet's.
+    # The forward of a subclass may ignore plugins or take lists of maps, as TridentNet's does.
     _FORWARDS = tuple(each.Bottleneck.forward for each in (resnet, resnext, resnest, detectors_resnet)) + (
         res2net.Bottle2neck.forward,
     )
 
-    @staticmethod
-    def fits(module: nn.Module) -> bool:
-        return isinstance(module, resnet.Bottleneck) and type(module).forward in BottleneckHost._FORWARDS
+    def fits(self, module: nn.Module) -> bool:
+        return isinstance(module, resnet.Bottleneck) and type(module).forward in self._FORWARDS
 
-    @staticmethod
-    def channels(host: nn.Module) -> int:
+    def channels(self, host: nn.Module) -> int:
         return host.conv3.out_channels
 
-    @staticmethod
-    def put(host: nn.Module, block: nn.Module, site: str) -> None:
+    def put(self, host: nn.Module, block: nn.Module, site: str) -> None:
         host.__dict__[_REFERENCE] = block  # past nn.Module.__setattr__, which would register it
         if not host.with_plugins:
             host.with_plugins = True
@@ -35,8 +32,7 @@ class BottleneckHost:
             host.after_conv3_plugin_names = []
         host.after_conv3_plugin_names = [*host.after_conv3_plugin_names, _REFERENCE]
 
-    @staticmethod
-    def take(host: nn.Module) -> None:
+    def take(self, host: nn.Module) -> None:
         del host.__dict__[_REFERENCE]
         host.after_conv3_plugin_names = [n for n in host.after_conv3_plugin_names if n != _REFERENCE]
         if host.plugins is None:
@@ -46,8 +42,8 @@ class BottleneckHost:
             del host.after_conv3_plugin_names
 
 
-class AttendedBasicBlock(resnet.BasicBlock):
-    """mmdet's ``BasicBlock`` with a block at the end of its residual branch, where it has no door."""
+class BasicBlockWithAttention(resnet.BasicBlock):
+    """mmdet's ``BasicBlock`` with a block at the end of its residual branch."""
 
     def forward(self, x):
 
@@ -64,32 +60,28 @@ class AttendedBasicBlock(resnet.BasicBlock):
         return self.relu(out)
 
 
-class BasicBlockHost:
+class BasicBlockResidual:
     """The end of the residual branch of mmdet's ``BasicBlock`` (ResNet-18 and -34)."""
 
-    @staticmethod
-    def fits(module: nn.Module) -> bool:
-        # Exactly these: another subclass may have a forward of its own.
-        return type(module) in (resnet.BasicBlock, AttendedBasicBlock)
+    def fits(self, module: nn.Module) -> bool:
+        # Other subclasses may have a forward of their own.
+        return type(module) in (resnet.BasicBlock, BasicBlockWithAttention)
 
-    @staticmethod
-    def channels(host: nn.Module) -> int:
+    def channels(self, host: nn.Module) -> int:
         return host.conv2.out_channels
 
-    @staticmethod
-    def put(host: nn.Module, block: nn.Module, site: str) -> None:
+    def put(self, host: nn.Module, block: nn.Module, site: str) -> None:
         host.__dict__[_REFERENCE] = block
-        host.__class__ = AttendedBasicBlock
+        host.__class__ = BasicBlockWithAttention
 
-    @staticmethod
-    def take(host: nn.Module) -> None:
+    def take(self, host: nn.Module) -> None:
         del host.__dict__[_REFERENCE]
         host.__class__ = resnet.BasicBlock
 
 
 def ends_with_block(module: nn.Module) -> bool:
-    """Whether a block stands at the end of the residual branch of ``module``."""
+    """Return True if the residual branch of ``module`` ends with a block."""
     return _REFERENCE in module.__dict__
 
 
-RESIDUAL_HOSTS = (BottleneckHost, BasicBlockHost)
+RESIDUAL_POSITIONS = (BottleneckResidual(), BasicBlockResidual())

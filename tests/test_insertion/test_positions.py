@@ -60,7 +60,7 @@ def test_a_config_needs_no_custom_imports():
     )
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert 'AttendedRetinaNet neck_fpn_convs_0 neck_fpn_convs_1' in done.stdout
+    assert 'RetinaNetWithAttention neck_fpn_convs_0 neck_fpn_convs_1' in done.stdout
 
 
 def test_without_a_default_scope():
@@ -72,7 +72,7 @@ def test_without_a_default_scope():
         "block=dict(type='mmattn.ECA'))]); print(type(MODELS.build(cfg)).__name__)"
     )
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
-    assert done.returncode == 0 and 'AttendedRetinaNet' in done.stdout, done.stderr
+    assert done.returncode == 0 and 'RetinaNetWithAttention' in done.stdout, done.stderr
 
 
 def test_detector_must_be_a_type():

@@ -1,4 +1,4 @@
-"""MMCV's compiled ops on tensors without data: they know no shapes of their own."""
+"""Stand-ins for MMCV's C++ and CUDA ops on fake tensors, for which MMCV infers no shapes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _carafe(features, masks, kernel_size, group_size, scale_factor):
     return F.interpolate(features, scale_factor=scale_factor)
 
 
-# Looked up where they are called, in modules that are patched only if something has imported them.
+# By the module that calls them; it is patched only if it has been imported.
 _STAND_INS = {
     'mmcv.ops.deform_conv.deform_conv2d': _deform_conv2d,
     'mmcv.ops.saconv.deform_conv2d': _deform_conv2d,
@@ -34,7 +34,7 @@ _STAND_INS = {
 
 @contextmanager
 def shapes_only():
-    """While this lasts, the ops above give outputs of the right shape and no more."""
+    """Make the ops above return outputs of the right shape for fake tensors."""
     with ExitStack() as stack:
         for name, stand_in in _STAND_INS.items():
             module, _, function = name.rpartition('.')
@@ -45,7 +45,7 @@ def shapes_only():
 
 
 def _for_fakes(stand_in, real):
-    """Other threads may be running the op on data."""
+    """Return an op that uses ``stand_in`` for fake tensors only: other threads may run it on data."""
 
     @wraps(real)
     def op(x, *args, **kwargs):

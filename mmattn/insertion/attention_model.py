@@ -1,0 +1,58 @@
+"""The mixin that a model gets with attention, and the class that combines both."""
+
+from __future__ import annotations
+
+from mmengine.model import initialize
+
+from mmattn.insertion.pretrained_check import pretrained_cfgs
+
+
+class AttentionModel:
+    """Mixin of a model with attention; :func:`with_attention_class` combines it with the model's class."""
+
+    def init_weights(self) -> None:
+        # Hide the attention: an init_cfg of the model must neither reach it nor draw random numbers for it.
+        attention = self._modules.pop('attention')
+        first = not getattr(self, '_is_init', False)
+        try:
+            if hasattr(super(), 'init_weights'):  # a plain nn.Module has none
+                super().init_weights()
+        finally:
+            self._modules['attention'] = attention
+        attention.init_weights()
+        if first:
+            own = pretrained_cfgs(self)
+            if own:  # weights of the whole model, which may include attention
+                initialize(self, own)
+            attention.note_pretrained(
+                [name for name, module in self.named_modules() if name and pretrained_cfgs(module)]
+            )
+
+    def train(self, mode: bool = True):
+        # Attention last: the train() of a backbone with norm_eval sets every norm below it to eval,
+        # and returns None.
+        super().train(mode)
+        self.attention.train(mode)
+        self.attention.keep_norms_frozen(self)
+        return self
+
+    def __reduce_ex__(self, protocol):
+        # pickle cannot import the combined class: rebuild it from the model's own.
+        return _rebuild, (type(self).__mro__[2],), self.__dict__
+
+
+_CLASSES: dict[type, type] = {}
+
+
+def with_attention_class(cls: type) -> type:
+    """Return the subclass of ``cls`` that has attention; it is made once."""
+    if cls not in _CLASSES:
+        _CLASSES[cls] = type(
+            f'{cls.__name__}WithAttention', (AttentionModel, cls), {'__module__': cls.__module__}
+        )
+    return _CLASSES[cls]
+
+
+def _rebuild(cls: type):
+    combined = with_attention_class(cls)
+    return combined.__new__(combined)

@@ -1,0 +1,157 @@
+"""Put a block on its host, at any position, and take it off again.
+
+A host only *refers* to its block: the block's parameters live in ``model.attention``, so the host's
+own parameters keep their names. References are ordinary attributes, not closures, so that ``deepcopy``
+gives the copied host the copied block.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+from mmattn import _compat
+from mmattn.insertion.site import ELEMENT, INPUT, OUTPUT, RESIDUAL, Site
+
+_resnet = _compat.optional('mmattn.insertion.resnet_positions')
+
+
+class Position(Protocol):
+    """Puts a block on a host, and takes it off."""
+
+    def put(self, host: nn.Module, block: nn.Module, site: str) -> None:
+        """Make ``host`` call ``block``; ``site`` is its name in error messages."""
+
+    def take(self, host: nn.Module) -> None:
+        """Undo :meth:`put`."""
+
+
+def _require_map(value, host: nn.Module, site: str, verb: str) -> None:
+    if not isinstance(value, Tensor) or value.dim() != 4:
+        found = (
+            f'a tensor of shape {tuple(value.shape)}'
+            if isinstance(value, Tensor)
+            else f'a {type(value).__name__}'
+        )
+        raise TypeError(
+            f"attention at '{site}': {type(host).__name__} {verb} {found}, not "
+            'one map (N, C, H, W); choose a module whose output is one'
+        )
+
+
+class _AfterOutput:
+    """A forward hook that returns ``block(output)``."""
+
+    def __init__(self, block: nn.Module, site: str):
+        self.block = block
+        self.site = site
+
+    def __call__(self, host, inputs, output):
+        _require_map(output, host, self.site, 'returned')
+        return self.block(output)
+
+
+class _AfterElement(_AfterOutput):
+    """A forward hook that passes one map of a tuple or list through the block."""
+
+    def __init__(self, block: nn.Module, site: str, index: int):
+        super().__init__(block, site)
+        self.index = index
+        self._verb = f'returned, as number {index},'  # not in the call: torch.compile cannot write it
+
+    def __call__(self, host, inputs, output):
+        if not isinstance(output, (list, tuple)) or len(output) <= self.index:
+            raise TypeError(
+                f"attention at '{self.site}': {type(host).__name__} returned no map number "
+                f'{self.index}, but a {type(output).__name__}'
+            )
+        _require_map(output[self.index], host, self.site, self._verb)
+        maps = list(output)
+        maps[self.index] = self.block(maps[self.index])
+        if hasattr(output, '_fields'):  # a named tuple
+            return type(output)(*maps)
+        return maps if isinstance(output, list) else tuple(maps)
+
+
+class _BeforeInput:
+    """A forward pre-hook that passes the first input through the block."""
+
+    def __init__(self, block: nn.Module, site: str):
+        self.block = block
+        self.site = site
+
+    def __call__(self, host, inputs):
+        _require_map(inputs[0] if inputs else None, host, self.site, 'was given')
+        return self.block(inputs[0]), *inputs[1:]
+
+
+class OutputPosition:
+    """A module with one map as its output: the block follows it, as a forward hook."""
+
+    def put(self, host: nn.Module, block: nn.Module, site: str) -> None:
+        host.register_forward_hook(_AfterOutput(block, site))
+
+    def take(self, host: nn.Module) -> None:
+        _drop(host._forward_hooks, _AfterOutput)
+
+
+@dataclass(frozen=True)
+class ElementPosition:
+    """A module that returns several maps: the block follows one of them."""
+
+    index: int
+
+    def put(self, host: nn.Module, block: nn.Module, site: str) -> None:
+        host.register_forward_hook(_AfterElement(block, site, self.index))
+
+    def take(self, host: nn.Module) -> None:
+        _drop(host._forward_hooks, _AfterElement)
+
+
+class InputPosition:
+    """A module whose first input is a map: the block comes before it."""
+
+    def put(self, host: nn.Module, block: nn.Module, site: str) -> None:
+        host.register_forward_pre_hook(_BeforeInput(block, site))
+
+    def take(self, host: nn.Module) -> None:
+        _drop(host._forward_pre_hooks, _BeforeInput)
+
+
+def _drop(hooks: dict, cls: type) -> None:
+    for key, hook in list(hooks.items()):
+        if isinstance(hook, cls):
+            del hooks[key]
+
+
+def has_block(module: nn.Module) -> bool:
+    """Return True if a block has been put on ``module``, at any position."""
+    hooks = [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]
+    return (_resnet is not None and _resnet.ends_with_block(module)) or any(
+        isinstance(hook, (_AfterOutput, _BeforeInput)) for hook in hooks
+    )
+
+
+_POSITIONS = {
+    OUTPUT: lambda module, index: OutputPosition(),
+    INPUT: lambda module, index: InputPosition(),
+    ELEMENT: lambda module, index: ElementPosition(index),
+    RESIDUAL: lambda module, index: residual_position(module),
+}
+
+
+def host_of(model: nn.Module, site: Site) -> tuple[nn.Module, Position | None]:
+    """Return the host of ``site`` in ``model``, and what puts a block on it and takes it off.
+
+    The latter is ``None`` if the class of a residual block has been changed since the site was found.
+    """
+    module = model.get_submodule(site.path)
+    return module, _POSITIONS[site.position](module, site.index)
+
+
+def residual_position(module: nn.Module) -> Any | None:
+    """Return what puts a block on the residual branch of ``module``, or ``None`` if nothing can."""
+    positions = _resnet.RESIDUAL_POSITIONS if _resnet is not None else ()
+    return next((each for each in positions if each.fits(module)), None)
