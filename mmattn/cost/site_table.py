@@ -12,8 +12,8 @@ from rich.table import Table
 from torch import nn
 
 from mmattn.cost.block_cost import BlockCost, block_cost
-from mmattn.insertion.globs import glob_match, nearest_names
 from mmattn.insertion.find_sites import find_sites
+from mmattn.insertion.globs import glob_match, nearest_names
 from mmattn.insertion.site import CONV, MODULE, Site
 from mmattn.registry import MODELS
 

@@ -124,14 +124,14 @@ def check_identity(
         del maps
     except Exception as error:
         report.problems.append(f'with attention the model raises {type(error).__name__}: {error}')
-    attended = model.state_dict()
-    extra = [name for name in attended if name not in state and not name.startswith('attention.')]
+    with_attention = model.state_dict()
+    extra = [name for name in with_attention if name not in state and not name.startswith('attention.')]
     if extra:
         report.problems.append(f"attaching added {len(extra)} keys outside 'attention', the first {extra[0]}")
-    if not any(name.startswith('attention.') for name in attended):
+    if not any(name.startswith('attention.') for name in with_attention):
         report.problems.append("attaching added no key under 'attention'")
-    report.problems += _unequal_states(state, attended, 'with attention')
-    del attended
+    report.problems += _unequal_states(state, with_attention, 'with attention')
+    del with_attention
 
     detach(model)
     if type(model) is not cls:

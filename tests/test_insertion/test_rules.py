@@ -148,9 +148,9 @@ class Wider(torch.nn.Conv2d):
         (
             dict(type='torch.nn.GroupNorm', num_groups=4),
             TypeError,
-            r"GroupNorm has no argument 'in_channels'. Write block=dict\(type='mmattn.External', module=dict\("
-            r"type='torch.nn.GroupNorm', ...\), channels=...\), where channels= names its argument "
-            'for the number of channels. Its arguments: num_groups, num_channels',
+            r"GroupNorm has no argument 'in_channels'. Write block=dict\(type='mmattn.External', "
+            r"module=dict\(type='torch.nn.GroupNorm', ...\), channels=...\), where channels= names its "
+            'argument for the number of channels. Its arguments: num_groups, num_channels',
         ),
         (
             dict(type=Wider),
