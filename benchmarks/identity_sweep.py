@@ -3,7 +3,7 @@
 
 python benchmarks/identity_sweep.py                      # all configs; goes on where it was stopped
 python benchmarks/identity_sweep.py 'retinanet/*' -o -   # some, their outcome on the screen
-python benchmarks/identity_sweep.py --page-only          # write docs/identity_sweep.md again, from saved outcome
+python benchmarks/identity_sweep.py --page-only          # write the docs page again, from the saved outcome
 """
 
 import argparse

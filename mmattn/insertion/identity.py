@@ -30,7 +30,7 @@ class IdentityReport:
     """What :func:`check_identity` saw.
 
     Attributes:
-        sites: Number of blocks by the kind of their site.
+        sites: Number of blocks by the part of their site.
         maps: Number of maps compared.
         idle: Names of sites whose block has no part in any map: no parameter of it gets a gradient.
         problems: What is not as promised, as sentences; empty where all is well.

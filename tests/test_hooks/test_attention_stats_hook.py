@@ -279,5 +279,6 @@ def test_wrong_options(options, text):
     'rules', [None, [dict(at='backbone.layer4.0.residual', block=dict(type='mmattn.GlobalContext'))]]
 )
 def test_a_model_without_gates_is_an_error_before_training(tmp_path, rules):
-    with pytest.raises(ValueError, match='AttentionStatsHook: .*Tiny(WithAttention)? has no attention with gates; leave'):
+    message = 'AttentionStatsHook: .*Tiny(WithAttention)? has no attention with gates; leave'
+    with pytest.raises(ValueError, match=message):
         run(tmp_path, rules=rules)
