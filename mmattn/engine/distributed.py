@@ -7,6 +7,7 @@ alone.
 
 from __future__ import annotations
 
+import atexit
 import os
 import subprocess
 from typing import NamedTuple
@@ -98,6 +99,7 @@ def prepare_processes(cfg: Config) -> None:
         os.environ['MASTER_ADDR'] = _first_host(launcher, world_size)
     if not torch_dist.is_initialized():
         torch_dist.init_process_group(backend='gloo')
+        atexit.register(_leave_group)
     cfg.env_cfg.dist_cfg = dict(backend='gloo')
     # A value in the config wins over the Runner's own device_ids=[LOCAL_RANK].
     cfg.model_wrapper_cfg = {
@@ -107,6 +109,12 @@ def prepare_processes(cfg: Config) -> None:
         **(cfg.get('model_wrapper_cfg') or {}),
         'device_ids': None,
     }
+
+
+def _leave_group() -> None:
+    """End gloo's threads before Python ends: a thread that frees a tensor after that aborts the process."""
+    if torch_dist.is_initialized():
+        torch_dist.destroy_process_group()
 
 
 def _first_host(launcher: str, world_size: int) -> str:
