@@ -47,6 +47,7 @@ def test_damage_is_named(picture, damage, says):
         LoadImageFromFile()(dict(img_path=str(picture)))
 
 
+@pytest.mark.filterwarnings('ignore:"file_client_args" will be deprecated:DeprecationWarning')
 @pytest.mark.parametrize('options', [dict(ignore_empty=True), dict(file_client_args={})])
 def test_options_it_has_not_are_refused(options):
     with pytest.raises(

@@ -82,7 +82,10 @@ def test_the_config_that_the_run_left_works_too(trained, squares, tmp_path):
 
 def test_tta(trained, squares, tmp_path):
     work_dir, expected, _ = trained
-    with pytest.warns(UserWarning, match='Cannot find ``tta_model`` in config'):
+    with (
+        pytest.warns(UserWarning, match='Cannot find ``tta_model`` in config'),
+        pytest.warns(UserWarning, match='Cannot find ``tta_pipeline`` in config'),
+    ):
         found = engine.test(
             CONFIG,
             str(work_dir / 'epoch_10.pth'),
