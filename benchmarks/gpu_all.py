@@ -2,11 +2,12 @@
 
     python benchmarks/gpu_all.py --wheels FOLDER --output gpu_all.json
 
-Needs PyTorch and Triton, and no network: what else is missing (MMEngine and what it needs; MMCV and MMDetection
-for the detectors) is installed from the wheels in FOLDER into a folder of its own, nothing else is changed.
-Checks come before measurements, and these are made only if all checks passed (``--measure-anyway`` otherwise).
-Each part has its share of ``--minutes``; one that takes longer is ended, and what it had measured is kept.
-``--blocks-json`` and ``--detectors-json`` write the parts for ``speed_page.py`` too.
+Needs PyTorch and Triton, and no network: what else is missing (MMEngine and what it needs; MMCV and
+MMDetection for the detectors) is installed from the wheels in FOLDER into a folder of its own, nothing else
+is changed. Checks come before measurements, and these are made only if all checks passed
+(``--measure-anyway`` otherwise). Each part has its share of ``--minutes``; one that takes longer is ended,
+and what it had measured is kept. ``--blocks-json`` and ``--detectors-json`` write the parts for
+``speed_page.py`` too.
 """
 
 import argparse

@@ -28,7 +28,7 @@ def note(results):
     machine = results['machine']
     versions = machine['versions']
     return (
-        f'{machine["gpu"] or machine["processor"]}, {machine["threads"]} threads of {machine["cores"]} cores, Python '
+        f'{machine["gpu"] or machine["processor"]}, {machine["threads"]} threads of {machine["cores"]} cores, Python '  # noqa: E501
         f'{versions["python"]}, torch {versions["torch"]}; `{machine["command"]}`.'
     )
 
@@ -127,14 +127,14 @@ def detectors(results):
             return sorted(each['seconds'])[len(each['seconds']) // 2]
 
         lines.append(
-            f'| {row["detector"]} {row["dtype"]} | {row["attention"]} | {middle(row):.3f} | {row["ratio"]:.3f} | '
+            f'| {row["detector"]} {row["dtype"]} | {row["attention"]} | {middle(row):.3f} | {row["ratio"]:.3f} | '  # noqa: E501
             f'{middle(test):.3f} | {test["ratio"]:.3f} | {row["peak_bytes"] / 2**20:,.0f} MiB | '
             f'{row["peak_bytes"] / base["peak_bytes"]:.3f} |'
         )
     size = 'x'.join(map(str, rows[0]['size']))
     lines += [
         '',
-        f'ResNet-50, batch {rows[0]["batch"]} at {size}, medians of ratios of {len(rows[0]["seconds"])} runs in '
+        f'ResNet-50, batch {rows[0]["batch"]} at {size}, medians of ratios of {len(rows[0]["seconds"])} runs in '  # noqa: E501
         f'turn. {note(results)}',
     ]
     return '\n'.join(lines)
@@ -173,7 +173,7 @@ def targets(blocks, steps):
             if row['detector'] == 'Faster R-CNN' and row['training'] and row['attention'].endswith('ours')
         )
         lines.append(
-            "| step of Faster R-CNN R50 with CBAM in all residual branches, times the plain one's | at most 1.15 | "
+            "| step of Faster R-CNN R50 with CBAM in all residual branches, times the plain one's | at most 1.15 | "  # noqa: E501
             f'{"" if ratio <= 1.15 else "**not reached:** "}{ratio:.3f} |'
         )
     return '\n'.join(lines)

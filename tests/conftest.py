@@ -20,7 +20,7 @@ torch.set_num_threads(int(os.environ['OMP_NUM_THREADS']))
 
 @pytest.fixture(scope='session')
 def test_data():
-    """Folder of real pictures, annotations and fixtures, for the tests that need them."""
+    """Folder of real images, annotations and fixtures, for the tests that need them."""
     folder = os.environ.get('MMATTN_TEST_DATA')
     if not folder:
         pytest.skip('MMATTN_TEST_DATA is not set: no folder with real data')

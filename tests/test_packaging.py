@@ -101,7 +101,7 @@ def test_threads_of_tests_demo_and_doctor(pretend, monkeypatch, cpus, given, tes
     if given:
         monkeypatch.setenv('OMP_NUM_THREADS', given)
     use = f'USE_ENV={pretend}'
-    assert f'ran -m pytest with {test} threads' in make('test', use).stdout
+    assert f'ran -m pytest -n auto --dist worksteal with {test} threads' in make('test', use).stdout
     assert f'ran tools/demo.py with {demo} threads' in make('demo', use).stdout
     assert f'ran tools/doctor.py with {given or "all"} threads' in make('doctor', use).stdout
 

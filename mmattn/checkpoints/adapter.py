@@ -48,7 +48,7 @@ def save_adapter(model: nn.Module, path: str | os.PathLike, overwrite: bool = Fa
 
     Args:
         model: A model with attention.
-        path: Of the file, ``*.safetensors``.
+        path: Path of the file, ``*.safetensors``.
         overwrite: Replace a file that is there.
     """
     write_adapter(adapter_of(model), path, overwrite)
@@ -62,7 +62,7 @@ def load_adapter(model: nn.Module, path: str | os.PathLike) -> nn.Module:
     Args:
         model: The detector that the adapter was trained on, with its weights loaded. Without attention
             it gets it; with attention it must be the adapter's.
-        path: Of the adapter.
+        path: Path of the adapter.
 
     Returns:
         ``model``.

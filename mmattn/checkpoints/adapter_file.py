@@ -51,7 +51,7 @@ class Adapter:
         spec: The insertion, see :func:`~mmattn.insertion.spec.spec_of`.
         weights: The tensors under ``attention.`` by their names in the detector's state dict.
         base: Fingerprint of all other weights of the detector.
-        versions: Of the packages that wrote it.
+        versions: Versions of the packages that wrote it.
     """
 
     spec: dict[str, Any]

@@ -15,7 +15,7 @@ class Fingerprint:
     """Digests of a set of tensors.
 
     Attributes:
-        sha256: Of all: names in alphabetical order, with type, shape and bytes of each.
+        sha256: Hash of all tensors: names in alphabetical order, with type, shape and bytes of each.
         tensors: For each its type, shape and the first digits of its own digest, which tell what differs.
     """
 

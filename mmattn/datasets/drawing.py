@@ -106,7 +106,7 @@ def blank(size):
 
 
 def finish(canvas):
-    """The picture ``(size, size, 3)`` of a canvas: the mean of each 2x2 block, rounded."""
+    """The image ``(size, size, 3)`` of a canvas: the mean of each 2x2 block, rounded."""
     total = sum(
         canvas[y::OVERSAMPLE, x::OVERSAMPLE].astype(np.uint16)
         for y in range(OVERSAMPLE)
@@ -120,10 +120,10 @@ def fill(canvas, corners, base, ink=None, texture='plain', period=1.0, angle=0.0
 
     Args:
         canvas (ndarray): Changed in place.
-        corners (ndarray): ``(n, 2)`` in pixels of the picture.
+        corners (ndarray): ``(n, 2)`` in pixels of the image.
         base, ink (tuple): The colours.
         texture (str): A key of ``TEXTURES``.
-        period (float): Size of one repeat in pixels of the picture.
+        period (float): Size of one repeat in pixels of the image.
         angle (float): Turn of the texture in radians.
     """
     points = corners * OVERSAMPLE

@@ -1,4 +1,4 @@
-"""Load pictures, and name the one that cannot be."""
+"""Load images, and name the one that cannot be."""
 
 import mmcv
 from mmcv.transforms import LoadImageFromFile as _LoadImageFromFile
@@ -24,7 +24,7 @@ class LoadImageFromFile(_LoadImageFromFile):
         super().__init__(*args, **kwargs)
         if self.ignore_empty:
             raise ValueError(
-                'ignore_empty=True was asked of mmattn.LoadImageFromFile, which stops at a picture '
+                'ignore_empty=True was asked of mmattn.LoadImageFromFile, which stops at an image '
                 "that cannot be read. To pass over it, use mmcv's: type='LoadImageFromFile'"
             )
         if self.file_client_args is not None:
@@ -38,38 +38,38 @@ class LoadImageFromFile(_LoadImageFromFile):
         try:
             data = fileio.get(path, backend_args=self.backend_args)
         except Exception as error:
-            raise OSError(f"cannot read picture '{path}': {error}") from error
+            raise OSError(f"cannot read image '{path}': {error}") from error
         try:
-            picture = mmcv.imfrombytes(data, flag=self.color_type, backend=self.imdecode_backend)
+            image = mmcv.imfrombytes(data, flag=self.color_type, backend=self.imdecode_backend)
         except Exception as error:
             raise self._broken(path, data, error) from error
-        if picture is None:
+        if image is None:
             raise self._broken(path, data, f'{self.imdecode_backend} cannot decode it')
         if is_cut_off(data):
             raise self._broken(path, data, 'the JPEG has no end: its last part is missing')
         if self.to_float32:
-            picture = picture.astype('float32')
-        results['img'] = picture
-        results['img_shape'] = results['ori_shape'] = picture.shape[:2]
+            image = image.astype('float32')
+        results['img'] = image
+        results['img_shape'] = results['ori_shape'] = image.shape[:2]
         return results
 
     @staticmethod
     def _broken(path, data, why):
         return OSError(
-            f"corrupt picture '{path}' ({len(data)} bytes): {why}. Copy it again, or "
+            f"corrupt image '{path}' ({len(data)} bytes): {why}. Copy it again, or "
             'take it out of the annotation file'
         )
 
 
 def is_cut_off(data):
-    """Whether these bytes are a JPEG whose picture data has no end marker."""
+    """Whether these bytes are a JPEG whose image data has no end marker."""
     if data[:2] != b'\xff\xd8':
         return False
     # Step over the header's segments, since an embedded preview has end markers of its own.
     at = 2
     while data[at : at + 1] == b'\xff':
         marker = data[at + 1 : at + 2]
-        if marker == b'\xda':  # the picture data starts
+        if marker == b'\xda':  # the image data starts
             return data.find(b'\xff\xd9', at) < 0
         at += 1 if marker == b'\xff' else 2 + int.from_bytes(data[at + 2 : at + 4], 'big')
     return False

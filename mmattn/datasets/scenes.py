@@ -1,4 +1,4 @@
-"""One picture of the shapes data set and what is in it.
+"""One image of the shapes data set and what is in it.
 
 A class is a texture on a shape, so neither alone tells classes apart. Distractors have the right
 shape with a wrong texture, or the right texture on a wrong shape, and are not labelled.
@@ -11,7 +11,7 @@ from pycocotools import mask as coco_mask
 from shapely.geometry import MultiPolygon, Polygon, box
 from shapely.ops import unary_union
 
-from . import drawing
+from mmattn.datasets import drawing
 
 SHAPES = ('circle', 'cross', 'triangle')
 TEXTURES = ('striped', 'dotted')
@@ -20,7 +20,7 @@ _LOOKALIKES = tuple((texture, shape) for shape in SHAPES for texture in ('plain'
     (texture, shape) for shape in ('star', 'square', 'bar') for texture in TEXTURES
 )
 
-# The picture width at which the sides below are in pixels, so that COCO's own limits between small,
+# The image width at which the sides below are in pixels, so that COCO's own limits between small,
 # medium and large (areas of 32 ** 2 and 96 ** 2) apply. Other widths scale all of it.
 REFERENCE_SIZE = 256
 COCO_LIMITS = (32, 96)
@@ -55,19 +55,19 @@ class Item:
 
 
 def area_limits(size):
-    """Where small ends and large begins, as areas in square pixels, for pictures of this width."""
+    """Where small ends and large begins, as areas in square pixels, for images of this width."""
     return tuple((limit * size / REFERENCE_SIZE) ** 2 for limit in COCO_LIMITS)
 
 
 def make_scene(rng, size):
-    """Draw one picture.
+    """Draw one image.
 
     Args:
         rng (numpy.random.Generator): The only source of chance.
         size (int): Width and height in pixels.
 
     Returns:
-        tuple: The RGB picture ``(size, size, 3)``, and a list of dicts with ``label`` (index into
+        tuple: The RGB image ``(size, size, 3)``, and a list of dicts with ``label`` (index into
         ``CLASSES``) and COCO's ``bbox``, ``area``, ``segmentation`` and ``iscrowd``. Boxes and
         segmentations cover what can be seen of the object, as COCO's do.
     """

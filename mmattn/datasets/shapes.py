@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 from mmengine.utils import ProgressBar
 
-from .scenes import CLASSES, area_limits, make_scene
+from mmattn.datasets.scenes import CLASSES, area_limits, make_scene
 
 # Raise it whenever the same settings would give other pixels or annotations.
 VERSION = 1
@@ -38,10 +38,10 @@ class ShapesSettings:
     """What decides the data set, down to the last byte.
 
     Args:
-        train, val (int): Number of pictures.
-        size (int): Width and height of the pictures. At 256, objects are small, medium or large by
+        train, val (int): Number of images.
+        size (int): Width and height of the images. At 256, objects are small, medium or large by
             COCO's own limits (areas of 32 ** 2 and 96 ** 2); otherwise objects and limits scale.
-        seed (int): Another seed gives other pictures.
+        seed (int): Another seed gives other images.
     """
 
     train: int = 1200
@@ -276,8 +276,8 @@ def _write(folder, settings, workers, file):
             bar.update(done - bar.completed)
     bar.file.write('\n')
     digests = {}
-    for split, pictures in found.items():
-        data = json.dumps(_coco(split, pictures, settings), separators=(',', ':')).encode()
+    for split, images in found.items():
+        data = json.dumps(_coco(split, images, settings), separators=(',', ':')).encode()
         (folder / 'annotations' / f'{split}.json').write_bytes(data)
         digests[split] = _digest(data)
     marker = dict(
@@ -302,20 +302,20 @@ def _drawn(folder, settings, tasks, workers):
 
 def _draw_one(folder, settings, task):
     split, number = task
-    # one stream of chance for each picture, so it does not matter who draws it, or when
+    # one stream of chance for each image, so it does not matter who draws it, or when
     rng = np.random.default_rng([settings.seed, _FIRST_ID[split], number])
-    picture, instances = make_scene(rng, settings.size)
+    image, instances = make_scene(rng, settings.size)
     path = folder / 'images' / split / f'{number:06d}.png'
-    done, data = cv2.imencode('.png', picture[:, :, ::-1])
+    done, data = cv2.imencode('.png', image[:, :, ::-1])
     if not done:
         raise OSError(f'OpenCV could not encode {path}')
     path.write_bytes(data.tobytes())
     return instances
 
 
-def _coco(split, pictures, settings):
+def _coco(split, drawn, settings):
     images, annotations = [], []
-    for index, instances in enumerate(pictures):
+    for index, instances in enumerate(drawn):
         image_id = _FIRST_ID[split] + index
         images.append(
             dict(

@@ -190,7 +190,7 @@ def _tensors(value) -> list[Tensor]:
 
 
 def _anatomy(model: nn.Module) -> dict:
-    """Of every module: its class, the names of its attributes, its hooks."""
+    """Describe every module: its class, the names of its attributes, its hooks."""
     return {
         path: (
             type(module),

@@ -17,7 +17,7 @@ from mmattn.insertion.rule import Rule
 from mmattn.version import __version__
 
 FORMAT = 1
-"""Of specs; a reader refuses a higher one."""
+"""Format number of specs; a reader refuses a higher one."""
 SPEC_KEY = '_extra_state'
 """The spec's name within the state dict of ``model.attention``, which PyTorch fixes."""
 _NOT_DATA = '__python__'

@@ -1,9 +1,10 @@
 """Autograd of the functions of a map: all gradients of a map are written by one joint backward pass.
 
-In plain PyTorch each use of a map (pooling, statistics, gating) sends back a gradient of the map's size, and
-these are summed one by one. Here :func:`enter` returns gradient placeholders: tensors without memory (all strides
-0). Each consumer of the map takes placeholders and, in its backward pass, returns its operands as their "gradients";
-so the backward pass of ``enter`` gets all operands and writes the map's one gradient::
+In plain PyTorch each use of a map (pooling, statistics, gating) sends back a gradient of the map's size,
+and these are summed one by one. Here :func:`enter` returns gradient placeholders: tensors without memory
+(all strides 0). Each consumer of the map takes placeholders and, in its backward pass, returns its operands
+as their "gradients"; so the backward pass of ``enter`` gets all operands and writes the map's one
+gradient::
 
     forward                                     backward
 
@@ -13,8 +14,8 @@ so the backward pass of ``enter`` gets all operands and writes the map's one gra
             |                                                                    ^   (map_backward)
             +-- placeholders --> apply_gates    dy, channel, spatial ------------+
 
-Each function is an ``autograd.Function``, which costs little in eager mode, and an operator of ``torch.library``,
-registered when a graph is first captured.
+Each function is an ``autograd.Function``, which costs little in eager mode, and an operator of
+``torch.library``, registered when a graph is first captured.
 """
 
 from __future__ import annotations

@@ -47,10 +47,10 @@ def chosen() -> str:
 def backend(name: str) -> Iterator[None]:
     """A context in which blocks compute by this backend; the numbers are the same but for rounding.
 
-    It holds for the whole process, so threads must not enter it concurrently. A backward pass uses the backend
-    of its forward pass, wherever it runs; with activation checkpointing, which runs the forward pass again,
-    the context has to span both. All but ``'plain'`` cannot be differentiated twice. torch.compile compiles a
-    model again for each name.
+    It holds for the whole process, so threads must not enter it concurrently. A backward pass uses the
+    backend of its forward pass, wherever it runs; with activation checkpointing, which runs the forward
+    pass again, the context has to span both. All but ``'plain'`` cannot be differentiated twice.
+    torch.compile compiles a model again for each name.
 
     Args:
         name: ``'auto'``, ``'plain'``, ``'aten'``, ``'cpu'`` or ``'triton'``, as in ``BACKENDS``.
@@ -158,8 +158,8 @@ def _operators_missing_reason() -> str:
     return autograd.operators_missing_reason()
 
 
-# As torch.compiler.assume_constant_result does, which takes half a second to import: Dynamo calls the function
-# while it traces, and does not trace into it.
+# As torch.compiler.assume_constant_result does, which takes half a second to import: Dynamo calls the
+# function while it traces, and does not trace into it.
 _choose._dynamo_marked_constant = True
 
 

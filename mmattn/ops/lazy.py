@@ -1,4 +1,5 @@
-"""Lazy feature maps: gates are recorded instead of multiplied in, so that one pass can do the work of several.
+"""Lazy feature maps: gates are recorded instead of multiplied in, so that one pass can do the work of
+several.
 
 The functions here mean the same as those of ``reference`` and take a lazy map too. What the backends cannot
 do is done by the definitions on the tensor itself.
@@ -16,7 +17,8 @@ from mmattn.ops.dispatch import backend_for
 
 
 class _Uses:
-    """The uses of one map so far. Each happens at most once, since each has one set of gradient placeholders."""
+    """The uses of one map so far. Each happens at most once, since each has one set of gradient
+    placeholders."""
 
     def __init__(self, x: Tensor, backend: str):
         self.x, self.backend = x, backend
@@ -121,8 +123,8 @@ def _for_maxima(x: FeatureMap) -> FeatureMap:
     """``x``, or under torch.compile a lazy map, since Inductor breaks the gradient of maxima.
 
     PyTorch finds maxima again by comparing the map with its maximum. Inductor compares a map that it
-    recomputes without rounding to half precision with a maximum that was rounded: it finds none, and divides by
-    their number. Our operator keeps the two consistent.
+    recomputes without rounding to half precision with a maximum that was rounded: it finds none, and
+    divides by their number. Our operator keeps the two consistent.
     """
     if isinstance(x, LazyMap) or not torch.compiler.is_compiling():
         return x

@@ -230,7 +230,7 @@ class TestInMMDetection:
     def test_insertion_says_where_it_goes(self):
         with pytest.raises(
             ValueError,
-            match='SKConv stands in place of a convolution, not behind a module: '
+            match='SKConv replaces a convolution and cannot follow a module: '
             "give it to the backbone, as dcn=dict.type='mmattn.SKConv'",
         ):
             attach(self.backbone(), [dict(at='layer4', block=dict(type='mmattn.SKConv'))])

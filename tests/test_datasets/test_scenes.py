@@ -1,4 +1,4 @@
-"""What the annotations of the shapes data set say is what the pictures show."""
+"""What the annotations of the shapes data set say is what the images show."""
 
 import numpy as np
 import pytest
@@ -129,10 +129,10 @@ def test_shape_and_texture_are_both_needed():
     assert all(texture in scenes.TEXTURES or shape in scenes.SHAPES for texture, shape in lookalikes)
 
 
-def test_smaller_pictures_have_smaller_objects_and_limits():
+def test_smaller_images_have_smaller_objects_and_limits():
     assert scenes.area_limits(128) == (16**2, 48**2)
-    picture, annotations = draw(0, 128)
-    assert picture.shape == (128, 128, 3) and picture.dtype == np.uint8
+    image, annotations = draw(0, 128)
+    assert image.shape == (128, 128, 3) and image.dtype == np.uint8
     whole = draw(0, 256)[1]
     assert len(annotations) == len(whole)
     for half, full in zip(annotations, whole):

@@ -54,7 +54,7 @@ def test_same_settings_same_bytes_whoever_draws(tmp_path):
     assert leftovers(tmp_path / 'one') == ['other', 'two']
 
 
-def test_more_pictures_begin_with_the_same_ones(tmp_path):
+def test_more_images_begin_with_the_same_ones(tmp_path):
     make(tmp_path / 'one')
     make(tmp_path / 'more', ShapesSettings(train=6, val=3, size=96, seed=7))
     first, more = content(tmp_path / 'one'), content(tmp_path / 'more')
@@ -344,7 +344,7 @@ def test_tool_says_what_it_did(tmp_path):
     assert '3/3' in first.stdout
     assert run().stdout == f'shapes: {tmp_path}/s is already there with these settings\n'
     refused = run('--seed', '5')
-    assert refused.returncode == 1 and refused.stderr.startswith('make_shapes: ')
+    assert refused.returncode == 2 and refused.stderr.startswith('make_shapes: ')
     assert 'Traceback' not in refused.stderr
     marker = json.loads((tmp_path / 's' / MARKER).read_text())
     assert marker['settings'] == dict(train=2, val=1, size=64, seed=0)

@@ -15,7 +15,7 @@ CLASSES = ('nut', 'bolt')
 
 @pytest.fixture(params=['parsed', 'skimmed'])
 def data(request, tmp_path, monkeypatch):
-    """A whole data set of three pictures, and the config that reads it."""
+    """A whole data set of three images, and the config that reads it."""
     if request.param == 'skimmed':  # as files of more than 50 MB are
         # the package's attribute of this name is the function
         monkeypatch.setattr(sys.modules['mmattn.engine.check_data'], 'LARGE', 0)
@@ -93,7 +93,7 @@ def test_no_data_set(data):
         check_data(data)
 
 
-def test_no_picture_folder(data):
+def test_no_image_folder(data):
     data.val_dataloader.dataset.data_prefix.img = 'val2017/'
     with pytest.raises(
         FileNotFoundError,
@@ -102,7 +102,7 @@ def test_no_picture_folder(data):
         check_data(data)
 
 
-def test_missing_pictures(data):
+def test_missing_images(data):
     (data.root / 'images' / '1.jpg').unlink()
     with pytest.raises(
         FileNotFoundError,
@@ -114,7 +114,7 @@ def test_missing_pictures(data):
         check_data(data)
 
 
-def test_empty_picture(data):
+def test_empty_image(data):
     (data.root / 'images' / '2.jpg').write_bytes(b'')
     with pytest.raises(ValueError, match=r"1 of 3 checked images in '.*' are empty files: 2.jpg"):
         check_data(data)
@@ -123,7 +123,7 @@ def test_empty_picture(data):
 def test_large_sets_are_sampled(data, monkeypatch):
     monkeypatch.setattr(sys.modules['mmattn.engine.check_data'], 'SAMPLE', 2)
     (data.root / 'images' / '1.jpg').unlink()
-    check_data(data)  # looks at pictures 0 and 2
+    check_data(data)  # looks at images 0 and 2
     (data.root / 'images' / '2.jpg').unlink()
     with pytest.raises(FileNotFoundError, match='1 of 2 checked images'):
         check_data(data)
@@ -214,7 +214,7 @@ def test_broken_annotation_file(data, text, says):
         check_data(data)
 
 
-def test_evaluator_of_other_pictures(data):
+def test_evaluator_of_other_images(data):
     other = data.root / 'annotations' / 'other.json'
     edit(data, lambda content: content['images'].pop(), 'val')
     (data.root / 'annotations' / 'val.json').rename(other)
@@ -250,6 +250,6 @@ def test_read_classes(data):
 
 
 def test_skimming_gives_up_where_a_key_stands_twice(data):
-    """What comes first need not be the list of pictures."""
+    """What comes first need not be the list of images."""
     edit(data, lambda content: content.update(info=dict(images=[]), images=content['images']))
     check_data(data)

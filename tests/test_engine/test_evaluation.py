@@ -62,7 +62,7 @@ def test_figures_equal_cocoapi(kind, test_data, request, monkeypatch):
 
 
 def data_samples(detections, coco):
-    """What a detector would hand over: a sample for each picture, boxes as x1, y1, x2, y2."""
+    """What a detector would hand over: a sample for each image, boxes as x1, y1, x2, y2."""
     labels = {id: i for i, id in enumerate(coco.get_cat_ids())}
     found = defaultdict(list)
     for detection in detections:

@@ -1,8 +1,8 @@
-"""Two processes take the step that one process takes on the same four pictures.
+"""Two processes take the step that one process takes on the same four images.
 
 What equals what: DDP averages the gradients of the processes. RetinaNet divides its losses by the
 number of positive anchors of its batch, so the average over two halves is the gradient of the whole
-batch when both halves have as many. The pictures and labels below differ; the boxes of the first
+batch when both halves have as many. The images and labels below differ; the boxes of the first
 half are those of the second, and RetinaNet assigns anchors by boxes alone. Norms that use batch
 statistics would see two batches of two in place of one of four, so those in the attention are in
 evaluation mode, as ``norm_eval`` has the backbone's.
@@ -25,7 +25,7 @@ BOXES = [[[10.0, 12.0, 60.0, 70.0], [50.0, 8.0, 120.0, 90.0]], [[30.0, 40.0, 100
 
 
 def batch(indices):
-    """Pictures with these numbers, out of four; each has pixels and labels of its own."""
+    """Images with these numbers, out of four; each has pixels and labels of its own."""
     from mmdet.structures import DetDataSample
     from mmengine.structures import InstanceData
 

@@ -1,4 +1,4 @@
-"""A picture that cannot be read is named, whatever is wrong with it."""
+"""An image that cannot be read is named, whatever is wrong with it."""
 
 import cv2
 import mmcv
@@ -12,7 +12,7 @@ from mmattn.datasets.loading import is_cut_off
 
 
 @pytest.fixture
-def picture(tmp_path):
+def image(tmp_path):
     file = tmp_path / 'cells.jpg'
     noise = np.random.default_rng(0).integers(0, 255, (64, 48, 3), dtype=np.uint8)
     cv2.imwrite(str(file), noise)
@@ -20,9 +20,9 @@ def picture(tmp_path):
 
 
 @pytest.mark.parametrize('to_float32', [False, True])
-def test_equals_mmcv(picture, to_float32):
-    ours = LoadImageFromFile(to_float32)(dict(img_path=str(picture)))
-    theirs = mmcv.transforms.LoadImageFromFile(to_float32)(dict(img_path=str(picture)))
+def test_equals_mmcv(image, to_float32):
+    ours = LoadImageFromFile(to_float32)(dict(img_path=str(image)))
+    theirs = mmcv.transforms.LoadImageFromFile(to_float32)(dict(img_path=str(image)))
     assert ours.keys() == theirs.keys()
     assert ours['img'].dtype == theirs['img'].dtype
     assert np.array_equal(ours['img'], theirs['img'])
@@ -32,19 +32,19 @@ def test_equals_mmcv(picture, to_float32):
 @pytest.mark.parametrize(
     'damage, says',
     [
-        (lambda data: b'', r"corrupt picture '.*cells.jpg' \(0 bytes\)"),
-        (lambda data: b'no picture at all', r"corrupt picture '.*cells.jpg' \(17 bytes\): cv2 cannot"),
+        (lambda data: b'', r"corrupt image '.*cells.jpg' \(0 bytes\)"),
+        (lambda data: b'no picture at all', r"corrupt image '.*cells.jpg' \(17 bytes\): cv2 cannot"),
         # OpenCV refuses it or fills it up with grey, depending on its version
         (
             lambda data: data[: len(data) // 2],
-            r"corrupt picture '.*cells.jpg' .*(the JPEG has no end|cv2 cannot decode it)",
+            r"corrupt image '.*cells.jpg' .*(the JPEG has no end|cv2 cannot decode it)",
         ),
     ],
 )
-def test_damage_is_named(picture, damage, says):
-    picture.write_bytes(damage(picture.read_bytes()))
+def test_damage_is_named(image, damage, says):
+    image.write_bytes(damage(image.read_bytes()))
     with pytest.raises(OSError, match=says):
-        LoadImageFromFile()(dict(img_path=str(picture)))
+        LoadImageFromFile()(dict(img_path=str(image)))
 
 
 @pytest.mark.filterwarnings('ignore:"file_client_args" will be deprecated:DeprecationWarning')
@@ -59,12 +59,12 @@ def test_options_it_has_not_are_refused(options):
 
 
 def test_missing_is_named():
-    with pytest.raises(OSError, match="cannot read picture '/no/cells.jpg'"):
+    with pytest.raises(OSError, match="cannot read image '/no/cells.jpg'"):
         LoadImageFromFile()(dict(img_path='/no/cells.jpg'))
 
 
-def test_an_embedded_preview_does_not_count_as_end(picture):
-    data = picture.read_bytes()
+def test_an_embedded_preview_does_not_count_as_end(image):
+    data = image.read_bytes()
     preview = b'\xff\xe1' + (2 + len(data)).to_bytes(2, 'big') + data  # as EXIF holds it
     whole = data[:2] + preview + data[2:]
     assert not is_cut_off(whole)
@@ -73,13 +73,13 @@ def test_an_embedded_preview_does_not_count_as_end(picture):
 
 
 @pytest.mark.parametrize('workers', [0, 1])
-def test_named_across_worker_processes(picture, workers):
-    picture.write_bytes(b'')
+def test_named_across_worker_processes(image, workers):
+    image.write_bytes(b'')
 
     class OnePicture(BaseDataset):
         def load_data_list(self):
-            return [dict(img_path=str(picture))]
+            return [dict(img_path=str(image))]
 
     data = OnePicture(pipeline=[dict(type='mmattn.LoadImageFromFile')])
-    with pytest.raises(OSError, match=r"corrupt picture '.*cells.jpg'"):
+    with pytest.raises(OSError, match=r"corrupt image '.*cells.jpg'"):
         next(iter(torch.utils.data.DataLoader(data, num_workers=workers)))

@@ -84,7 +84,7 @@ def zoo(config):
     return MODELS.build(get_config(f'mmdet::{config}.py').model).eval()
 
 
-def real_maps(model, wanted, picture):
+def real_maps(model, wanted, image):
     """The real map at each site, by its first or only call."""
     maps, hooks = {}, []
     for site in wanted:
@@ -97,7 +97,7 @@ def real_maps(model, wanted, picture):
         register = host.register_forward_pre_hook if site.position == INPUT else host.register_forward_hook
         hooks.append(register(record))
     with torch.no_grad():
-        model.extract_feat(picture)
+        model.extract_feat(image)
     for hook in hooks:
         hook.remove()
     return maps
@@ -179,10 +179,10 @@ def test_blocks_behind_every_kind_of_door_act_there():
     attach(model, rules)
     for parameter in model.attention.parameters():
         nn.init.normal_(parameter)
-    picture = torch.rand(1, 3, 64, 96)
+    image = torch.rand(1, 3, 64, 96)
     blocks, neck = model.attention, stock.neck
     with torch.no_grad():
-        maps = list(stock.backbone(picture))
+        maps = list(stock.backbone(image))
         maps[3] = blocks['backbone_layer4'](maps[3])
         laterals = [
             blocks[f'neck_lateral_convs_{i}'](conv(x))
@@ -197,7 +197,7 @@ def test_blocks_behind_every_kind_of_door_act_there():
         ]
         wanted.append(nn.functional.max_pool2d(wanted[-1], 1, stride=2))
         wanted = [blocks[f'neck_output_{i}'](x) for i, x in enumerate(wanted)]
-        found = model.extract_feat(picture)
+        found = model.extract_feat(image)
     assert len(found) == 5 and all(torch.equal(a, b) for a, b in zip(found, wanted))
 
 
@@ -297,6 +297,6 @@ def test_where_the_neck_cannot_run_without_data_the_backbone_still_tells():
 
 
 @pytest.mark.parametrize('channels', [1, 4])
-def test_pictures_need_not_have_three_channels(channels):
+def test_images_need_not_have_three_channels(channels):
     names = find_sites(build(model_cfg(in_channels=channels))).names
     assert [len(names[name]) for name in ('backbone.stage4', 'neck.output')] == [1, 5]

@@ -247,7 +247,7 @@ def test_the_same_insertion_written_otherwise_is_none_to_warn_of(warnings):
 
 
 def test_weights_without_a_spec_load_without_complaint(warnings, tmp_path):
-    """Of an earlier version, or converted from elsewhere."""
+    """The checkpoint is of an earlier version, or converted from elsewhere."""
     model = attended(dict(at='layer4', block=dict(type='mmattn.SE')))
     state = {key: value for key, value in model.state_dict().items() if key != KEY}
     assert not model.load_state_dict(state, strict=True).missing_keys

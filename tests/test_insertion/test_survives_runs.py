@@ -32,7 +32,7 @@ def squares(tmp_path_factory):
 
 
 def run_cfg(squares, work_dir, start='paper', iterations=4, **options):
-    """mmdet's RetinaNet config: narrow, on a few small pictures, AdamW, an average, all deterministic."""
+    """mmdet's RetinaNet config: narrow, on a few small images, AdamW, an average, all deterministic."""
     cfg = get_config('mmdet::retinanet/retinanet_r18_fpn_1x_coco.py')
     cfg.model = narrow(model_cfg('RetinaNet', insert=rules(start)))
     cfg.model.bbox_head.num_classes = len(CLASSES)
@@ -185,14 +185,14 @@ def test_the_runners_activation_checkpointing(uninterrupted, squares, tmp_path):
 
 
 @pytest.fixture(params=['drawn', 'real'])
-def picture(request, squares):
+def image(request, squares):
     if request.param == 'drawn':
         return str(squares / 'images' / 'val_0.png')
     folder = request.getfixturevalue('test_data') / 'coco_real' / 'images'
     return str(sorted(folder.glob('*.jpg'))[0])
 
 
-def test_init_detector_and_the_inferencer(uninterrupted, picture):
+def test_init_detector_and_the_inferencer(uninterrupted, image):
     """Against the model by hand: pixels resized, normalised and padded as the pipeline says."""
     cfg, folder, _ = uninterrupted
     config, checkpoint = str(folder / 'config.py'), str(folder / 'iter_4.pth')
@@ -200,12 +200,12 @@ def test_init_detector_and_the_inferencer(uninterrupted, picture):
     weights = load(checkpoint)['state_dict']
     assert_same(dict(model.state_dict()), dict(weights))
     assert model.dataset_meta['classes'] == CLASSES
-    found = inference_detector(model, picture).pred_instances
+    found = inference_detector(model, image).pred_instances
     assert len(found) > 10
 
     plain = build(cfg.model, seed=9).eval()
     plain.load_state_dict(weights)
-    pixels = cv2.imread(picture)
+    pixels = cv2.imread(image)
     height, width = pixels.shape[:2]
     scale = 96 / max(height, width)
     size = int(width * scale + 0.5), int(height * scale + 0.5)
@@ -228,7 +228,7 @@ def test_init_detector_and_the_inferencer(uninterrupted, picture):
     torch.testing.assert_close(found.bboxes, expected.bboxes, rtol=1e-4, atol=1e-3)
 
     inferencer = DetInferencer(config, checkpoint, device='cpu', show_progress=False)
-    result = inferencer(picture, pred_score_thr=0.0)['predictions'][0]
+    result = inferencer(image, pred_score_thr=0.0)['predictions'][0]
     assert result['labels'] == found.labels.tolist() and result['scores'] == found.scores.tolist()
     assert result['bboxes'] == found.bboxes.tolist()
 

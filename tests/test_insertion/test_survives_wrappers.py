@@ -256,7 +256,7 @@ def augmented(insert=None):
 
 
 def views():
-    picture = torch.randint(0, 256, (3, *SIZE), generator=torch.Generator().manual_seed(0)).byte()
+    image = torch.randint(0, 256, (3, *SIZE), generator=torch.Generator().manual_seed(0)).byte()
     data = dict(inputs=[], data_samples=[])
     for flip in (False, True):
         sample = DetDataSample(
@@ -269,7 +269,7 @@ def views():
                 flip_direction='horizontal' if flip else None,
             )
         )
-        data['inputs'].append([picture.flip(-1) if flip else picture])
+        data['inputs'].append([image.flip(-1) if flip else image])
         data['data_samples'].append([sample])
     return data
 

@@ -75,7 +75,7 @@ LONG = {
     ),
 }
 # Maps below these are not square; the sizes are the smallest that the detector accepts.
-# Two pictures with a map of one position have two values, which a norm makes -1 and 1 whatever they are.
+# Two images with a map of one position have two values, which a norm makes -1 and 1 whatever they are.
 SIZES = {'SSD': (300, 300), 'SSDLite': (320, 320), 'EfficientNet': (128, 128), 'HRNet': (192, 256)}
 
 WITH_MASKS = 'Mask R-CNN', 'Cascade Mask R-CNN', 'SOLOv2', 'Mask2Former'

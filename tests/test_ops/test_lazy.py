@@ -25,7 +25,7 @@ def way(request):
 
 
 def both(function, way, shape=(2, 6, 5, 4)):
-    """What ``function(x, channel, spatial)`` makes, and its gradients, in plain PyTorch and in a faster way."""
+    """What ``function(x, channel, spatial)`` makes, and its gradients, in plain PyTorch and in a faster way."""  # noqa: E501
     found = []
     for how in ('plain', way):
         x = smooth_map(*shape, dtype=torch.float32).requires_grad_()
@@ -307,7 +307,7 @@ def test_random_uses(how, part):
 
 @pytest.mark.parametrize('block', [SE, CBAM])
 def test_second_derivatives_with_constant_gradients_are_refused_too(way, block):
-    """Of the gates' parameters alone, where nothing that comes in requires a gradient."""
+    """Gates' parameters alone get gradients, where nothing that comes in requires a gradient."""
     module, weight = randomise(block(16)), torch.ones(16, 16, 1, 1, requires_grad=True)
     x = torch.nn.functional.conv2d(smooth_map(2, 16, 5, 4, dtype=torch.float32), weight)
     with ops.backend(way):

@@ -17,12 +17,12 @@ def write_squares(root, train=16, val=8):
     for part, count in dict(train=train, val=val).items():
         images, annotations = [], []
         for i in range(count):
-            picture = random.integers(100, 150, (SIZE, SIZE, 3), dtype=np.uint8)
+            image = random.integers(100, 150, (SIZE, SIZE, 3), dtype=np.uint8)
             for kind in range(2):
                 side = int(random.integers(30, 44))
                 x, y = (int(v) for v in random.integers(0, SIZE - side, 2) // (1, 2))
                 x, y = (x // 2 + (SIZE - side) // 2 * kind, y)
-                picture[y : y + side, x : x + side] = 230 if kind == 0 else 20
+                image[y : y + side, x : x + side] = 230 if kind == 0 else 20
                 annotations.append(
                     dict(
                         id=len(annotations) + 1,
@@ -34,7 +34,7 @@ def write_squares(root, train=16, val=8):
                     )
                 )
             name = f'{part}_{i}.png'
-            cv2.imwrite(str(root / 'images' / name), picture)
+            cv2.imwrite(str(root / 'images' / name), image)
             images.append(dict(id=i + 1, file_name=name, width=SIZE, height=SIZE))
         categories = [dict(id=i + 1, name=name) for i, name in enumerate(CLASSES)]
         (root / 'annotations' / f'{part}.json').write_text(

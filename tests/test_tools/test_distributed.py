@@ -74,7 +74,7 @@ def test_two_processes_train_and_test(squares, tmp_path):
     done = shell('dist_train.sh', CONFIG, 2, '--work-dir', tmp_path, '--data-root', squares, *options())
     trained = ap(done)
     assert float(trained) > 0.05
-    assert 'Epoch(train) [8][4/4]' in done.stdout + done.stderr  # 16 pictures, 2 x 2 a step
+    assert 'Epoch(train) [8][4/4]' in done.stdout + done.stderr  # 16 images, 2 x 2 a step
     for processes in (1, 2):
         tested = shell(
             'dist_test.sh',
@@ -96,7 +96,7 @@ def test_two_processes_look_at_attention(squares, tmp_path, request):
     config = tmp_path / 'looking.py'
     config.write_text(f"""_base_ = '{request.config.rootpath / CONFIG}'
 custom_hooks = [dict(type='mmattn.AttentionStatsHook', interval=2),
-                dict(type='mmattn.AttentionMapHook', pictures=1, dpi=20)]
+                dict(type='mmattn.AttentionMapHook', images=1, dpi=20)]
 """)
     done = shell(
         'dist_train.sh',
@@ -207,7 +207,7 @@ def test_slurm_processes(squares, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_corrupt_picture_ends_all_processes(squares, tmp_path):
+def test_a_corrupt_image_ends_all_processes(squares, tmp_path):
     import shutil
 
     data = tmp_path / 'data'
@@ -215,7 +215,7 @@ def test_a_corrupt_picture_ends_all_processes(squares, tmp_path):
     (data / 'images' / 'train_3.png').write_bytes(b'nothing to see')
     done = shell('dist_train.sh', CONFIG, 2, '--work-dir', tmp_path, '--data-root', data, *options())
     assert done.returncode != 0
-    assert re.search(r"OSError: corrupt picture '\S*images/train_3.png' \(14 bytes\)", done.stderr)
+    assert re.search(r"OSError: corrupt image '\S*images/train_3.png' \(14 bytes\)", done.stderr)
 
 
 @pytest.mark.slow

@@ -34,7 +34,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def checkpoint(data, request):
-    """Of each config, untrained: what is drawn does not depend on it."""
+    """A checkpoint of each config, untrained: what is drawn does not depend on it."""
 
     def write(config):
         path = data.parent / (os.path.basename(config) + '.pth')

@@ -255,7 +255,7 @@ def test_a_wrong_rule_is_a_message_alone(squares, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('workers', [0, 2])
-def test_a_corrupt_picture_is_named(squares, tmp_path, workers):
+def test_a_corrupt_image_is_named(squares, tmp_path, workers):
     import shutil
 
     data = tmp_path / 'data'
@@ -271,7 +271,7 @@ def test_a_corrupt_picture_is_named(squares, tmp_path, workers):
         *as_arguments(small(train_dataloader__num_workers=workers, train_cfg__max_epochs=1)),
     )
     assert done.returncode == 1
-    assert 'OSError: corrupt picture' in done.stderr.strip().splitlines()[-1]
+    assert 'OSError: corrupt image' in done.stderr.strip().splitlines()[-1]
     assert 'images/train_3.png' in done.stderr.strip().splitlines()[-1]
 
 

@@ -33,7 +33,7 @@ def test_an_image_is_neither_distorted_nor_moved():
         ((4, 0, 0), False),
     ],
 )
-def test_which_maps_are_of_the_picture(shape, fits):
+def test_which_maps_are_of_the_image(shape, fits):
     meta = dict(batch_input_shape=(64, 128), scale_factor=(1.2, 1.2))
     frame = InputFrame(np.zeros((50, 100, 3), np.uint8), meta)
     assert frame.covers_input(shape) is fits

@@ -1,8 +1,9 @@
 """The functions that every backend has, and the tuples that they take and return.
 
-``x`` is a map ``(N, C, H, W)``, dense in NCHW or channels_last. Each function reads what it needs of the map
-once. Sums are taken in at least fp32. A gate is rounded to the map's dtype before it is applied, and so is each
-product, as by multiplications in PyTorch. Equal maxima share their gradient evenly, hence their number ``ties``.
+``x`` is a map ``(N, C, H, W)``, dense in NCHW or channels_last. Each function reads what it needs of the
+map once. Sums are taken in at least fp32. A gate is rounded to the map's dtype before it is applied, and so
+is each product, as by multiplications in PyTorch. Equal maxima share their gradient evenly, hence their
+number ``ties``.
 """
 
 from __future__ import annotations

@@ -90,7 +90,8 @@ def missing_reason() -> str:
 
 
 def _call(name: str, x: Tensor, *args) -> None:
-    """Call the function for maps like ``x``. Tensors go as pointers, integers as 64 bits; threads are PyTorch's."""
+    """Call the function for maps like ``x``. Tensors go as pointers, integers as 64 bits; threads are
+    PyTorch's."""
     sent = [
         ctypes.c_void_p(a.data_ptr())
         if isinstance(a, Tensor)

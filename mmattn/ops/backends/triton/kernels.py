@@ -2,9 +2,10 @@
 
 A map is read in tiles of ``BC`` channels and ``BP`` positions. ``DENSE`` is true for NCHW, false for
 channels_last, and changes addresses only. ``C`` and ``P`` come as multiples of ``AC`` and ``AP``, powers of
-two up to 16: from that the compiler knows how many elements it may read in one instruction. Sums are taken in
-``ACC``, fp32 or fp64, in an order that the sizes decide: no atomics. ``v`` is always ``x * g`` in the map's own dtype, so that a kernel
-that searches for a maximum again finds the very number that another one found.
+two up to 16: from that the compiler knows how many elements it may read in one instruction. Sums are taken
+in ``ACC``, fp32 or fp64, in an order that the sizes decide: no atomics. ``v`` is always ``x * g`` in the
+map's own dtype, so that a kernel that searches for a maximum again finds the very number that another one
+found.
 """
 
 # ruff: noqa: N803, N806
@@ -13,8 +14,8 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-# Without this, Triton would compile a variant of a kernel for each sort of number (1, a multiple of 16, others)
-# while a model trains on images of many sizes. What the compiler has to know is in AC and AP.
+# Without this, Triton would compile a variant of a kernel for each sort of number (1, a multiple of 16,
+# others) while a model trains on images of many sizes. What the compiler has to know is in AC and AP.
 _SIZES = ['c_units', 'p_units', 'along_c', 'along_p', 'splits', 'span', 'row', 'ties_row', 'divisor', 'L']
 
 
@@ -75,7 +76,8 @@ def reduce(
     """Sums, maxima and numbers of maxima of ``x * g``, of each channel or of each position.
 
     Program ``(n * tiles + tile, split)`` walks over ``span`` tiles of positions (channels) and writes entry
-    ``split`` of ``(N, splits, C)`` (``(N, splits, P)``). Rows are ``row`` elements apart, those of ties ``ties_row``.
+    ``split`` of ``(N, splits, C)`` (``(N, splits, P)``). Rows are ``row`` elements apart, those of ties
+    ``ties_row``.
     """
     C = c_units * AC
     P = p_units * AP
@@ -136,7 +138,8 @@ def join(
     B: tl.constexpr,
     ACC: tl.constexpr,
 ):
-    """Combine partial results ``(N, splits, L)``. Output rows are ``row`` elements apart, of ties ``ties_row``."""
+    """Combine partial results ``(N, splits, L)``. Output rows are ``row`` elements apart, of ties
+    ``ties_row``."""
     blocks = tl.cdiv(L, B)
     n = (tl.program_id(0) // blocks).to(tl.int64)
     i = tl.program_id(0) % blocks * B + tl.arange(0, B)

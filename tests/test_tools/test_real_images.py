@@ -1,4 +1,4 @@
-"""An epoch on real pictures: COCO's 80 classes, crowd boxes, pictures without objects."""
+"""An epoch on real images: COCO's 80 classes, crowd boxes, images without objects."""
 
 import math
 

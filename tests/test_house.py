@@ -1,0 +1,179 @@
+"""The order of the house: docs/design.md's map, words and directions are those of the code."""
+
+import ast
+import importlib
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / 'tools/dev'))
+import house_map  # noqa: E402
+
+SOURCES = sorted(
+    path
+    for folder in ('mmattn', 'tools', 'benchmarks', 'tests', 'demo')
+    for path in (ROOT / folder).rglob('*.py')
+    if '.mim' not in path.parts
+)
+DESIGN = ROOT / 'docs/design.md'
+
+# The one direction of imports: a room may import those of lower rank. Datasets know no other room.
+RANKS = dict(
+    _compat=0, version=0, errors=0, registry=1, ops=2, blocks=3, insertion=4, checkpoints=5, datasets=5, engine=6,
+    cost=7, visualization=7, hooks=8, export=8, study=8, demo=8,
+)  # fmt: skip
+
+# Names that once meant several things each, or nothing to a stranger; what they are called now is in design.md.
+RETIRED = {
+    'hold', 'held', 'Held', 'release', 'relay', 'relays', 'relayed', 'by_ops', 'implementation',
+    'implementation_for', 'IMPLEMENTATIONS', 'look', 'Look', 'SiteLook', 'looks', 'door', 'doors',
+    'attended', 'Attended', 'attended_class', 'attended_parts', 'peak', 'peaks', 'tops', 'Places',
+    'find_places', 'own_randomness', 'compact_names', 'handed_on', 'dry_run', 'DryRun', 'host_class',
+    'holds_attention', 'aten_passes', 'compiled_passes', 'triton_passes', 'triton_kernels',
+    'compiled_ops', 'cpu_passes', 'coco_figures', 'figures', 'picture', 'pictures', 'time_in_turn',
+    'why_not', 'experiment', 'trial',
+}  # fmt: skip
+# Config keys, arguments and files of the user's, which a redesign does not rename.
+KEPT = {
+    'mmattn/hooks/attention_map_hook.py': {'pictures'},
+    'mmattn/cost/timing.py': {'peak'},  # memory
+    'tools/dev/build_mmcv.py': {'implementation'},  # of sys
+}
+
+FACES = {
+    'mmattn': ['attach', 'detach', 'sites'],
+    'mmattn.ops': ['lazy', 'materialize', 'backend', 'spatial_avg', 'channel_stats', 'apply_gate'],
+    'mmattn.blocks': ['AttentionBlock', 'CBAM', 'SE', 'ECA'],
+    'mmattn.insertion': ['Rule', 'Site', 'WithAttention', 'attach', 'detach', 'sites', 'check_identity'],
+    'mmattn.checkpoints': ['save_adapter', 'load_adapter', 'check_insertion'],
+    'mmattn.engine': ['load_config', 'check_data', 'train', 'test'],
+    'mmattn.cost': ['model_cost', 'block_cost', 'cost_report'],
+    'mmattn.visualization': ['record_gates', 'inspect_image', 'grad_cam', 'show_attention'],
+    'mmattn.hooks': ['AdapterHook', 'AttentionMapHook', 'AttentionStatsHook', 'CheckInsertionHook'],
+    'mmattn.demo': ['run_demo'],
+    'mmattn.datasets': ['LoadImageFromFile', 'make_shapes'],
+}
+
+
+def tree_of(path):
+    return ast.parse(path.read_text(encoding='utf-8'))
+
+
+def test_the_map_of_the_house_is_true():
+    page = DESIGN.read_text(encoding='utf-8')
+    assert page == house_map.with_map(page, house_map.house_map()), 'python tools/dev/house_map.py --write'
+
+
+def test_a_module_without_a_docstring_is_refused(tmp_path):
+    (tmp_path / 'a.py').write_text('x = 1\n')
+    with pytest.raises(ValueError, match='no docstring: its first line says'):
+        house_map.first_line(tmp_path / 'a.py')
+
+
+def room_of(module):
+    parts = module.split('.')
+    return parts[1] if len(parts) > 1 and parts[0] == 'mmattn' else None
+
+
+def imports_of(path):
+    """Modules of ours that a file imports anywhere, also inside functions."""
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.startswith('mmattn'))
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f'{path}:{node.lineno}: a relative import'
+            if node.module == 'mmattn':
+                yield from (f'mmattn.{alias.name}' for alias in node.names)
+            elif (node.module or '').startswith('mmattn.'):
+                yield node.module
+
+
+@pytest.mark.parametrize('path', [p for p in SOURCES if 'mmattn' in p.parts], ids=lambda p: p.stem)
+def test_imports_point_one_way(path):
+    room = room_of('.'.join(path.relative_to(ROOT).with_suffix('').parts))
+    if room == '__init__':
+        return
+    for name in imports_of(path):
+        other = room_of(name)
+        if other in RANKS and other != room:
+            assert RANKS[other] < RANKS[room], f'{room} imports {name}'
+            assert room != 'datasets' or other in ('registry', '_compat', 'errors'), f'{room} imports {name}'
+
+
+def test_every_room_has_a_rank():
+    rooms = {p.name if p.is_dir() else p.stem for p in (ROOT / 'mmattn').iterdir()}
+    assert rooms - {'__init__', '__pycache__', '.mim'} <= set(RANKS)
+
+
+def identifiers(tree):
+    """Every name that the code gives to something or uses: no strings, no comments."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name):
+            yield node.id, node.lineno
+        elif isinstance(node, ast.Attribute):
+            yield node.attr, node.lineno
+        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            yield node.name, node.lineno
+        elif isinstance(node, ast.arg):
+            yield node.arg, node.lineno
+        elif isinstance(node, ast.keyword) and node.arg:
+            yield node.arg, node.value.lineno
+        elif isinstance(node, ast.alias):
+            for part in (node.asname or node.name).split('.'):
+                yield part, node.lineno
+
+
+@pytest.mark.parametrize(
+    'path',
+    [p for p in SOURCES if p.relative_to(ROOT).parts[0] in ('mmattn', 'tools')],
+    ids=lambda p: p.relative_to(ROOT).as_posix(),
+)
+def test_no_retired_identifier(path):
+    kept = KEPT.get(path.relative_to(ROOT).as_posix(), set())
+    found = [f'{path}:{line}: {name}' for name, line in identifiers(tree_of(path)) if name in RETIRED - kept]
+    assert not found
+
+
+def test_retired_identifiers_are_found():
+    assert {'hold'} == {
+        name for name, _ in identifiers(ast.parse('def f(x):\n    x.hold(1)')) if name in RETIRED
+    }
+
+
+@pytest.mark.parametrize('package', FACES)
+def test_every_package_has_a_public_face(package):
+    module = importlib.import_module(package)
+    assert module.__doc__
+    for name in FACES[package]:
+        assert hasattr(module, name) and name in module.__all__, name
+
+
+def test_each_word_is_defined_where_the_table_says():
+    rows = re.findall(
+        r'^\| \*\*(.+?)\*\*.*\| \[`(.+?)`\]\(\.\./(.+?)\) \|$', DESIGN.read_text(), re.MULTILINE
+    )
+    assert len(rows) >= 14
+    for word, name, path in rows:
+        defined = {n for n, _ in identifiers(tree_of(ROOT / path))}
+        text = (ROOT / path).read_text(encoding='utf-8')
+        assert name in defined and word.split(',')[0] in text.lower(), (
+            f'{path} does not define {name} ({word})'
+        )
+
+
+def test_no_field_begins_with_of():
+    """A field's documentation names its noun."""
+    found = []
+    for path in SOURCES:
+        for node in ast.walk(tree_of(path)):
+            if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):
+                text = ast.get_docstring(node) or ''
+                found += [f'{path}: {line.strip()}' for line in text.splitlines()
+                          if re.match(r'\s+\w+( \(.+\))?: Of ', line)]  # fmt: skip
+            elif isinstance(node, ast.Expr) and isinstance(getattr(node.value, 'value', None), str):
+                if node.value.value.startswith('Of '):
+                    found.append(f'{path}: {node.value.value[:60]}')
+    assert not found
