@@ -22,11 +22,11 @@ DESIGN = ROOT / 'docs/design.md'
 
 # The one direction of imports: a room may import those of lower rank. Datasets know no other room.
 RANKS = dict(
-    _compat=0, version=0, errors=0, registry=1, ops=2, blocks=3, insertion=4, checkpoints=5, datasets=5, engine=6,
+    _compat=0, version=0, errors=0, registry=1, ops=2, blocks=3, insertion=4, checkpoints=5, datasets=5, engine=6,  # noqa: E501
     cost=7, visualization=7, hooks=8, export=8, study=8, demo=8,
 )  # fmt: skip
 
-# Names that once meant several things each, or nothing to a stranger; what they are called now is in design.md.
+# Names that once meant several things each, or nothing to a stranger; what they are called now is in design.md.  # noqa: E501
 RETIRED = {
     'hold', 'held', 'Held', 'release', 'relay', 'relays', 'relayed', 'by_ops', 'implementation',
     'implementation_for', 'IMPLEMENTATIONS', 'look', 'Look', 'SiteLook', 'looks', 'door', 'doors',

@@ -344,7 +344,7 @@ def test_tool_says_what_it_did(tmp_path):
     assert '3/3' in first.stdout
     assert run().stdout == f'shapes: {tmp_path}/s is already there with these settings\n'
     refused = run('--seed', '5')
-    assert refused.returncode == 2 and refused.stderr.startswith('make_shapes: ')
+    assert refused.returncode == 2 and refused.stderr.startswith('make_shapes.py: ')
     assert 'Traceback' not in refused.stderr
     marker = json.loads((tmp_path / 's' / MARKER).read_text())
     assert marker['settings'] == dict(train=2, val=1, size=64, seed=0)
