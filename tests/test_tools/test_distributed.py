@@ -96,7 +96,7 @@ def test_two_processes_look_at_attention(squares, tmp_path, request):
     config = tmp_path / 'looking.py'
     config.write_text(f"""_base_ = '{request.config.rootpath / CONFIG}'
 custom_hooks = [dict(type='mmattn.AttentionStatsHook', interval=2),
-                dict(type='mmattn.AttentionMapHook', images=1, dpi=20)]
+                dict(type='mmattn.AttentionMapHook', pictures=1, dpi=20)]
 """)
     done = shell(
         'dist_train.sh',
