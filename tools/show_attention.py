@@ -6,9 +6,9 @@ from mmattn.engine.cli import (
     add_cfg_options,
     add_data_root_option,
     add_device_option,
-    brief_logs,
     run_tool,
 )
+from mmattn.insertion import brief_log
 from mmattn.visualization import show_detectors
 
 
@@ -62,7 +62,7 @@ def parse_args():
 
 def main():
     args = parse_args()
-    with brief_logs():
+    with brief_log():
         summary = show_detectors(
             [(args.config, args.checkpoint), *([args.compare] if args.compare else [])],
             args.images,

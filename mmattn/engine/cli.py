@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import inspect
-import logging
 import os
 import sys
 import time
@@ -16,7 +15,6 @@ from typing import Any, NoReturn
 
 import torch
 from mmengine.config import DictAction
-from mmengine.logging import MMLogger
 from rich.console import Console
 
 from mmattn.engine.data_root import DATA_ROOT_VARIABLE
@@ -154,29 +152,11 @@ def parse_run(parser: argparse.ArgumentParser) -> dict[str, Any]:
 
 
 @contextmanager
-def brief_logs() -> Iterator[None]:
-    """Log one summary line for all insertions inside, where training logs one line for each site."""
-    logger = MMLogger.get_current_instance()
-    sites = []
-
-    def drop_sites(record: logging.LogRecord) -> bool:
-        found = record.getMessage().startswith('attention: ')
-        sites.extend([record] * found)
-        return not found
-
-    logger.addFilter(drop_sites)
-    try:
-        yield
-    finally:
-        logger.removeFilter(drop_sites)
-        if sites:
-            logger.info('attention inserted at %d sites', len(sites))
-
-
-@contextmanager
 def logs_to_stderr() -> Iterator[None]:
     """Keep logs out of a tool's output: they go to stderr, and are brief."""
-    with redirect_stdout(sys.stderr), brief_logs():
+    from mmattn.insertion import brief_log  # late: it imports mmdet, which tools without a model do not need
+
+    with redirect_stdout(sys.stderr), brief_log():
         yield
 
 
