@@ -4,196 +4,201 @@ python benchmarks/speed_page.py
 """
 
 import json
+from math import prod
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / 'benchmarks/results'
 PAGE = ROOT / 'docs/speed.md'
+END = '<!-- end -->'
+NOT_MEASURED = 'Not measured yet.'
+# Ways to compute a block, as the data files and as the page call them.
 NAMES = dict(
     official='official formula',
     plain='`plain`',
-    compiled='`torch.compile` of `plain`',
+    compiled='`plain`, `torch.compile`',
     ours='ours',
     timm='timm',
     mmyolo='MMYOLO',
 )
+BYTES = dict(fp32=4, bf16=2, fp16=2)
 
 
-def read(name):
-    path = RESULTS / f'{name}.json'
-    return json.loads(path.read_text()) if path.is_file() else None
+def table(titles, rows):
+    """A Markdown table."""
+    lines = [titles, ['---'] * len(titles), *rows]
+    return '\n'.join(f'| {" | ".join(cells)} |' for cells in lines).replace('| --- ', '|---')
 
 
-def note(results):
-    machine = results['machine']
-    versions = machine['versions']
+def setting(results):
+    """Machine, versions and command of a results file."""
+    machine, versions = results['machine'], results['machine']['versions']
+    device = machine['gpu'] or machine['processor']
     return (
-        f'{machine["gpu"] or machine["processor"]}, {machine["threads"]} threads of {machine["cores"]} cores, Python '  # noqa: E501
-        f'{versions["python"]}, torch {versions["torch"]}; `{machine["command"]}`.'
+        f'{device}, {machine["threads"]} threads on {machine["cores"]} cores, Python {versions["python"]}, '
+        f'torch {versions["torch"]};\n`{machine["command"]}`.'
     )
 
 
-def transfers(results):
-    """Maps read and written, forward + backward, and bytes kept in maps."""
-    seen = {}
+def median(seconds):
+    return sorted(seconds)[len(seconds) // 2]
+
+
+def maps_kept(row, way):
+    """What a way keeps for the backward pass, in maps; ``None`` if it was not measured."""
+    kept = row['kept_bytes'].get(way)
+    return kept and kept / (BYTES[row['dtype']] * prod(row['shape']))
+
+
+def transfers_table(results):
+    """Maps read and written, forward + backward, and maps kept between; of each block's first map."""
+    first = {}
     for row in results['rows']:
-        if row['training'] and row['dtype'] == 'fp32' and row['block'] not in seen:
-            seen[row['block']] = row
+        if row['training'] and row['dtype'] == 'fp32':
+            first.setdefault(row['block'], row)
     ways = ('official', 'timm', 'ours')
-    lines = [
-        '| block | '
-        + ' | '.join(f'{NAMES[way]}: forward + backward' for way in ways)
-        + ' | '
-        + ' | '.join(f'{NAMES[way]}: maps kept' for way in ways)
-        + ' |',
-        '|---' * (1 + 2 * len(ways)) + '|',
-    ]
-    for block, row in seen.items():
-        n, c, h, w = row['shape']
+    titles = [f'{what}: {NAMES[way]}' for what in ('reads and writes', 'maps kept') for way in ways]
+    rows = []
+    for block, row in first.items():
         moved = [row['map_transfers'].get(way) for way in ways]
-        kept = [row['kept_bytes'].get(way) for way in ways]
-        lines.append(
-            f'| {block} | '
-            + ' | '.join('-' if each is None else f'{each[0]} + {each[1]}' for each in moved)
-            + ' | '
-            + ' | '.join('-' if each is None else f'{each / (4 * n * c * h * w):.2f}' for each in kept)
-            + ' |'
+        kept = [maps_kept(row, way) for way in ways]
+        rows.append(
+            [block]
+            + ['-' if each is None else f'{each[0]} + {each[1]}' for each in moved]
+            + ['-' if each is None else f'{each:.2f}' for each in kept]
         )
-    return '\n'.join(lines)
+    return table(['block', *titles], rows)
 
 
-def speeds(results):
-    """Times as fast as the official formula in eager mode, a row for each block and map."""
+def speedup(row, way):
+    """A cell: how many times as fast as the official formula."""
+    if way not in row['times_as_fast']:
+        return '-'
+    text = f'{row["times_as_fast"][way]:.2f}' + (' (wrong)' if way in row['wrong'] else '')
+    return f'**{text}**' if way == 'ours' else text
+
+
+def blocks_table(results):
+    """Speed of each block on each map, one table for each dtype."""
     if results is None:
-        return 'Not measured yet.'
+        return NOT_MEASURED
     rows = results['rows']
-    ways = [
-        way for way in NAMES if any(way in row.get('times_as_fast', {}) for row in rows) and way != 'official'
-    ]
+    measured = set().union(*(row['times_as_fast'] for row in rows))
+    ways = [way for way in NAMES if way in measured and way != 'official']
     parts = []
     for dtype in dict.fromkeys(row['dtype'] for row in rows):
-        lines = [
-            f'| {dtype} | map | `x.clone()`, ms | official formula, ms | '
-            + ' | '.join(NAMES[way] for way in ways)
-            + " | ours, share of a copy's bytes a second |",
-            '|---' * (5 + len(ways)) + '|',
-        ]
-        for row in rows:
-            if row['dtype'] != dtype:
-                continue
-            fast = row['times_as_fast']
-            cells = [
-                '-' if way not in fast else f'{fast[way]:.2f}' + (' (wrong)' if way in row['wrong'] else '')
-                for way in ways
+        titles = [dtype, 'map', '`x.clone()`, ms', 'official formula, ms', *(NAMES[way] for way in ways)]
+        cells = [
+            [
+                f'{row["block"]}, {"forward + backward" if row["training"] else "inference"}',
+                'x'.join(map(str, row['shape'][1:])),
+                f'{row["clone_seconds"] * 1e3:.2f}',
+                f'{median(row["seconds"]["official"]) * 1e3:.2f}',
+                *(speedup(row, way) for way in ways),
+                f'{row["share_of_copy"]["ours"]:.0%}',
             ]
-            cells = [f'**{cell}**' if way == 'ours' else cell for way, cell in zip(ways, cells)]
-            size = 'x'.join(map(str, row['shape'][1:]))
-            what = 'forward + backward' if row['training'] else 'inference'
-            base = sorted(row['seconds']['official'])[len(row['seconds']['official']) // 2]
-            lines.append(
-                f'| {row["block"]}, {what} | {size} | {row["clone_seconds"] * 1e3:.2f} | {base * 1e3:.2f} | '
-                + ' | '.join(cells)
-                + f' | {row["share_of_copy"]["ours"]:.0%} |'
-            )
-        parts.append('\n'.join(lines))
-    return '\n\n'.join(
-        [
-            *parts,
-            f'Batch {rows[0]["shape"][0]}, medians of ratios of {len(rows[0]["seconds"]["official"])} '
-            f'runs in turn. {note(results)}',
+            for row in rows
+            if row['dtype'] == dtype
         ]
-    )
+        parts.append(table([*titles, "ours, share of a copy's bandwidth"], cells))
+    batch, repeats = rows[0]['shape'][0], len(rows[0]['seconds']['official'])
+    note = f'Batch {batch}, medians of the ratios of {repeats} interleaved runs.\n{setting(results)}'
+    return '\n\n'.join([*parts, note])
 
 
-def detectors(results):
+def detectors_table(results):
+    """Time and memory of whole detectors, with attention and without."""
     if results is None:
-        return 'Not measured yet.'
-    lines = [
-        '| detector | attention | training step, s | times plain | inference, s | times plain | '
-        'peak memory of a step | times plain |',
-        '|---' * 8 + '|',
-    ]
+        return NOT_MEASURED
     rows = results['rows']
-    for row in rows:
-        if not row['training']:
+    found = {(row['detector'], row['dtype'], row['attention'], row['training']): row for row in rows}
+    cells = []
+    for (detector, dtype, attention, training), step in found.items():
+        if not training:
             continue
-        same = [other for other in rows if all(other[key] == row[key] for key in ('detector', 'dtype'))]
-        test = next(
-            other for other in same if not other['training'] and other['attention'] == row['attention']
+        test = found[detector, dtype, attention, False]
+        without = found[detector, dtype, 'none', True]
+        cells.append(
+            [
+                f'{detector} {dtype}',
+                attention,
+                f'{median(step["seconds"]):.3f}',
+                f'{step["ratio"]:.3f}',
+                f'{median(test["seconds"]):.3f}',
+                f'{test["ratio"]:.3f}',
+                f'{step["peak_bytes"] / 2**20:,.0f} MiB',
+                f'{step["peak_bytes"] / without["peak_bytes"]:.3f}',
+            ]
         )
-        base = next(other for other in same if other['training'] and other['attention'] == 'none')
-
-        def middle(each):
-            return sorted(each['seconds'])[len(each['seconds']) // 2]
-
-        lines.append(
-            f'| {row["detector"]} {row["dtype"]} | {row["attention"]} | {middle(row):.3f} | {row["ratio"]:.3f} | '  # noqa: E501
-            f'{middle(test):.3f} | {test["ratio"]:.3f} | {row["peak_bytes"] / 2**20:,.0f} MiB | '
-            f'{row["peak_bytes"] / base["peak_bytes"]:.3f} |'
-        )
-    size = 'x'.join(map(str, rows[0]['size']))
-    lines += [
-        '',
-        f'ResNet-50, batch {rows[0]["batch"]} at {size}, medians of ratios of {len(rows[0]["seconds"])} runs in '  # noqa: E501
-        f'turn. {note(results)}',
-    ]
-    return '\n'.join(lines)
+    measured = ['training step, s', 'inference, s', 'peak memory of a step']
+    titles = [title for what in measured for title in (what, 'ratio to none')]
+    batch, size, repeats = rows[0]['batch'], 'x'.join(map(str, rows[0]['size'])), len(rows[0]['seconds'])
+    note = (
+        f'ResNet-50, batch {batch} at {size}, medians of the ratios of {repeats} interleaved runs.\n'
+        f'{setting(results)}'
+    )
+    return table(['detector', 'attention', *titles], cells) + f'\n\n{note}'
 
 
-def targets(blocks, steps):
-    """What was aimed at, and the worst of what was measured, in fp32."""
+def targets_table(blocks, detectors):
+    """Each target beside the worst of what was measured in fp32."""
+    rows = [row for row in blocks['rows'] if row['dtype'] == 'fp32']
 
-    def worst(names, training):
+    def slowest(names, training):
         return min(
             row['times_as_fast']['ours']
-            for row in blocks['rows']
-            if row['block'] in names and row['training'] is training and row['dtype'] == 'fp32'
+            for row in rows
+            if row['block'] in names and row['training'] is training
         )
 
-    kept = max(
-        row['kept_bytes']['ours']
-        / (4 * row['shape'][0] * row['shape'][1] * row['shape'][2] * row['shape'][3])
-        for row in blocks['rows']
-        if row['training'] and row['dtype'] == 'fp32'
-    )
-    lines = ['| aim | | measured |', '|---|---|---|']
-    for what, aim, found in (
-        ('CBAM, forward + backward, times as fast as the official formula', 2.5, worst(['CBAM'], True)),
-        ('CBAM, inference, likewise', 2.5, worst(['CBAM'], False)),
-        ('SE and ECA, forward + backward, likewise', 1.3, worst(['SE', 'ECA'], True)),
+    def reached(is_reached, text):
+        return text if is_reached else f'**not reached:** {text}'
+
+    cells = []
+    for what, target, found in (
+        ('CBAM, forward + backward: speed over the official formula', 2.5, slowest(['CBAM'], True)),
+        ('CBAM, inference: the same', 2.5, slowest(['CBAM'], False)),
+        ('SE and ECA, forward + backward: the same', 1.3, slowest(['SE', 'ECA'], True)),
     ):
-        lines.append(
-            f'| {what} | at least {aim} | {"" if found >= aim else "**not reached:** "}{found:.2f} and more |'
-        )
-    lines.append(f'| maps kept for the backward pass | 1 and small vectors | at most {kept:.2f} |')
-    if steps:
+        cells.append([what, f'at least {target}', reached(found >= target, f'{found:.2f}')])
+    kept = max(maps_kept(row, 'ours') for row in rows if row['training'])
+    cells.append(['maps kept for the backward pass', '1 and small vectors', f'at most {kept:.2f}'])
+    if detectors:
         ratio = max(
             row['ratio']
-            for row in steps['rows']
+            for row in detectors['rows']
             if row['detector'] == 'Faster R-CNN' and row['training'] and row['attention'].endswith('ours')
         )
-        lines.append(
-            "| step of Faster R-CNN R50 with CBAM in all residual branches, times the plain one's | at most 1.15 | "  # noqa: E501
-            f'{"" if ratio <= 1.15 else "**not reached:** "}{ratio:.3f} |'
-        )
-    return '\n'.join(lines)
+        what = 'training step of Faster R-CNN R50 with CBAM in all residual branches, ratio to none'
+        cells.append([what, 'at most 1.15', reached(ratio <= 1.15, f'{ratio:.3f}')])
+    return table(['what', 'target', 'measured'], cells)
 
 
 def page(text):
-    cpu, cuda = read('blocks_cpu'), read('blocks_cuda')
+    """The page with its tables written anew."""
+    cpu, detectors_cpu = read('blocks_cpu'), read('detectors_cpu')
     tables = dict(
-        transfers=transfers(cpu),
-        targets=targets(cpu, read('detectors_cpu')),
-        blocks_cpu=speeds(cpu),
-        blocks_cuda=speeds(cuda),
-        detectors_cpu=detectors(read('detectors_cpu')),
-        detectors_cuda=detectors(read('detectors_cuda')),
+        transfers=transfers_table(cpu),
+        targets=targets_table(cpu, detectors_cpu),
+        blocks_cpu=blocks_table(cpu),
+        blocks_cuda=blocks_table(read('blocks_cuda')),
+        detectors_cpu=detectors_table(detectors_cpu),
+        detectors_cuda=detectors_table(read('detectors_cuda')),
     )
-    for name, table in tables.items():
+    for name, content in tables.items():
         marker = f'<!-- benchmarks/speed_page.py: {name} -->\n'
-        head, _, rest = text.partition(marker)
-        text = f'{head}{marker}{table}\n<!-- end -->' + rest.partition('<!-- end -->')[2]
+        head, found, rest = text.partition(marker)
+        _, end, tail = rest.partition(END)
+        if not (found and end):
+            raise ValueError(f'{PAGE} has no table between {marker.strip()} and {END}')
+        text = f'{head}{marker}{content}\n{END}{tail}'
     return text
+
+
+def read(name):
+    """A results file; ``None`` if it was not measured yet."""
+    path = RESULTS / f'{name}.json'
+    return json.loads(path.read_text()) if path.is_file() else None
 
 
 if __name__ == '__main__':

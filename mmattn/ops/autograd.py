@@ -3,16 +3,8 @@
 In plain PyTorch each use of a map (pooling, statistics, gating) sends back a gradient of the map's size,
 and these are summed one by one. Here :func:`enter` returns gradient placeholders: tensors without memory
 (all strides 0). Each consumer of the map takes placeholders and, in its backward pass, returns its operands
-as their "gradients"; so the backward pass of ``enter`` gets all operands and writes the map's one
-gradient::
-
-    forward                                     backward
-
-    x --> enter --> avg, amax                   davg, damax ---------------------+
-            |                                                                    v
-            +-- placeholders --> stats          dstats, stats, ties, channel --> enter.backward --> dx
-            |                                                                    ^   (map_backward)
-            +-- placeholders --> apply_gates    dy, channel, spatial ------------+
+as their "gradients". So the backward pass of ``enter`` gets all operands and writes the map's one gradient.
+docs/lazy_maps.md draws it, with an example of 20 lines.
 
 Each function is an ``autograd.Function``, which costs little in eager mode, and an operator of
 ``torch.library``, registered when a graph is first captured.
