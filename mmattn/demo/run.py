@@ -12,7 +12,8 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from mmattn.datasets.shapes import ShapesSettings, make_shapes, read_marker
+from mmattn.datasets import ShapesSettings, make_shapes
+from mmattn.datasets.shapes_settings import read_marker
 from mmattn.demo.coco_metrics import coco_metrics, metrics_table, write_metrics
 from mmattn.demo.image_page import draw_pairs, write_page, write_sheet
 from mmattn.demo.learning_curve import draw_learning_curve

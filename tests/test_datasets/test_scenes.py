@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from mmattn.datasets import drawing, scenes
+from mmattn.datasets import coco_annotation, drawing, scenes
 
 SIZE = 256
 
@@ -87,15 +87,13 @@ def test_area_and_box_are_those_of_the_segmentation(many):
 
 def test_no_object_is_hidden_more_than_promised(monkeypatch):
     checked = 0
-    annotate = scenes._annotate
 
-    def check(item, size):
+    def check(canvas, item, rng, scale):
         nonlocal checked
-        checked += 1
+        checked += item.label is not None
         assert item.visible.area >= scenes.MIN_VISIBLE * item.full.area
-        return annotate(item, size)
 
-    monkeypatch.setattr(scenes, '_annotate', check)
+    monkeypatch.setattr(scenes, '_paint', check)
     for seed in range(20):
         draw(seed)
     assert checked > 40
@@ -143,7 +141,7 @@ def test_run_lengths_survive_pycocotools():
     for seed in range(5):
         mask = np.random.default_rng(seed).integers(0, 2, (7, 11)).astype(np.uint8)
         mask[0, 0] = seed % 2
-        rle = scenes.run_lengths(mask)
+        rle = coco_annotation.run_lengths(mask)
         assert sum(rle['counts']) == mask.size
         assert (coco_mask.decode(coco_mask.frPyObjects(rle, 7, 11)) == mask).all()
 

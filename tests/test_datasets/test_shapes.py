@@ -16,9 +16,10 @@ import pytest
 from mmengine.config import Config
 from pycocotools.coco import COCO
 
-from mmattn.datasets import shapes
+from mmattn.datasets import ShapesSettings, make_shapes, shapes_files, shapes_settings
 from mmattn.datasets.scenes import CLASSES
-from mmattn.datasets.shapes import MARKER, ShapesSettings, make_shapes
+from mmattn.datasets.shapes_folder import PARTIAL_MARKER
+from mmattn.datasets.shapes_settings import MARKER
 from mmattn.engine import check_data
 
 ROOT = Path(__file__).parents[2]
@@ -111,8 +112,8 @@ def test_other_settings_need_force(tmp_path):
     other = ShapesSettings(train=2, val=3, size=96, seed=7)
     with pytest.raises(
         FileExistsError,
-        match='made with version=1 train=5 val=3 size=96 seed=7; '
-        'asked for was version=1 train=2 val=3 size=96 seed=7; give another folder, '
+        match='holds a shapes data set made with version=1 train=5 val=3 size=96 seed=7, '
+        'but you ask for version=1 train=2 val=3 size=96 seed=7; give another folder, '
         'or replace it with tools/make_shapes.py --force',
     ):
         make(tmp_path / 's', other)
@@ -123,8 +124,8 @@ def test_other_settings_need_force(tmp_path):
 
 def test_a_set_of_another_version_needs_force(tmp_path, monkeypatch):
     make(tmp_path / 's')
-    monkeypatch.setattr(shapes, 'VERSION', 2)
-    with pytest.raises(FileExistsError, match='made with version=1 .* asked for was version=2 '):
+    monkeypatch.setattr(shapes_settings, 'VERSION', 2)
+    with pytest.raises(FileExistsError, match='made with version=1 .* but you ask for version=2 '):
         make(tmp_path / 's')
     assert make(tmp_path / 's', force=True) is True
 
@@ -148,7 +149,7 @@ def test_damage_is_found(tmp_path, harm, message):
     whole = content(tmp_path / 's')
     harm(tmp_path / 's')
     with pytest.raises(
-        FileExistsError, match=f'is damaged: {message}; write it anew with tools/make_shapes.py --force'
+        FileExistsError, match=f'is damaged: {message}; replace it with tools/make_shapes.py --force'
     ):
         make(tmp_path / 's')
     make(tmp_path / 's', force=True)
@@ -164,7 +165,7 @@ def test_an_error_leaves_what_was_there(tmp_path, monkeypatch, old):
     def fail(folder, settings, task):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(shapes, '_draw_one', fail)
+    monkeypatch.setattr(shapes_files, '_draw_one', fail)
     with pytest.raises(KeyboardInterrupt):
         make(tmp_path / 's', force=True)
     assert leftovers(tmp_path / 's') == []
@@ -213,7 +214,7 @@ def test_a_killed_run_leaves_no_set_and_the_next_one_succeeds(tmp_path, how):
 def test_a_foreign_folder_in_the_way_is_left_alone(tmp_path):
     (tmp_path / 's.partial').mkdir()
     (tmp_path / 's.partial/mine').write_text('')
-    with pytest.raises(FileExistsError, match='was not left by this tool; move it away'):
+    with pytest.raises(FileExistsError, match='but this tool did not make it; move it away'):
         make(tmp_path / 's')
     assert (tmp_path / 's.partial/mine').exists()
 
@@ -229,7 +230,7 @@ def dead_owner():
 
 def claim(folder, marker):
     folder.mkdir(exist_ok=True)
-    (folder / shapes._PARTIAL_MARKER).write_text(marker)
+    (folder / PARTIAL_MARKER).write_text(marker)
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,7 @@ def test_the_tool_fails_when_targets_are_missed(tmp_path):
     env = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1')
     subprocess.run([*make, '--train', '8', '--val', '2', '--workers', '1'], env=env, check=True)
     refused = subprocess.run(demo, env=env, text=True, capture_output=True)
-    assert refused.returncode != 0 and 'asked for was' in refused.stderr
+    assert refused.returncode != 0 and 'but you ask for' in refused.stderr
     assert not (tmp_path / 'demo').exists()
     subprocess.run([*make, '--force', '--workers', '2'], env=env, check=True)
     missed = subprocess.run(demo, env=env, text=True, capture_output=True)
