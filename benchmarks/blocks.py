@@ -32,10 +32,10 @@ WAYS = ('official', 'plain', 'compiled', 'ours', *PEERS)
 under ``torch.compile``; ours: as they come."""
 
 
-def way(name, block, kind):
+def way(name, block, block_name):
     """A module of ``block``'s, and the backend it runs by; ``None`` if there is none."""
     if name == 'official':
-        formula = FORMULAS.get(kind)
+        formula = FORMULAS.get(block_name)
         return formula and (lambda x: formula(block, x)), 'plain'
     if name == 'plain':
         return block, 'plain'
@@ -43,7 +43,7 @@ def way(name, block, kind):
         return block, 'auto'
     if name == 'compiled':
         return torch.compile(block, fullgraph=True, dynamic=False), 'plain'
-    peer = PEERS[name](kind, block.in_channels)
+    peer = PEERS[name](block_name, block.in_channels)
     return peer and peer.to(next(block.parameters()).device).train(block.training), 'plain'
 
 
@@ -62,7 +62,7 @@ def runner(function, how, x, dy, training, autocast):
     return run
 
 
-def check(runs, kind, size, x, parameters):
+def check(runs, block_name, size, x, parameters):
     """That what is compared computes the same: gradients of the map and of all parameters.
 
     Returns the names of others than ours and the official formula that do not.
@@ -84,7 +84,9 @@ def check(runs, kind, size, x, parameters):
             for one, other in zip(found[first], found[name])
         )
         if worst > (5e-2 if half else 1e-3):
-            assert name == 'compiled', f'{kind} {size} {x.dtype}: {name} differs from {first} by {worst}'
+            assert name == 'compiled', (
+                f'{block_name} {size} {x.dtype}: {name} differs from {first} by {worst}'
+            )
             wrong.append(name)
     return wrong
 
@@ -135,13 +137,13 @@ def copies(x, repeats):
     return times['copy'].median / inner, times['clone'].median / inner
 
 
-def measure(kind, where, dtype, device, args, deadline):
+def measure(block_name, where, dtype, device, args, deadline):
     from mmattn import blocks
     from mmattn.cost import time_interleaved
 
     shape = (args.batch, *MAPS[where])
     torch.manual_seed(0)
-    block = getattr(blocks, kind)(shape[1]).to(device)
+    block = getattr(blocks, block_name)(shape[1]).to(device)
     half = DTYPES[dtype] != torch.float32
 
     def autocast():
@@ -161,7 +163,7 @@ def measure(kind, where, dtype, device, args, deadline):
                 each.copy_(torch.randn_like(each) * 0.2)
         torch._dynamo.reset()
         functions = {
-            name: way(name, block, kind)
+            name: way(name, block, block_name)
             for name in args.ways
             if name != 'compiled' or time.monotonic() < deadline
         }
@@ -170,7 +172,7 @@ def measure(kind, where, dtype, device, args, deadline):
             for name, (function, how) in functions.items()
             if function is not None
         }
-        wrong = check(runs, kind, shape, x, list(block.parameters())) if training else []
+        wrong = check(runs, block_name, shape, x, list(block.parameters())) if training else []
         inner = 10 if device.type == 'cuda' else 1
         times = time_interleaved(
             {name: several(run, inner) for name, run in runs.items()},
@@ -179,7 +181,7 @@ def measure(kind, where, dtype, device, args, deadline):
             device=device,
         )
         row = dict(
-            block=kind,
+            block=block_name,
             map=where,
             wrong=wrong,
             shape=shape,
@@ -245,10 +247,10 @@ def main(argv=None):
     output = args.output or ROOT / f'benchmarks/results/blocks_{device.type}.json'
     deadline = time.monotonic() + args.compile_seconds
     rows = []
-    for kind in args.blocks:
+    for block_name in args.blocks:
         for dtype in args.dtypes:
             for where in args.maps:
-                found = measure(kind, where, dtype, device, args, deadline)
+                found = measure(block_name, where, dtype, device, args, deadline)
                 rows += found
                 for row in found:
                     show(row)

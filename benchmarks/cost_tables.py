@@ -115,7 +115,7 @@ def measure():
                     trained=cost.trainable,
                     trained_as_paper=trained,
                     ops_as_paper=ops,
-                    kinds=cost.ops.by_kind(),
+                    kinds=cost.ops.by_category(),
                     attention_ops=cost.attention_ops(),
                     saved_bytes=cost.saved_bytes(),
                     not_run=cost.not_run,

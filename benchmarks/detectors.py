@@ -107,8 +107,8 @@ def main(argv=None):
     args = parser.parse_args(argv)
     if args.threads:
         torch.set_num_threads(args.threads)
-    kind = torch.device(args.device).type
-    output = args.output or ROOT / f'benchmarks/results/detectors_{kind}.json'
+    device_type = torch.device(args.device).type
+    output = args.output or ROOT / f'benchmarks/results/detectors_{device_type}.json'
     rows = []
     for detector in args.detectors:
         for dtype in args.dtypes:

@@ -241,7 +241,7 @@ def summary(outcome):
     models = outcome['models'].values()
     compared = [m for m in models if m['outcome'] in (IDENTICAL, DIFFERS)]
     same = [m for m in models if m['outcome'] == IDENTICAL]
-    kinds = sum((Counter(m['sites']) for m in same), Counter())
+    blocks_by_part = sum((Counter(m['sites']) for m in same), Counter())
     parts = [m for m in same if m.get('trunk_only')]
     in_part = sum(shortfall(entry) == IN_PART for _, _, entry in rows)
     here = outcome['setting']
@@ -252,8 +252,8 @@ def summary(outcome):
         f'models. {len(compared)} could be compared, **{len(same)} are identical**: '
         f'{len(same) - len(parts)} whole ones of {count[IDENTICAL] - in_part} configs, and '
         f'{len(parts)} of {in_part} configs of which only backbone and neck could be built. They hold '
-        f'{sum(kinds.values()):,} blocks ('
-        + ', '.join(f'{kinds[kind]:,} {LABELS[kind]}' for kind in LABELS if kinds[kind])
+        f'{sum(blocks_by_part.values()):,} blocks ('
+        + ', '.join(f'{blocks_by_part[part]:,} {LABELS[part]}' for part in LABELS if blocks_by_part[part])
         + f') and '
         f'{sum(m["maps"] for m in same):,} maps.',
         '',
@@ -311,7 +311,7 @@ def table(outcome):
         models = {key: entry for key, entry in rows if key}
         same = [m for m in models.values() if m['outcome'] == IDENTICAL]
         others = Counter(shortfall(entry) for _, entry in rows if shortfall(entry))
-        cells = [_span([m['sites'].get(kind, 0) for m in same]) for kind in LABELS]
+        cells = [_span([m['sites'].get(part, 0) for m in same]) for part in LABELS]
         lines.append(
             f'| {family} | {len(rows)} | {len(models)} | {len(same)} | '
             + ' | '.join(cells)

@@ -277,10 +277,10 @@ print(MODELS.get('SE').__module__)
 configs = Path(mmattn.__file__).parent / '.mim' / 'configs'
 print(Config.fromfile(configs / 'cbam' / 'faster-rcnn_r50-cbam_fpn_1x_coco.py').model.type)
 """
-    where, module, kind = run_installed(python, code, tmp_path)[-3:]
+    where, module, model_type = run_installed(python, code, tmp_path)[-3:]
     assert Path(where).is_relative_to(python.parents[1])
     assert module.startswith('mmattn.blocks')
-    assert kind == 'mmattn.WithAttention'
+    assert model_type == 'mmattn.WithAttention'
 
 
 @pytest.mark.slow

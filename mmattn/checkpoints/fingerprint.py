@@ -27,11 +27,13 @@ class Fingerprint:
         every, tensors = hashlib.sha256(), {}
         for name in sorted(state):
             value = state[name].detach()
-            kind = f'{str(value.dtype).removeprefix("torch.")} {"x".join(map(str, value.shape)) or "-"}'
+            dtype_and_shape = (
+                f'{str(value.dtype).removeprefix("torch.")} {"x".join(map(str, value.shape)) or "-"}'
+            )
             data = value.cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
             digest = hashlib.sha256(data).hexdigest()
-            every.update(f'{name} {kind} {digest}\n'.encode())
-            tensors[name] = f'{kind} {digest[:12]}'
+            every.update(f'{name} {dtype_and_shape} {digest}\n'.encode())
+            tensors[name] = f'{dtype_and_shape} {digest[:12]}'
         return cls(every.hexdigest(), tensors)
 
     def differences(self, found: Fingerprint) -> str:
@@ -47,19 +49,20 @@ class Fingerprint:
             if names:
                 parts.append(f'{_count(names)} {text} ({_first(names)})')
         shared = [n for n in mine if n in others]
-        kinds = [n for n in shared if _kind(mine[n]) != _kind(others[n])]
-        if kinds:
+        differing = [n for n in shared if _dtype_and_shape(mine[n]) != _dtype_and_shape(others[n])]
+        if differing:
+            first = differing[0]
             parts.append(
-                f'{_count(kinds)} of another type or shape ({kinds[0]}: {_kind(others[kinds[0]])} '
-                f'instead of {_kind(mine[kinds[0]])}{", ..." * (len(kinds) > 1)})'
+                f'{_count(differing)} of another type or shape ({first}: {_dtype_and_shape(others[first])} '
+                f'instead of {_dtype_and_shape(mine[first])}{", ..." * (len(differing) > 1)})'
             )
-        values = [n for n in shared if n not in kinds and mine[n] != others[n]]
+        values = [n for n in shared if n not in differing and mine[n] != others[n]]
         if values:
             parts.append(f'{len(values)} of {len(mine)} tensors with other values ({_first(values)})')
         return '; '.join(parts) or 'other values'
 
 
-def _kind(text: str) -> str:
+def _dtype_and_shape(text: str) -> str:
     return text.rpartition(' ')[0]
 
 

@@ -10,7 +10,7 @@ from mmattn.cost.block_table import (
 )
 from mmattn.cost.config_table import ConfigRow, config_row, configs_to_markdown, list_configs
 from mmattn.cost.model_cost import ModelCost, attention_of, model_cost
-from mmattn.cost.op_count import KINDS, CountOps, OpCount
+from mmattn.cost.op_count import OP_CATEGORIES, CountOps, OpCount
 from mmattn.cost.report import (
     AttentionCost,
     CostReport,
@@ -28,7 +28,7 @@ from mmattn.cost.timing import DTYPES, Timing, inference, peak_memory, time_inte
 
 __all__ = [
     'DTYPES',
-    'KINDS',
+    'OP_CATEGORIES',
     'AttentionCost',
     'BlockCost',
     'BlockRow',

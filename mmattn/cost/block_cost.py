@@ -18,8 +18,8 @@ class BlockCost:
 
     Attributes:
         parameters: Number of parameters.
-        ops: Operations of all :data:`~mmattn.cost.op_count.KINDS`: multiply-adds of convolutions and linear
-            layers, plus the operations of poolings, norms, activations and gating.
+        ops: Operations of all :data:`~mmattn.cost.op_count.OP_CATEGORIES`: multiply-adds of convolutions and
+            linear layers, plus the operations of poolings, norms, activations and gating.
     """
 
     parameters: int

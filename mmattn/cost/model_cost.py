@@ -33,7 +33,7 @@ class ModelCost:
         parameters: Number of parameters.
         trainable: Number of parameters that get a gradient.
         attention: Number of parameters of each attention block, by its path.
-        ops: Operations in eval mode; see :data:`~mmattn.cost.op_count.KINDS`.
+        ops: Operations in eval mode; see :data:`~mmattn.cost.op_count.OP_CATEGORIES`.
         saved: Bytes that a forward pass in training keeps for the backward pass, without parameters, by the
             path of the module that keeps them first.
         not_run: Parts of the model that could not be run and so are not counted, with the reason.

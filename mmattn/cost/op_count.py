@@ -1,4 +1,4 @@
-"""Count arithmetic operations while a model runs, by module and by kind."""
+"""Count arithmetic operations while a model runs, by module and by category."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch.utils.flop_counter import flop_registry
 
 aten = torch.ops.aten
 
-KINDS = (
+OP_CATEGORIES = (
     'convolution',
     'linear',
     'bias',
@@ -26,7 +26,7 @@ KINDS = (
     'resizing',
     'elementwise',
 )
-"""Kinds of operations, and how each is counted:
+"""Categories of operations, and how each is counted:
 
 - ``convolution``, ``linear``: multiply-adds of convolutions and of matrix products.
 - ``bias``: one per output element that a bias is added to.
@@ -160,27 +160,27 @@ class OpCount:
     """Operations that were counted.
 
     Attributes:
-        by_module: Operations of each of the :data:`KINDS`, by the path of the module that ran them itself
-            (not in one of its submodules).
+        by_module: Operations of each of the :data:`OP_CATEGORIES`, by the path of the module that ran them
+            itself (not in one of its submodules).
         not_counted: Number of calls of each operation without a cost formula.
     """
 
     by_module: dict[str, Counter] = field(default_factory=dict)
     not_counted: Counter = field(default_factory=Counter)
 
-    def total(self, kinds: Iterable[str] = KINDS, below: str = '') -> int:
-        """Return the operations of ``kinds`` in the module at path ``below``, submodules included."""
-        kinds = tuple(kinds)
+    def total(self, categories: Iterable[str] = OP_CATEGORIES, below: str = '') -> int:
+        """Return the operations of ``categories`` in the module at path ``below``, submodules included."""
+        categories = tuple(categories)
         return sum(
-            counter[kind]
+            counter[category]
             for path, counter in self.by_module.items()
-            for kind in kinds
+            for category in categories
             if not below or f'{path}.'.startswith(f'{below}.')
         )
 
-    def by_kind(self, below: str = '') -> dict[str, int]:
-        """Return the operations of each kind in the module at path ``below``, submodules included."""
-        return {kind: self.total([kind], below) for kind in KINDS}
+    def by_category(self, below: str = '') -> dict[str, int]:
+        """Return the operations of each category in the module at path ``below``, submodules included."""
+        return {category: self.total([category], below) for category in OP_CATEGORIES}
 
 
 class CountOps(TorchDispatchMode):
@@ -243,8 +243,8 @@ class CountOps(TorchDispatchMode):
         packet = func.overloadpacket
         written = max((each.numel() for each in tree_leaves(out) if isinstance(each, Tensor)), default=0)
         if packet in flop_registry:
-            kind = 'convolution' if packet in _CONVOLUTIONS else 'linear'
-            counter[kind] += flop_registry[packet](*args, **(kwargs or {}), out_val=out) // 2
+            category = 'convolution' if packet in _CONVOLUTIONS else 'linear'
+            counter[category] += flop_registry[packet](*args, **(kwargs or {}), out_val=out) // 2
             position = _BIAS_AT.get(packet)
             if position is not None and len(args) > position and isinstance(args[position], Tensor):
                 counter['bias'] += written

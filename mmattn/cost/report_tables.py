@@ -78,12 +78,12 @@ def reports_to_csv(reports: Mapping[str, CostReport]) -> str:
 
 
 def reports_to_json(reports: Mapping[str, CostReport]) -> str:
-    """Return the reports as JSON, with kinds of operations, sites, stages, and what is not counted."""
+    """Return the reports as JSON, with categories of operations, sites, stages, and what is not counted."""
     return json.dumps(
         [
             dict(
                 row,
-                kinds=report.cost.ops.by_kind(),
+                kinds=report.cost.ops.by_category(),
                 sites={name: vars(cost) for name, cost in cost_by_site(report).items()},
                 stages={name: vars(cost) for name, cost in cost_by_stage(report).items()},
                 not_counted=dict(report.cost.ops.not_counted),

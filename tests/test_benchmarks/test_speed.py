@@ -24,14 +24,14 @@ def test_the_committed_page_is_of_the_committed_files():
     assert speed_page.page(text) == text
 
 
-@pytest.mark.parametrize('kind', FORMULAS)
+@pytest.mark.parametrize('block_name', FORMULAS)
 @pytest.mark.parametrize('training', [True, False])
-def test_the_official_formulas_are_our_blocks(kind, training):
-    block = randomise(getattr(blocks, kind)(32)).train(training)
+def test_the_official_formulas_are_our_blocks(block_name, training):
+    block = randomise(getattr(blocks, block_name)(32)).train(training)
     one, other = (smooth_map(2, 32, 9, 7, dtype=torch.float32).requires_grad_() for _ in range(2))
     weight = smooth_map(2, 32, 9, 7, dtype=torch.float32, seed=2)
     with ops.backend('plain'):
-        out, expected = block(one), FORMULAS[kind](block, other)
+        out, expected = block(one), FORMULAS[block_name](block, other)
     torch.testing.assert_close(out, expected)
     (out * weight).sum().backward()
     (expected * weight).sum().backward()
@@ -42,12 +42,12 @@ def test_the_official_formulas_are_our_blocks(kind, training):
 ON_PAPER = dict(SE=(3, 4), ECA=(3, 4), ChannelAttention=(3, 5), SpatialAttention=(3, 5), CBAM=(4, 6))
 
 
-@pytest.mark.parametrize('kind', ON_PAPER)
+@pytest.mark.parametrize('block_name', ON_PAPER)
 @pytest.mark.parametrize('how', ['aten', 'cpu'])
-def test_our_passes_are_those_on_paper(kind, how):
-    block, x = randomise(getattr(blocks, kind)(32)), smooth_map(2, 32, 9, 7, dtype=torch.float32)
+def test_our_passes_are_those_on_paper(block_name, how):
+    block, x = randomise(getattr(blocks, block_name)(32)), smooth_map(2, 32, 9, 7, dtype=torch.float32)
     with ops.backend(how):
-        assert map_traffic.ours(block, x) == ON_PAPER[kind]
+        assert map_traffic.ours(block, x) == ON_PAPER[block_name]
 
 
 def test_passes_of_plain_pytorch_are_counted():

@@ -139,16 +139,16 @@ class TestInMMDetection:
     def needs_mmdet(self):
         pytest.importorskip('mmdet', reason='mmdet is not installed')
 
-    def backbone(self, kind='ResNet', **options):
+    def backbone(self, backbone_type='ResNet', **options):
         from mmdet.registry import MODELS
 
-        return MODELS.build(dict(type=kind, depth=50, base_channels=16, **options))
+        return MODELS.build(dict(type=backbone_type, depth=50, base_channels=16, **options))
 
-    def selective(self, kind='ResNet', stages=(True,) * 4, slot=SLOT, **options):
-        return self.backbone(kind, dcn=dict(slot), stage_with_dcn=stages, **options)
+    def selective(self, backbone_type='ResNet', stages=(True,) * 4, slot=SLOT, **options):
+        return self.backbone(backbone_type, dcn=dict(slot), stage_with_dcn=stages, **options)
 
     @pytest.mark.parametrize(
-        'kind, options',
+        'backbone_type, options',
         [
             ('ResNet', {}),
             ('ResNeXt', dict(groups=4, base_width=8)),
@@ -157,15 +157,15 @@ class TestInMMDetection:
         ],
         ids=str,
     )
-    def test_a_stock_checkpoint_starts_the_same_detector(self, kind, options):
+    def test_a_stock_checkpoint_starts_the_same_detector(self, backbone_type, options):
         from mmengine.runner.checkpoint import load_state_dict
 
         torch.manual_seed(0)
-        stock = self.backbone(kind, **options)
+        stock = self.backbone(backbone_type, **options)
         stock.init_weights()
         randomise(stock)
         stock.eval()
-        ours = self.selective(kind, slot=dict(SLOT, start='identity'), **options)
+        ours = self.selective(backbone_type, slot=dict(SLOT, start='identity'), **options)
         ours.init_weights()
         load_state_dict(ours, stock.state_dict())
         ours.eval()

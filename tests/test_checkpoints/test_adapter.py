@@ -189,10 +189,10 @@ def test_another_base_is_refused_and_what_differs_named(trained, tmp_path, chang
 def test_a_wrong_base_leaves_the_model_as_it_was(trained):
     model = detector(seed=3)
     before = {key: value.clone() for key, value in model.state_dict().items()}
-    kind = type(model)
+    model_class = type(model)
     with pytest.raises(WrongBase, match='the weights of the model are not those .* with other values'):
         load_adapter(model, trained[0] / 'adapter.safetensors')
-    assert type(model) is kind and not hasattr(model, 'attention')
+    assert type(model) is model_class and not hasattr(model, 'attention')
     assert all(v.equal(before[k]) for k, v in model.state_dict().items())
 
 
@@ -247,7 +247,7 @@ def flipped(data, at):
 
 
 @pytest.mark.parametrize(
-    'kind, make, text',
+    'error, make, text',
     [
         (DamagedAdapter, lambda f, data: data[:-100], 'is damaged, or not a safetensors file'),
         (DamagedAdapter, lambda f, data: b'', 'is damaged, or not a safetensors file'),
@@ -285,12 +285,12 @@ def flipped(data, at):
         (NewerAdapter, lambda f, data: rewritten(f, entry(format=2)), 'of format 2, .* update mmattn'),
     ],
 )
-def test_a_damaged_file_is_refused(trained, stock, tmp_path, kind, make, text):
+def test_a_damaged_file_is_refused(trained, stock, tmp_path, error, make, text):
     folder = trained[0]
     bad = tmp_path / 'bad.safetensors'
     bad.write_bytes(make(folder, (folder / 'adapter.safetensors').read_bytes()))
     for use in (read_adapter, lambda path: load_adapter(stock, path)):
-        with pytest.raises(kind, match=text):
+        with pytest.raises(error, match=text):
             use(bad)
     assert not hasattr(stock, 'attention')
 

@@ -69,7 +69,7 @@ def test_attention_is_found_however_it_was_put_there():
     assert len(one.attention) == len(other.attention) == 13
     assert one.attention_parameters == other.attention_parameters
     assert one.attention_ops() == other.attention_ops() > 0
-    assert one.ops.by_kind() == other.ops.by_kind()
+    assert one.ops.by_category() == other.ops.by_category()
     composed = build(
         narrow(
             model_cfg(

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from mmattn.cost import KINDS, CountOps
+from mmattn.cost import OP_CATEGORIES, CountOps
 
 
 def counted(module, *shapes):
@@ -26,7 +26,7 @@ class Spelt(nn.Module):
 
 
 @pytest.mark.parametrize(
-    'module, shape, kind, number',
+    'module, shape, category, number',
     [
         (
             nn.Conv2d(8, 12, 3, stride=2, padding=1, groups=4, bias=False),
@@ -56,11 +56,11 @@ class Spelt(nn.Module):
     ],
     ids=str,
 )
-def test_is_the_formula(module, shape, kind, number):
+def test_is_the_formula(module, shape, category, number):
     count = counted(module, shape)
-    assert count.total([kind]) == number and not count.not_counted
-    if kind not in ('bias',):
-        assert count.total(set(KINDS) - {kind}) == 0
+    assert count.total([category]) == number and not count.not_counted
+    if category not in ('bias',):
+        assert count.total(set(OP_CATEGORIES) - {category}) == 0
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,10 @@ def test_is_the_formula(module, shape, kind, number):
     ],
 )
 def test_a_pooling_counts_alike_however_it_is_spelt(pool):
-    assert counted(Spelt(pool), (2, 8, 9, 7)).by_kind() == {**dict.fromkeys(KINDS, 0), 'pooling': 2 * 8 * 63}
+    assert counted(Spelt(pool), (2, 8, 9, 7)).by_category() == {
+        **dict.fromkeys(OP_CATEGORIES, 0),
+        'pooling': 2 * 8 * 63,
+    }
 
 
 @pytest.mark.parametrize(
@@ -92,7 +95,11 @@ def test_a_pooling_counts_alike_however_it_is_spelt(pool):
 )
 def test_a_gate_counts_alike_however_it_is_spelt(gate):
     count = counted(Spelt(gate), (2, 8, 9, 7), (2, 8, 1, 1))
-    assert count.by_kind() == {**dict.fromkeys(KINDS, 0), 'activation': 16, 'elementwise': 2 * 8 * 63}
+    assert count.by_category() == {
+        **dict.fromkeys(OP_CATEGORIES, 0),
+        'activation': 16,
+        'elementwise': 2 * 8 * 63,
+    }
 
 
 def test_what_moves_numbers_is_free_and_what_is_unknown_is_named():
@@ -139,7 +146,9 @@ def test_is_told_apart_by_module_and_leaves_no_hook():
     count = counted(module, (1, 3, 5, 4))
     assert count.total(below='0') == 20 * 12 + 20 * 4 and count.total(below='0.0') == 20 * 12
     assert count.total(below='1') == 20 * 4 and count.total(below='2') == 20 * 8
-    assert count.total() == sum(count.by_kind().values()) == sum(count.total(below=str(i)) for i in range(3))
+    assert (
+        count.total() == sum(count.by_category().values()) == sum(count.total(below=str(i)) for i in range(3))
+    )
     from torch.nn.modules import module as globals_
 
     assert not globals_._global_forward_hooks and not globals_._global_forward_pre_hooks

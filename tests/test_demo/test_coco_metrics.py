@@ -59,13 +59,13 @@ def test_no_detections_is_zero_not_an_error(files):
     assert metrics['AP'] == 0 and metrics['APl'] is None
 
 
-@pytest.mark.parametrize('kind', ['bbox', 'segm'])
-def test_same_metrics_as_cocoapi(test_data, kind):
+@pytest.mark.parametrize('iou_type', ['bbox', 'segm'])
+def test_same_metrics_as_cocoapi(test_data, iou_type):
     folder = test_data / 'eval_fixtures/cocoapi'
     metrics = coco_metrics(
-        folder / 'gt_instances_val2014_100.json', folder / f'dt_fake{kind}100.json', iou_type=kind
+        folder / 'gt_instances_val2014_100.json', folder / f'dt_fake{iou_type}100.json', iou_type=iou_type
     )
-    expected = json.loads((folder / f'dt_fake{kind}100_{kind}_stats.json').read_text())['stats']
+    expected = json.loads((folder / f'dt_fake{iou_type}100_{iou_type}_stats.json').read_text())['stats']
     # a mean over thousands of numbers may end in another last bit on another processor
     assert list(metrics.values()) == pytest.approx(expected, rel=1e-12)
 

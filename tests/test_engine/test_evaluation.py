@@ -28,11 +28,11 @@ TWELVE = [
 ]
 
 
-@pytest.mark.parametrize('kind', ['bbox', 'segm'])
-def test_figures_equal_cocoapi(kind, test_data, request, monkeypatch):
+@pytest.mark.parametrize('iou_type', ['bbox', 'segm'])
+def test_figures_equal_cocoapi(iou_type, test_data, request, monkeypatch):
     folder = test_data / 'eval_fixtures' / 'cocoapi'
-    detections = json.loads((folder / f'dt_fake{kind}100.json').read_text())
-    expected = json.loads((folder / f'dt_fake{kind}100_{kind}_stats.json').read_text())['stats']
+    detections = json.loads((folder / f'dt_fake{iou_type}100.json').read_text())
+    expected = json.loads((folder / f'dt_fake{iou_type}100_{iou_type}_stats.json').read_text())['stats']
     made = []
 
     class Recorded(coco_metric.COCOeval):
@@ -45,7 +45,7 @@ def test_figures_equal_cocoapi(kind, test_data, request, monkeypatch):
         str(request.config.rootpath / 'configs/cbam/faster-rcnn_r50-cbam_fpn_1x_coco.py'),
         cfg_options={
             'val_evaluator.ann_file': str(folder / 'gt_instances_val2014_100.json'),
-            'val_evaluator.metric': kind,
+            'val_evaluator.metric': iou_type,
             'val_evaluator.metric_items': TWELVE,
         },
     )
@@ -58,7 +58,7 @@ def test_figures_equal_cocoapi(kind, test_data, request, monkeypatch):
 
     # 14 digits: the last two are numpy's order of summation
     assert list(made[0].stats) == pytest.approx(expected, rel=1e-14, abs=0)
-    assert [figures[f'coco/{kind}_{name}'] for name in TWELVE] == [round(x, 3) for x in expected]
+    assert [figures[f'coco/{iou_type}_{name}'] for name in TWELVE] == [round(x, 3) for x in expected]
 
 
 def data_samples(detections, coco):

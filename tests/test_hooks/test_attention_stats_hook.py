@@ -144,9 +144,9 @@ def test_numbers_are_those_of_numpy_in_every_backend(tmp_path):
         for step in (3, 6):
             for site, expected in watch.steps[step].items():
                 numbers = dict(grad_norm=expected['grad_norm'], weight_norm=expected['weight_norm'])
-                for kind, gate in expected['gates'].items():
+                for gate_name, gate in expected['gates'].items():
                     numbers.update(
-                        {f'{kind}_{name}': value for name, value in naive_stats(gate, 0.0, 1.0).items()}
+                        {f'{gate_name}_{name}': value for name, value in naive_stats(gate, 0.0, 1.0).items()}
                     )
                 written = {
                     key.removeprefix(f'attention/{site}/'): value

@@ -111,8 +111,8 @@ def net():
 
 
 def report_on(net, block=CBAM):
-    kinds = {site.part for site in identity.sites(net)}
-    return identity.check_identity(net, torch.rand(1, 3, 9, 7), block, kinds)
+    parts = {site.part for site in identity.sites(net)}
+    return identity.check_identity(net, torch.rand(1, 3, 9, 7), block, parts)
 
 
 def test_a_model_that_is_as_promised(net):

@@ -107,8 +107,8 @@ def real_maps(model, wanted, image):
 def test_zoo(config, residual, stages, laterals, topdown, outputs):
     model = zoo(config)
     table = find_sites(model, SIZE)
-    kinds = Counter(site.part for site in table.sites)
-    assert kinds['residual'] == residual
+    parts = Counter(site.part for site in table.sites)
+    assert parts['residual'] == residual
     assert {
         int(name[-1]): table.names[name][0].channels
         for name in table.names
@@ -226,8 +226,8 @@ def test_stages_of_which_nothing_is_made_are_refused():
 
 def test_a_video_detector_without_extract_feat():
     model = zoo('mask2former_vis/mask2former_r50_8xb2-8e_youtubevis2019')
-    kinds = Counter(site.part for site in sites(model))
-    assert (kinds['residual'], kinds['stage']) == (16, 4)
+    parts = Counter(site.part for site in sites(model))
+    assert (parts['residual'], parts['stage']) == (16, 4)
 
 
 @pytest.mark.slow

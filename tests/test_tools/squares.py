@@ -18,16 +18,16 @@ def write_squares(root, train=16, val=8):
         images, annotations = [], []
         for i in range(count):
             image = random.integers(100, 150, (SIZE, SIZE, 3), dtype=np.uint8)
-            for kind in range(2):
+            for category in range(2):
                 side = int(random.integers(30, 44))
                 x, y = (int(v) for v in random.integers(0, SIZE - side, 2) // (1, 2))
-                x, y = (x // 2 + (SIZE - side) // 2 * kind, y)
-                image[y : y + side, x : x + side] = 230 if kind == 0 else 20
+                x, y = (x // 2 + (SIZE - side) // 2 * category, y)
+                image[y : y + side, x : x + side] = 230 if category == 0 else 20
                 annotations.append(
                     dict(
                         id=len(annotations) + 1,
                         image_id=i + 1,
-                        category_id=kind + 1,
+                        category_id=category + 1,
                         iscrowd=0,
                         bbox=[x, y, side, side],
                         area=side * side,

@@ -11,7 +11,7 @@ from tests.test_insertion.models import build, model_cfg, narrow
 
 def traces(model):
     """All that a hook could leave on a model."""
-    kinds = (
+    hook_dicts = (
         '_forward_hooks',
         '_forward_pre_hooks',
         '_backward_hooks',
@@ -23,7 +23,7 @@ def traces(model):
         [
             (
                 name,
-                tuple(len(getattr(m, kind)) for kind in kinds),
+                tuple(len(getattr(m, hooks)) for hooks in hook_dicts),
                 sorted(m.__dict__),
                 m.training,
                 [id(b) for b in m._buffers.values()],
