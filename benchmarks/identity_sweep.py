@@ -13,6 +13,7 @@ import json
 import multiprocessing
 import os
 import sys
+import textwrap
 import time
 import warnings
 from collections import Counter, defaultdict
@@ -233,69 +234,83 @@ def shortfall(entry):
 
 
 def summary(outcome):
-    """A few sentences and the reasons, in Markdown."""
-    from mmattn.insertion.glob_names import names_to_globs
+    """What was compared, what was not and why, in Markdown."""
+    return [*_counts(outcome), '', *_idle_blocks(outcome), '', *_reasons(outcome), _setting(outcome), '']
 
+
+def _paragraph(text):
+    return textwrap.wrap(text, 120, break_long_words=False, break_on_hyphens=False)
+
+
+def _counts(outcome):
     rows = list(rows_of(outcome))
     count = Counter(entry['outcome'] for _, _, entry in rows)
     models = outcome['models'].values()
     compared = [m for m in models if m['outcome'] in (IDENTICAL, DIFFERS)]
     same = [m for m in models if m['outcome'] == IDENTICAL]
-    blocks_by_part = sum((Counter(m['sites']) for m in same), Counter())
     parts = [m for m in same if m.get('trunk_only')]
     in_part = sum(shortfall(entry) == IN_PART for _, _, entry in rows)
-    here = outcome['setting']
-    lines = [
-        f'{len(rows)} configs; {len(rows) - count[NO_MODEL] - count[NOT_LOADED]} of them load and have '
-        f'a model. Those that differ in nothing but weights, losses, normalisation of the input, '
-        f'training and test settings or number of classes were built once: {len(models)} distinct '
-        f'models. {len(compared)} could be compared, **{len(same)} are identical**: '
-        f'{len(same) - len(parts)} whole ones of {count[IDENTICAL] - in_part} configs, and '
-        f'{len(parts)} of {in_part} configs of which only backbone and neck could be built. They hold '
-        f'{sum(blocks_by_part.values()):,} blocks ('
-        + ', '.join(f'{blocks_by_part[part]:,} {LABELS[part]}' for part in LABELS if blocks_by_part[part])
-        + f') and '
-        f'{sum(m["maps"] for m in same):,} maps.',
-        '',
-    ]
-    idle = {m['config']: m['idle'] for m in same if m.get('idle')}
-    lines += [
-        f'{sum(map(len, idle.values())):,} of the blocks have no part in any of these maps: '
-        + '; '.join(
-            ', '.join(f'`{name}`' for name in names_to_globs(names)) + f' in `{config}`'
-            for config, names in idle.items()
-        )
-        + '.'
-        if idle
-        else 'Every block has a part in some map: a gradient of the maps reaches it.',
-        '',
-    ]
-    reasons = Counter(
-        (shortfall(entry), entry.get('reason') or '; '.join(entry.get('problems', ())))
-        for _, _, entry in rows
-        if shortfall(entry)
+    kinds = sum((Counter(m['sites']) for m in same), Counter())
+    blocks = ', '.join(f'{kinds[kind]:,} {LABELS[kind]}' for kind in LABELS if kinds[kind])
+    return _paragraph(
+        f'**{len(same)} of {len(compared)} compared models are identical.** MMDetection ships {len(rows)} '
+        f'configs, of which {len(rows) - count[NO_MODEL] - count[NOT_LOADED]} load and have a model. Configs '
+        'that differ only in weights, losses, normalisation of the input, training and test settings or '
+        f'number of classes share one model: there are {len(models)} distinct models. Of the identical ones '
+        f'{len(same) - len(parts)} are whole models ({count[IDENTICAL] - in_part} configs); of {len(parts)} '
+        f'({in_part} configs) only backbone and neck could be built. They have {sum(kinds.values()):,} '
+        f'blocks ({blocks}) and {sum(m["maps"] for m in same):,} maps.'
     )
-    if reasons:
-        lines += ['| not compared as a whole, or not identical | why | configs |', '|---|---|---|']
-        lines += [
-            f'| {what} | {_cell(why) or "a setting that other configs inherit"} | {n} |'
-            for (what, why), n in sorted(reasons.items(), key=lambda item: (item[0][0], -item[1]))
-        ]
-        lines.append('')
-    versions = ', '.join(f'{name} {version}' for name, version in here['versions'].items())
-    lines += [
-        f'Block: `{here["block"]}`. Made by `{here["command"]}` in {outcome["seconds"] / 60:.0f} '
-        f'minutes on {here["processor"]}, {here["threads"]} of {here["cores"]} cores; {versions}.',
-        '',
-    ]
+
+
+def _idle_blocks(outcome):
+    from mmattn.insertion.glob_names import names_to_globs
+
+    idle = {
+        m['config']: m['idle']
+        for m in outcome['models'].values()
+        if m['outcome'] == IDENTICAL and m.get('idle')
+    }
+    if not idle:
+        return ['Every block has an effect on some map: a gradient of the maps reaches it.']
+    lines = [f'{sum(map(len, idle.values())):,} of the blocks have no effect on these maps:', '']
+    for config, names in idle.items():
+        blocks = ', '.join(f'`{name}`' for name in names_to_globs(names))
+        lines.append(f'- `{config}`: {blocks}')
     return lines
 
 
+def _reasons(outcome):
+    reasons = Counter(
+        (shortfall(entry), entry.get('reason') or '; '.join(entry.get('problems', ())))
+        for _, _, entry in rows_of(outcome)
+        if shortfall(entry)
+    )
+    if not reasons:
+        return []
+    lines = ['| not compared as a whole, or not identical | why | configs |', '|---|---|---|']
+    lines += [
+        f'| {what} | {_cell(why) or "a part that other configs inherit"} | {n} |'
+        for (what, why), n in sorted(reasons.items(), key=lambda item: (item[0][0], -item[1]))
+    ]
+    return [*lines, '']
+
+
+def _setting(outcome):
+    here = outcome['setting']
+    versions = ', '.join(f'{name} {version}' for name, version in here['versions'].items())
+    lines = _paragraph(
+        f'Block: `{here["block"]}`. `{here["command"]}` took {outcome["seconds"] / 60:.0f} minutes on '
+        f'{here["processor"]}, {here["threads"]} of {here["cores"]} cores; {versions}.'
+    )
+    return '\n'.join(lines)
+
+
 LABELS = dict(
-    residual='residual ends',
+    residual='residual branches',
     stage='stages',
     lateral='laterals',
-    topdown='top-down sums',
+    topdown='top-down maps',
     output='neck outputs',
 )
 
