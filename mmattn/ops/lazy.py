@@ -1,5 +1,4 @@
-"""Lazy feature maps: gates are recorded instead of multiplied in, so that one pass can do the work of
-several.
+"""Lazy feature maps: gates are recorded, not multiplied in, so that one pass does the work of several.
 
 The functions here mean the same as those of ``reference`` and take a lazy map too. What the backends cannot
 do is done by the definitions on the tensor itself.

@@ -38,7 +38,7 @@ def house_map() -> str:
     for folder, files in groupby(shown, key=lambda path: path.parent.as_posix()):
         files = {path.name: first_line(ROOT / path) for path in files}
         about = files.pop('__init__.py', '')
-        parts += [f'\n**`{folder}/`**' + (f': {about}' if about else ''), '']
+        parts += [f'\n**`{folder}/`**', *([about] if about else []), '']
         if files:
             parts += ['| file | what it is for |', '|---|---|']
             parts += [f'| `{name}` | {line.replace("|", chr(92) + "|")} |' for name, line in files.items()]
