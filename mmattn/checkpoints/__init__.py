@@ -1,4 +1,4 @@
-"""Weights in files: which attention they hold, and attention alone as an adapter."""
+"""Checkpoints: check which attention they hold, and save attention alone as an adapter."""
 
 from mmattn.checkpoints.adapter import (
     adapter_of,

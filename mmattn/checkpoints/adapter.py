@@ -1,4 +1,4 @@
-"""From models and checkpoints to adapters, and back."""
+"""Take adapters from models and checkpoints, and put them back."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 from mmengine.model import is_model_wrapper
 from mmengine.runner import CheckpointLoader
-from torch import nn
+from torch import Tensor, nn
 
 from mmattn.checkpoints.adapter_file import (
     Adapter,
@@ -23,20 +23,21 @@ from mmattn.checkpoints.fingerprint import Fingerprint
 from mmattn.checkpoints.state import ATTENTION, parts_with_attention, specs_in, split_state, state_dict_of
 from mmattn.insertion.attach import attach, detach
 from mmattn.insertion.spec import SPEC_KEY, check_recorded, decode_spec, differences, encode_spec, rules_of
+from mmattn.version import __version__
 
 
 def adapter_of(model: nn.Module) -> Adapter:
-    """The attention of ``model``, with the fingerprint of all else.
+    """Return the attention of ``model``, with the fingerprint of its other weights.
 
     Raises:
-        ValueError: It has none, or one that cannot be recorded.
+        ValueError: The model has no attention, or attention that cannot be recorded.
     """
     model = _unwrap(model)
     parts = parts_with_attention(model)
     if '' not in parts:
         raise ValueError(
             f'{type(model).__name__} has no attention to save'
-            + (f"; its part '{parts[0]}' has: give that" if parts else '')
+            + (f"; its part '{parts[0]}' has attention: pass that part instead" if parts else '')
         )
     check_recorded(model.attention.spec)
     base, weights = split_state(model.state_dict())
@@ -44,31 +45,34 @@ def adapter_of(model: nn.Module) -> Adapter:
 
 
 def save_adapter(model: nn.Module, path: str | os.PathLike, overwrite: bool = False) -> None:
-    """Save the attention of ``model``, alone, as an adapter.
+    """Save the attention of ``model`` alone, as an adapter.
 
     Args:
         model: A model with attention.
         path: Path of the file, ``*.safetensors``.
-        overwrite: Replace a file that is there.
+        overwrite: Replace an existing file.
     """
     write_adapter(adapter_of(model), path, overwrite)
 
 
 def load_adapter(model: nn.Module, path: str | os.PathLike) -> nn.Module:
-    """Give ``model`` the attention of an adapter, in place.
+    """Put the attention of an adapter into ``model``, in place.
 
-    After an error the model is as it was.
+    If this raises an error, the model stays as it was.
 
     Args:
-        model: The detector that the adapter was trained on, with its weights loaded. Without attention
-            it gets it; with attention it must be the adapter's.
+        model: The detector that the adapter was trained on, with its weights loaded. If it has no
+            attention, the adapter's is attached; if it has, the insertion must be that of the adapter.
         path: Path of the adapter.
 
     Returns:
         ``model``.
 
     Raises:
-        WrongBase, WrongSpec, DamagedAdapter, NewerAdapter: Each with what is wrong.
+        WrongBase: The detector's weights are not those that the adapter was trained on.
+        WrongSpec: The model has another insertion, or this version builds its blocks differently.
+        DamagedAdapter: The file was changed, or is no adapter.
+        NewerAdapter: A later version of mmattn wrote the file.
     """
     adapter, whole = read_adapter(path), model
     model = _unwrap(model)
@@ -77,8 +81,8 @@ def load_adapter(model: nn.Module, path: str | os.PathLike) -> nn.Module:
         found = differences(adapter.spec, model.attention.spec, 'the adapter')
         if found:
             raise WrongSpec(
-                f"the attention of '{path}' is not that of the model: {'; '.join(found)}. Load "
-                'it on the detector without attention, which then gets that of the adapter'
+                f"the adapter '{path}' and the model have different attention: {'; '.join(found)}. Load "
+                "the adapter into the detector without attention, which then gets the adapter's"
             )
     adapter.require_base(Fingerprint.of(split_state(model.state_dict())[0]), 'the model')
     if not own:
@@ -90,8 +94,8 @@ def load_adapter(model: nn.Module, path: str | os.PathLike) -> nn.Module:
         if not own:
             detach(model)
         raise WrongSpec(
-            f"the weights of '{path}' do not fit the blocks that its spec names, as this version "
-            f'builds them; it was written by {adapter.versions}'
+            f"the weights in '{path}' do not fit the blocks that its spec describes, as mmattn {__version__} "
+            f'builds them; it was written with {_listed(adapter.versions)}'
         )
     model.attention.load_state_dict(
         {name.removeprefix(ATTENTION): value for name, value in adapter.weights.items()}
@@ -100,15 +104,16 @@ def load_adapter(model: nn.Module, path: str | os.PathLike) -> nn.Module:
 
 
 def adapter_of_checkpoint(checkpoint: Mapping, base: Mapping | None = None) -> Adapter:
-    """The attention in a checkpoint of a detector with attention.
+    """Return the attention in the checkpoint of a detector with attention, as an adapter.
 
     Args:
-        checkpoint: As read from its file.
-        base: The checkpoint that its training started from; by default it is taken for granted that
-            the detector did not change since.
+        checkpoint: The checkpoint, as read from its file.
+        base: The checkpoint that its training started from. Without it, the detector is assumed not to
+            have changed since.
 
     Raises:
-        ValueError: It has no attention, or no spec. WrongBase: The detector is not that of ``base``.
+        ValueError: The checkpoint has no attention, or no spec.
+        WrongBase: Its detector is not that of ``base``.
     """
     state = state_dict_of(checkpoint)
     own, weights = split_state(state)
@@ -117,7 +122,7 @@ def adapter_of_checkpoint(checkpoint: Mapping, base: Mapping | None = None) -> A
     if '' not in specs_in(state):
         raise ValueError(
             'the checkpoint has attention.*, but no insertion spec: load it into its model, '
-            'and use save_adapter()'
+            'and call save_adapter()'
         )
     spec = decode_spec(specs_in(state)[''])
     check_recorded(spec)
@@ -126,8 +131,8 @@ def adapter_of_checkpoint(checkpoint: Mapping, base: Mapping | None = None) -> A
         text = Fingerprint.of(_base_state(base)).differences(adapter.base)
         if text:
             raise WrongBase(
-                'the detector in the checkpoint is not that of the base, as attention was not '
-                f'trained alone: {text}. An adapter is trained with freeze_detector=True'
+                "the checkpoint's detector differs from the base, so not only attention was trained: "
+                f'{text}. Train an adapter with freeze_detector=True'
             )
     return adapter
 
@@ -135,20 +140,22 @@ def adapter_of_checkpoint(checkpoint: Mapping, base: Mapping | None = None) -> A
 def merge_adapter(
     base: str, adapter: str | os.PathLike, out: str | os.PathLike, overwrite: bool = False
 ) -> None:
-    """Write the checkpoint of the detector with its attention, for ``load_from`` and for testing.
+    """Write a checkpoint of the detector with its attention, for ``load_from`` and for testing.
 
     Args:
-        base: Checkpoint of the detector that the adapter was trained on: a path, or what else MMEngine
-            loads. Its ``meta`` is kept; the state of its optimizer, which knows no attention, is not.
-        adapter: The adapter's path.
+        base: Checkpoint of the detector that the adapter was trained on: a path or URL that MMEngine
+            loads. Its ``meta`` is kept, but not the state of its optimizer, which knows no attention.
+        adapter: Path of the adapter.
         out: Path of the new checkpoint, ``*.pth``.
-        overwrite: Replace a file that is there.
+        overwrite: Replace an existing file.
     """
     taken = read_adapter(adapter)
     checkpoint = load_file(base)
     state = state_dict_of(checkpoint)
     if specs_in(state) or split_state(state)[1]:
-        raise WrongBase(f"'{base}' has attention of its own: an adapter is merged with the detector without")
+        raise WrongBase(
+            f"'{base}' has attention already; merge the adapter with a checkpoint of the detector without it"
+        )
     taken.require_base(Fingerprint.of(split_state(state)[0]), f"'{base}'")
     merged = dict(
         meta=checkpoint.get('meta', {}) if 'state_dict' in checkpoint else {},
@@ -163,14 +170,18 @@ def check_base(base: str, adapter: str | os.PathLike) -> None:
 
 
 def load_file(path: str) -> Mapping:
-    """A checkpoint by its path or URL, on the CPU."""
+    """Load a checkpoint by its path or URL, on the CPU."""
     if '://' not in path and not os.path.isfile(path):
         raise FileNotFoundError(f"no checkpoint file '{path}'; looked in {os.getcwd()}")
     return CheckpointLoader.load_checkpoint(path, map_location='cpu')
 
 
-def _base_state(checkpoint: Mapping):
+def _base_state(checkpoint: Mapping) -> dict[str, Tensor]:
     return split_state(state_dict_of(checkpoint))[0]
+
+
+def _listed(versions: Mapping[str, str]) -> str:
+    return ', '.join(f'{name} {number}' for name, number in versions.items())
 
 
 def _unwrap(model: nn.Module) -> nn.Module:

@@ -1,4 +1,4 @@
-"""Adapters as files: attention's weights in safetensors, with all that says where they belong."""
+"""Read and write adapters: attention's weights in safetensors, with a record of where they belong."""
 
 from __future__ import annotations
 
@@ -19,12 +19,14 @@ from mmattn.insertion.spec import dump_spec, load_spec
 from mmattn.version import __version__
 
 FORMAT = 1
-# One entry: safetensors writes several in an order of its own, another in each process.
+"""Format number of adapters; a reader refuses a higher one."""
+
+# A single entry: safetensors writes several in an order that changes from process to process.
 _METADATA = 'mmattn_adapter'
 
 
 class AdapterError(ValueError):
-    """An adapter that cannot be used so."""
+    """An adapter cannot be used as asked."""
 
 
 class WrongBase(AdapterError):
@@ -32,24 +34,24 @@ class WrongBase(AdapterError):
 
 
 class WrongSpec(AdapterError):
-    """The model has attention, and another one."""
+    """The model has other attention than the adapter."""
 
 
 class DamagedAdapter(AdapterError):
-    """The file is not what was written, or not an adapter."""
+    """The file was changed after it was written, or is no adapter."""
 
 
 class NewerAdapter(AdapterError):
-    """The file is of a later version of this package."""
+    """A later version of mmattn wrote the file."""
 
 
 @dataclass(frozen=True)
 class Adapter:
-    """Attention without its detector.
+    """The attention of a detector, without the detector.
 
     Attributes:
         spec: The insertion, see :func:`~mmattn.insertion.spec.spec_of`.
-        weights: The tensors under ``attention.`` by their names in the detector's state dict.
+        weights: The tensors under ``attention.``, by their names in the detector's state dict.
         base: Fingerprint of all other weights of the detector.
         versions: Versions of the packages that wrote it.
     """
@@ -61,7 +63,7 @@ class Adapter:
 
     @property
     def numel(self) -> int:
-        """How many numbers it has: parameters, and statistics of norms."""
+        """Number of its values: parameters, and statistics of norms."""
         return sum(value.numel() for value in self.weights.values() if value.is_floating_point())
 
     def require_base(self, found: Fingerprint, where: str) -> None:
@@ -70,12 +72,13 @@ class Adapter:
         if text:
             raise WrongBase(
                 f'the weights of {where} are not those that the adapter was trained on (sha256 '
-                f'{found.sha256[:12]} instead of {self.base.sha256[:12]}): {text}. An adapter corrects the '
-                'features of one detector, so load the checkpoint that it was trained on first'
+                f'{found.sha256[:12]} instead of {self.base.sha256[:12]}): {text}. An adapter fits one '
+                'detector only: load the checkpoint that it was trained on first'
             )
 
 
 def current_versions() -> dict[str, str]:
+    """Return the versions of mmattn, PyTorch and the OpenMMLab packages in use."""
     found = dict(mmattn=__version__, torch=torch.__version__)
     for module in ('mmengine', 'mmcv', 'mmdet'):
         found.update(_compat.installed(module))
@@ -87,7 +90,7 @@ def _seal(spec: Mapping, weights: Fingerprint, base: Fingerprint) -> str:
 
 
 def write_adapter(adapter: Adapter, path: str | os.PathLike, overwrite: bool = False) -> None:
-    """Write an adapter; one adapter always gives the same bytes."""
+    """Write an adapter to a file. The same adapter always gives the same bytes."""
     from safetensors.torch import save
 
     weights = {name: value.detach().cpu().contiguous().clone() for name, value in adapter.weights.items()}
@@ -105,12 +108,12 @@ def write_adapter(adapter: Adapter, path: str | os.PathLike, overwrite: bool = F
 
 
 def read_adapter(path: str | os.PathLike) -> Adapter:
-    """Read an adapter, and check that all of it is there.
+    """Read an adapter, and check that it is complete and unchanged.
 
     Raises:
-        FileNotFoundError: No such file.
-        DamagedAdapter: It is cut off or changed, or something else than an adapter.
-        NewerAdapter: It is of a format that this version does not know.
+        FileNotFoundError: There is no such file.
+        DamagedAdapter: The file is cut off or changed, or is no adapter.
+        NewerAdapter: The file has a format that this version does not know.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -125,16 +128,15 @@ def read_adapter(path: str | os.PathLike) -> Adapter:
         raise DamagedAdapter(f"'{path}' is damaged, or not a safetensors file: {error}") from error
     if text is None:
         raise DamagedAdapter(
-            f"'{path}' is a safetensors file, but not an adapter: it lacks the entry "
-            f"'{_METADATA}' of its metadata"
+            f"'{path}' is a safetensors file, but not an adapter: its metadata has no entry '{_METADATA}'"
         )
     try:
         metadata = json.loads(text)
         number = metadata['format']
         if isinstance(number, int) and number > FORMAT:
             raise NewerAdapter(
-                f"'{path}' is an adapter of format {number}, and this version of mmattn, "
-                f'{__version__}, reads formats up to {FORMAT}: update mmattn'
+                f"'{path}' has adapter format {number}, but mmattn {__version__} reads formats up to "
+                f'{FORMAT}: update mmattn'
             )
         base = Fingerprint(metadata['base']['sha256'], dict(metadata['base']['tensors']))
         expected, seal, versions = metadata['weights'], metadata['seal'], dict(metadata['versions'])
@@ -156,7 +158,7 @@ def read_adapter(path: str | os.PathLike) -> Adapter:
     ]
     if broken:
         raise DamagedAdapter(
-            f"'{path}' holds NaN or infinite values, the first in {broken[0]}: the training "
-            'that it comes from has diverged'
+            f"'{path}' holds NaN or infinite values, the first in {broken[0]}: the training that it comes "
+            'from diverged'
         )
     return Adapter(spec, weights, base, versions)

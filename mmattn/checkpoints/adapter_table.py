@@ -1,4 +1,4 @@
-"""Adapters as a table."""
+"""List adapters in a table."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ from mmattn.insertion.insert_text import block_text
 
 
 def adapter_table(adapters: Mapping[str, Adapter]) -> Table:
-    """A row for each adapter, by its path."""
+    """Return a table with one row per adapter.
+
+    Args:
+        adapters: The adapters, by path of their file.
+    """
     table = Table('adapter', 'attention', 'weights', 'bytes', 'detector', 'base sha256', 'versions')
     for path, adapter in adapters.items():
         sites: dict[str, list[str]] = {}

@@ -1,9 +1,10 @@
-"""A checkpoint with attention, and a model without."""
+"""Check that a model has the attention that its checkpoint was trained with."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from typing import Any
 
 from mmengine.logging import print_log
 from torch import nn
@@ -14,17 +15,17 @@ from mmattn.insertion.spec import decode_spec, differences
 
 
 def check_insertion(model: nn.Module, checkpoint: Mapping) -> bool:
-    """Warn where ``checkpoint`` has attention that ``model`` lacks, and say what to write.
+    """Warn if ``checkpoint`` has attention that ``model`` lacks, and say what to write in the config.
 
-    A model that has attention compares its insertion with that of the checkpoint by itself, whoever
-    loads it. One that has none cannot, which is what this is for.
+    A model with attention compares its insertion with the checkpoint's by itself, whoever loads it. A
+    model without attention cannot, so this function does.
 
     Args:
         model: A model, wrapped or not.
-        checkpoint: As read from a file, or a state dict.
+        checkpoint: A checkpoint as read from its file, or a state dict.
 
     Returns:
-        Whether all is well.
+        True if the model lacks no attention of the checkpoint.
     """
     parts = _attention_of(model)
     lost = {
@@ -34,8 +35,8 @@ def check_insertion(model: nn.Module, checkpoint: Mapping) -> bool:
     }
     for path, state in lost.items():
         print_log(
-            'THE CHECKPOINT HAS ATTENTION AND THE MODEL HAS NONE: what it learned is left out, and the '
-            f'detector was not trained to work without it. {_remedy(path, state)}',
+            'THE CHECKPOINT HAS ATTENTION AND THE MODEL HAS NONE: the attention is not loaded, though the '
+            f'detector was trained to work with it. {_remedy(path, state)}',
             logger='current',
             level=logging.WARNING,
         )
@@ -43,7 +44,7 @@ def check_insertion(model: nn.Module, checkpoint: Mapping) -> bool:
 
 
 def _attention_of(model: nn.Module) -> dict[str, nn.Module]:
-    """The attention of each part by the part's path, without what wraps it: DDP, test-time augmentation."""
+    """Return the attention of each part by the part's path, without the wrappers of DDP and TTA."""
     return {
         '.'.join(name for name in path.split('.') if name != 'module'): model.get_submodule(
             f'{path}.attention'.lstrip('.')
@@ -52,11 +53,11 @@ def _attention_of(model: nn.Module) -> dict[str, nn.Module]:
     }
 
 
-def _takes(part: str, attention: nn.Module, path: str, state) -> bool:
-    """Whether the attention in ``part`` is where that of the checkpoint's part ``path`` is loaded."""
+def _takes(part: str, attention: nn.Module, path: str, state: Any) -> bool:
+    """Return True if the attention of the checkpoint's part ``path`` is loaded into that of ``part``."""
     if part == path:
         return True
-    # Below student. and teacher., a detector has the same sites; a part of it, as its backbone, has others.
+    # Below student. or teacher. a detector has the same sites; a part of a detector has others.
     try:
         sites = {entry['at'] for entry in decode_spec(state)['insert']}
     except ValueError:
@@ -67,9 +68,10 @@ def _takes(part: str, attention: nn.Module, path: str, state) -> bool:
 
 
 def require_same_insertion(model: nn.Module, checkpoint: Mapping) -> None:
-    """Raise ``ValueError`` unless a run with ``model`` can go on from ``checkpoint``.
+    """Raise ``ValueError`` unless a run with ``model`` can be resumed from ``checkpoint``.
 
-    The optimizer's state would be for other parameters, or, with another ``start``, for other gates.
+    With other attention, the state of the optimizer would belong to other parameters; with another
+    ``start``, to other gates.
     """
     specs = specs_in(state_dict_of(checkpoint))
     for part, attention in _attention_of(model).items():
@@ -80,20 +82,20 @@ def require_same_insertion(model: nn.Module, checkpoint: Mapping) -> None:
         found = differences(theirs, attention.spec)
         if found:
             raise ValueError(
-                f'a run cannot be resumed with another attention: {"; ".join(found)}. To go on, write\n'
+                f'a run cannot be resumed with other attention: {"; ".join(found)}. To resume it, write\n'
                 f'  {insert_text(theirs["insert"])}\nTo train the new attention from these weights, use '
                 'load_from without resume'
             )
 
 
-def _remedy(path: str, state) -> str:
+def _remedy(path: str, state: Any) -> str:
     try:
         spec = decode_spec(state)
     except ValueError as error:
-        return f'What to write in the config is not known: {error}.'
+        return f'What to write in the config is unknown: {error}.'
     insert = insert_text(spec['insert'])
     if path:
-        return f"It was trained with this attention in its part '{path}':\n  {insert}"
+        return f"The checkpoint was trained with this attention in its part '{path}':\n  {insert}"
     detector = spec.get('detector', '...')
     return (
         'Write in the config, beside the other settings of the model:\n'

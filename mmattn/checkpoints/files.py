@@ -1,16 +1,24 @@
-"""Writing a file so that nothing is lost."""
+"""Write a file completely or not at all."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from typing import BinaryIO
 
 
-def write_file(path: str | os.PathLike, write: Callable, overwrite: bool) -> None:
-    """Call ``write(file)``; ``path`` is there when all of it is written, or is as it was.
+def write_file(path: str | os.PathLike, write: Callable[[BinaryIO], object], overwrite: bool) -> None:
+    """Write a file with ``write(file)``, and give it its name when it is complete.
+
+    If ``write`` raises an error, ``path`` stays as it was.
+
+    Args:
+        path: Path of the file.
+        write: Writes to the open file that it is given.
+        overwrite: Replace an existing file.
 
     Raises:
-        FileExistsError: It is there already, and ``overwrite`` is false.
+        FileExistsError: ``path`` exists, and ``overwrite`` is false.
     """
     path = os.fspath(path)
     if os.path.exists(path) and not overwrite:

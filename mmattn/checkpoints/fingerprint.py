@@ -1,4 +1,4 @@
-"""Which weights these are, to the last bit."""
+"""Fingerprint weights: tell whether two sets of tensors are the same to the last bit, and how they differ."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Fingerprint:
 
     Attributes:
         sha256: Hash of all tensors: names in alphabetical order, with type, shape and bytes of each.
-        tensors: For each its type, shape and the first digits of its own digest, which tell what differs.
+        tensors: Type, shape and first digits of the digest of each tensor, by name. They tell what differs.
     """
 
     sha256: str
@@ -24,6 +24,7 @@ class Fingerprint:
 
     @classmethod
     def of(cls, state: Mapping[str, Tensor]) -> Fingerprint:
+        """Return the fingerprint of the tensors in ``state``."""
         every, tensors = hashlib.sha256(), {}
         for name in sorted(state):
             value = state[name].detach()
@@ -37,14 +38,14 @@ class Fingerprint:
         return cls(every.hexdigest(), tensors)
 
     def differences(self, found: Fingerprint) -> str:
-        """What is otherwise in ``found``, in words; empty where all is the same."""
+        """Say how ``found`` differs from this fingerprint; empty if they are the same."""
         if self.sha256 == found.sha256:
             return ''
         mine, others = self.tensors, found.tensors
         parts = []
         for names, text in (
             ([n for n in mine if n not in others], 'missing'),
-            ([n for n in others if n not in mine], 'too many'),
+            ([n for n in others if n not in mine], 'unexpected'),
         ):
             if names:
                 parts.append(f'{_count(names)} {text} ({_first(names)})')

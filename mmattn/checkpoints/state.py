@@ -1,4 +1,4 @@
-"""What is in a checkpoint."""
+"""Take a checkpoint apart: the detector's weights, its attention's weights and the insertion specs."""
 
 from __future__ import annotations
 
@@ -11,14 +11,19 @@ from mmattn.insertion.attention import Attention
 from mmattn.insertion.spec import SPEC_KEY
 
 ATTENTION = 'attention.'
+"""Prefix of attention's names in the state dict of a detector."""
+
 _SPEC = ATTENTION + SPEC_KEY
 
 
 def state_dict_of(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """The weights in a checkpoint, as MMEngine loads them: without the prefix of a distributed model.
+    """Return the weights in a checkpoint, as MMEngine loads them: without the prefix of a distributed model.
 
-    With a moving average (``EMAHook``), those are the averaged weights: MMEngine keeps the others under
+    With a moving average (``EMAHook``), these are the averaged weights; MMEngine keeps the others under
     ``ema_state_dict``.
+
+    Raises:
+        ValueError: It is no checkpoint.
     """
     state = checkpoint.get('state_dict', checkpoint)
     if not isinstance(state, Mapping) or not state or not all(isinstance(key, str) for key in state):
@@ -27,14 +32,14 @@ def state_dict_of(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def split_state(state: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The detector's own weights and those of its attention, the spec left out."""
+    """Return the detector's own weights, and those of its attention without the spec."""
     tensors = {key: value for key, value in state.items() if isinstance(value, Tensor) and key != _SPEC}
     own = {key: value for key, value in tensors.items() if not key.startswith(ATTENTION)}
     return own, {key: value for key, value in tensors.items() if key.startswith(ATTENTION)}
 
 
 def specs_in(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Encoded insertion specs by the path of the model that has the attention; ``''`` is the whole."""
+    """Return the encoded specs by the path of the part that has attention; ``''`` is the whole model."""
     return {
         key.removesuffix(_SPEC).rstrip('.'): value
         for key, value in state.items()
@@ -43,7 +48,7 @@ def specs_in(state: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def parts_with_attention(model: nn.Module) -> list[str]:
-    """Paths in ``model`` of what has attention; ``''`` is the whole."""
+    """Return the paths of the parts of ``model`` that have attention; ``''`` is the whole model."""
     return [
         path.rpartition('attention')[0].rstrip('.')
         for path, module in model.named_modules()

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 
 
 def glob_match(pattern: str, name: str) -> bool:
-    """Whether ``pattern`` matches the whole of ``name``.
+    """Return True if ``pattern`` matches the whole of ``name``.
 
     ``*``, ``?`` and ``[...]`` stay within one segment; a segment ``**`` spans any number of them.
 
@@ -32,10 +32,15 @@ def _match(pattern: list[str], name: list[str]) -> bool:
 
 
 def nearest_names(pattern: str, names: Iterable[str], limit: int = 3) -> list[str]:
-    """The names that a pattern without a match may have meant.
+    """Return the names that a pattern without a match may have meant.
 
-    The pattern's segments are followed as far as they match; what is offered lies at the first one
-    that does not.
+    The pattern is followed segment by segment as far as it matches; the names are those at the first
+    segment that does not match.
+
+    Args:
+        pattern: A glob that matches no name.
+        names: All names.
+        limit: Maximal number of names returned.
     """
     names = list(names)
     segments = pattern.split('.')

@@ -1,4 +1,4 @@
-"""Does a model with attention that starts as the identity answer exactly as it did without?"""
+"""Check that attention that starts as the identity leaves every output of a model as it was, bit for bit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mmattn.insertion.find_sites import sites
 from mmattn.insertion.site import Site
 
 PARTS = ('residual', 'stage', 'lateral', 'topdown', 'output')
-"""The parts of sites that stand for a place of the architecture, not merely for some convolution."""
+"""The parts of sites that name a place in the architecture, rather than any convolution or module."""
 
 _BITS = {
     torch.float64: torch.int64,
@@ -27,13 +27,13 @@ _BITS = {
 
 @dataclass
 class IdentityReport:
-    """What :func:`check_identity` saw.
+    """The result of :func:`check_identity`.
 
     Attributes:
         sites: Number of blocks by the part of their site.
         maps: Number of maps compared.
-        idle: Names of sites whose block has no part in any map: no parameter of it gets a gradient.
-        problems: What is not as promised, as sentences; empty where all is well.
+        idle: Names of sites whose block has no effect on any map: none of its parameters gets a gradient.
+        problems: A sentence for each broken promise; empty if all is well.
     """
 
     sites: dict[str, int] = field(default_factory=dict)
@@ -43,31 +43,30 @@ class IdentityReport:
 
 
 def named_sites(model: nn.Module, parts: Iterable[str] = PARTS) -> list[Site]:
-    """The sites of ``model`` of these parts."""
+    """Return the sites of ``model`` that belong to these parts."""
     return [site for site in sites(model) if site.part in parts]
 
 
 def feature_maps(model: nn.Module, image: Tensor) -> list[Tensor]:
-    """Every map that leaves a backbone and its neck, of every detector within ``model``.
+    """Return every map that leaves a backbone with its neck, of every detector within ``model``.
 
-    A detector answers by its ``extract_feat``; what has no such method (video models), by
-    ``neck(backbone(image))``. A tracker or a semi-supervised wrapper holds one or more detectors.
+    They come from a detector's ``extract_feat``, or, if it has none (video models), from
+    ``neck(backbone(image))``. A tracker or a semi-supervised wrapper contains one or more detectors.
 
     Args:
-        model: A detector, or a model that holds some.
+        model: A detector, or a model that contains some.
         image: ``(N, 3, H, W)``.
     """
     maps = []
     for module in model.modules():
-        if isinstance(getattr(module, 'backbone', None), nn.Module) and not isinstance(
-            module, Attention
-        ):  # which has a block for the site 'backbone'
+        # Attention may have a block named 'backbone', for the site of that name.
+        if isinstance(getattr(module, 'backbone', None), nn.Module) and not isinstance(module, Attention):
             maps += _tensors(_features(module, image))
     return maps
 
 
 def head_outputs(model: nn.Module, image: Tensor) -> list[Tensor]:
-    """What the heads make of the maps, RoI heads included: of ``forward(..., mode='tensor')``."""
+    """Return the outputs of the heads, RoI heads included: what ``forward(..., mode='tensor')`` returns."""
     from mmdet.structures import DetDataSample
 
     size = tuple(image.shape[2:])
@@ -80,23 +79,23 @@ def head_outputs(model: nn.Module, image: Tensor) -> list[Tensor]:
 def check_identity(
     model: nn.Module, image: Tensor, block: Mapping, parts: Iterable[str] = PARTS
 ) -> IdentityReport:
-    """Attach ``block`` at every site of these parts, compare with the model before, and detach.
+    """Attach ``block`` at every site of these parts, compare with the model without it, and detach it.
+
+    Maps are compared bit for bit, and so are the outputs of heads if a site lies in one. The state dict is
+    compared by names and values; after ``detach()`` also the class, attributes and hooks of every module.
+    If the model has no site of these parts, nothing is compared.
 
     Args:
-        model: A detector in eval mode, without attention. It is given back as it was.
+        model: A detector in eval mode, without attention. Afterwards it is as it was.
         image: ``(N, 3, H, W)``.
         block: Config of the block, as in a rule.
-        parts: Which sites.
+        parts: Parts whose sites get a block.
 
     Returns:
-        What was found. Maps (and where sites lie in heads, their outputs) are compared bit for bit, the
-        state dict by names and values, and after ``detach()`` also classes, attributes and hooks of
-        every module.
-
-        Nothing is compared where the model has no site of these parts.
+        What was compared, and each difference found.
 
     Raises:
-        ValueError: Attaching is refused.
+        ValueError: The block cannot be attached.
     """
     chosen = named_sites(model, parts)
     count = Counter(site.part for site in chosen)
@@ -127,23 +126,25 @@ def check_identity(
     with_attention = model.state_dict()
     extra = [name for name in with_attention if name not in state and not name.startswith('attention.')]
     if extra:
-        report.problems.append(f"attaching added {len(extra)} keys outside 'attention', the first {extra[0]}")
+        report.problems.append(f"attach added {len(extra)} keys outside 'attention', the first is {extra[0]}")
     if not any(name.startswith('attention.') for name in with_attention):
-        report.problems.append("attaching added no key under 'attention'")
+        report.problems.append("attach added no key under 'attention'")
     report.problems += _unequal_states(state, with_attention, 'with attention')
     del with_attention
 
     detach(model)
     if type(model) is not cls:
-        report.problems.append(f'detach left a {type(model).__name__} of a {cls.__name__}')
+        report.problems.append(f'after detach the model is a {type(model).__name__}, not a {cls.__name__}')
     after = _anatomy(model)
     report.problems += [
         f"detach left traces on '{path}'" for path in anatomy if after.get(path) != anatomy[path]
     ][:3]
     if after.keys() != anatomy.keys():
-        report.problems.append(f'detach left other modules: {sorted(after.keys() ^ anatomy.keys())[:3]}')
+        report.problems.append(
+            f'after detach the modules differ: {sorted(after.keys() ^ anatomy.keys())[:3]}'
+        )
     if list(model.state_dict()) != list(state):
-        report.problems.append('detach left other keys')
+        report.problems.append('after detach the keys of the state dict differ')
     report.problems += _unequal_states(state, model.state_dict(), 'after detach')
     with torch.no_grad():
         report.problems += _unequal_maps(stock, outputs(model, image), 'after detach')
@@ -151,9 +152,9 @@ def check_identity(
 
 
 def randomise(model: nn.Module, seed: int = 0) -> nn.Module:
-    """Weights and norm statistics that leave no map constant, whatever the depth; quickly.
+    """Fill weights and norm statistics quickly with values that leave no map constant, at any depth.
 
-    A new model's biases and running means are zero, some of its norms' weights too, and equality of
+    In a new model the biases, the running means and the weights of some norms are zero, and equality of
     what is multiplied by zero says nothing.
     """
     generator = torch.Generator().manual_seed(seed)
@@ -212,7 +213,7 @@ def _degenerate(maps: list[Tensor]) -> list[str]:
 
 
 def _same_bits(a: Tensor, b: Tensor) -> bool:
-    """Stricter than ``torch.equal``, for which 0.0 is -0.0."""
+    """Compare bit for bit, unlike ``torch.equal``, for which 0.0 equals -0.0."""
     if a.dtype == b.dtype and a.dtype in _BITS:
         a, b = a.view(_BITS[a.dtype]), b.view(_BITS[b.dtype])
     return a.dtype == b.dtype and torch.equal(a, b)
@@ -220,7 +221,7 @@ def _same_bits(a: Tensor, b: Tensor) -> bool:
 
 def _without_gradient(model: nn.Module, chosen: list[Site], maps: list[Tensor]) -> list[str]:
     parameters = [(site.name, p) for site in chosen for p in model.attention[site.key].parameters()]
-    # Not their plain sum, which is constant where a norm comes last.
+    # Not the plain sum of the maps, which is constant if a norm comes last.
     total = sum((each * torch.rand_like(each)).sum() for each in maps if each.requires_grad)
     grads = torch.autograd.grad(total, [p for _, p in parameters], allow_unused=True)
     reached = {name for (name, _), grad in zip(parameters, grads) if grad is not None and grad.any()}
@@ -229,7 +230,7 @@ def _without_gradient(model: nn.Module, chosen: list[Site], maps: list[Tensor]) 
 
 def _unequal_maps(stock: list[Tensor], maps: list[Tensor], when: str) -> list[str]:
     if len(maps) != len(stock):
-        return [f'{when} there are {len(maps)} maps, not {len(stock)}']
+        return [f'{when} the model has {len(maps)} maps, not {len(stock)}']
     unequal = [i for i, (a, b) in enumerate(zip(stock, maps)) if not _same_bits(a, b)]
     if not unequal:
         return []
@@ -247,7 +248,7 @@ def _unequal_states(state: Mapping[str, Tensor], other: Mapping[str, Tensor], wh
         name for name, value in state.items() if name not in other or not _same_bits(other[name], value)
     ]
     return (
-        [f'{when} {len(unequal)} tensors of the model are gone or changed, the first {unequal[0]}']
+        [f'{when} {len(unequal)} tensors of the model are gone or changed, the first is {unequal[0]}']
         if unequal
         else []
     )

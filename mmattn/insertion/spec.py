@@ -1,4 +1,4 @@
-"""An insertion as data: what a checkpoint or an adapter says of the attention that it holds."""
+"""The spec: an insertion as data, as a checkpoint or an adapter records it."""
 
 from __future__ import annotations
 
@@ -21,18 +21,19 @@ FORMAT = 1
 SPEC_KEY = '_extra_state'
 """The spec's name within the state dict of ``model.attention``, which PyTorch fixes."""
 _NOT_DATA = '__python__'
+_UNREADABLE = 'its insertion spec cannot be read'
 
 
 def spec_of(attention) -> dict[str, Any]:
-    """The normal form of an insertion, which JSON can hold.
+    """Return the normal form of an insertion, which JSON can hold.
 
     Args:
         attention: ``model.attention``.
 
     Returns:
-        ``format``, ``mmattn`` (the version), ``detector`` (the class of the model) and ``insert``: for
-        each block, in the model's order, ``at`` (one site's name), ``block`` (its config, with the
-        ``start`` that it has), ``order`` and ``freeze_with_host``.
+        A dict with ``format``, ``mmattn`` (the version), ``detector`` (the class of the model) and
+        ``insert``: for each block, in the model's order, ``at`` (the name of one site), ``block`` (its
+        config, with its actual ``start``), ``order`` and ``freeze_with_host``.
     """
     insert = []
     for site, rule, block in attention.blocks():
@@ -51,10 +52,10 @@ def spec_of(attention) -> dict[str, Any]:
 
 
 def rules_of(spec: Mapping) -> list[Rule]:
-    """The rules that give the insertion of ``spec`` again.
+    """Return the rules that make the insertion of ``spec`` again.
 
     Raises:
-        ValueError: It has an option that could not be recorded.
+        ValueError: A block has an option that could not be recorded.
     """
     check_recorded(spec)
     return [
@@ -64,43 +65,44 @@ def rules_of(spec: Mapping) -> list[Rule]:
 
 
 def check_recorded(spec: Mapping) -> None:
-    """Raise ``ValueError`` where a block cannot be built again from what ``spec`` says of it."""
+    """Raise ``ValueError`` if ``spec`` has a block that cannot be built again from its record."""
     for entry in spec['insert']:
         lost = _lost(entry['block'])
         if lost:
             raise ValueError(
                 f"the block at '{entry['at']}' cannot be recorded: {lost} is neither data nor something "
-                'that can be imported. Options are numbers, strings, lists and dicts; a class is '
-                "registered, or stands at the top of a module and is written as 'package.module.Class'"
+                'that can be imported. Use numbers, strings, lists and dicts as options. Register a class, '
+                "or define it at the top of a module and write it as 'package.module.Class'"
             )
 
 
 def encode_spec(spec: Mapping) -> Tensor:
-    """The spec as JSON, in a tensor of bytes."""
+    """Return the spec as JSON, in a tensor of bytes."""
     return torch.tensor(list(dump_spec(spec).encode()), dtype=torch.uint8)
 
 
 def decode_spec(state) -> dict[str, Any]:
-    """What :func:`encode_spec` made a tensor of.
+    """Return the spec that :func:`encode_spec` encoded.
 
     Raises:
-        ValueError: It is not such a tensor, or of a newer format.
+        ValueError: ``state`` is no encoded spec, or has a newer format.
     """
     if not isinstance(state, Tensor):
-        raise ValueError('it has no readable insertion spec')
-    # A conversion of all weights to 16 bits keeps these, too: ASCII is exact in them.
+        raise ValueError(_UNREADABLE)
+    # A conversion of all weights to 16 bits keeps the spec: ASCII codes are exact in them.
     return load_spec(bytes(state.detach().cpu().to(torch.uint8).tolist()).decode('ascii', 'replace'))
 
 
 def dump_spec(spec: Mapping) -> str:
+    """Return the spec as JSON."""
     return json.dumps(spec, separators=(',', ':'))
 
 
 def load_spec(text: str) -> dict[str, Any]:
-    """A spec from JSON.
+    """Return the spec that is written as JSON in ``text``.
 
     Raises:
-        ValueError: It is not one, or of a newer format.
+        ValueError: ``text`` is no spec, or has a newer format.
     """
     try:
         spec = json.loads(text)
@@ -109,8 +111,8 @@ def load_spec(text: str) -> dict[str, Any]:
     number = spec.get('format') if isinstance(spec, dict) else None
     if isinstance(number, int) and number > FORMAT:
         raise ValueError(
-            f'its spec has format {number}, and this version of mmattn, {__version__}, reads '
-            f'formats up to {FORMAT}: update mmattn'
+            f'its insertion spec has format {number}, but mmattn {__version__} reads formats up to '
+            f'{FORMAT}: update mmattn'
         )
     known = {'at', 'block', 'order', 'freeze_with_host'}
     if (
@@ -125,17 +127,17 @@ def load_spec(text: str) -> dict[str, Any]:
             for entry in spec['insert']
         )
     ):
-        raise ValueError('it has no readable insertion spec')
+        raise ValueError(_UNREADABLE)
     return spec
 
 
 def differences(theirs: Mapping, ours: Mapping, what: str = 'the checkpoint') -> list[str]:
-    """How two insertions differ, in words; empty where one's weights mean the same in the other.
+    """Say how two insertions differ; empty if weights mean the same in both.
 
     Args:
-        theirs: The spec of a checkpoint or an adapter.
-        ours: The spec of a model.
-        what: What ``theirs`` is of, for the text.
+        theirs: Spec of a checkpoint or an adapter.
+        ours: Spec of a model.
+        what: What ``theirs`` belongs to, for the text.
     """
     theirs, ours = _by_site(theirs), _by_site(ours)
     found = []
@@ -149,8 +151,8 @@ def differences(theirs: Mapping, ours: Mapping, what: str = 'the checkpoint') ->
     other = [site for site in theirs if site in ours and theirs[site] != ours[site]]
     if other:
         found.append(
-            f'at {_sites(other)} the block is another one: {what} has '
-            f'{_chain(theirs[other[0]], ours[other[0]])}, the model '
+            f'the blocks differ at {_sites(other)}: {what} has '
+            f'{_chain(theirs[other[0]], ours[other[0]])}, the model has '
             f'{_chain(ours[other[0]], theirs[other[0]])}'
         )
     return found
@@ -162,7 +164,7 @@ def _sites(names: list[str]) -> str:
 
 
 def _chain(blocks: list[dict], other: list[dict]) -> str:
-    """The blocks of a site, with what distinguishes them from another's."""
+    """Describe the blocks of a site by what distinguishes them from ``other``."""
     if len(blocks) == len(other) == 1 and blocks[0]['type'] == other[0]['type']:
         blocks = [
             {
@@ -175,7 +177,7 @@ def _chain(blocks: list[dict], other: list[dict]) -> str:
 
 
 def _by_site(spec: Mapping) -> dict[str, list[dict]]:
-    """The blocks of each site in their order, with their defaults written out."""
+    """Return the blocks of each site in their order, with their defaults written out."""
     found: dict[str, list[dict]] = {}
     for entry in spec['insert']:
         found.setdefault(entry['at'], []).append(_with_defaults(entry['block']))
@@ -194,7 +196,7 @@ def _with_defaults(block: Mapping) -> dict[str, Any]:
 
 
 def _type_name(rule: Rule) -> str:
-    """A name by which the rule's block is found, always the same one."""
+    """Return a name by which the rule's block is found; it depends on its class alone."""
     cls = block_class(rule)
     for scope, registry in [('', ROOT_MODELS), *ROOT_MODELS.children.items()]:
         names = [name for name, each in registry.module_dict.items() if each is cls]
@@ -205,7 +207,7 @@ def _type_name(rule: Rule) -> str:
 
 
 def _as_data(value):
-    """``value`` as JSON gives it back."""
+    """Return ``value`` as JSON would give it back."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
@@ -214,12 +216,13 @@ def _as_data(value):
         return [_as_data(each) for each in value]
     if isinstance(value, type):
         return f'{value.__module__}.{value.__qualname__}'
-    if hasattr(value, 'item') and getattr(value, 'ndim', None) == 0:  # a number of numpy's
+    if hasattr(value, 'item') and getattr(value, 'ndim', None) == 0:  # a NumPy number
         return value.item()
     return {_NOT_DATA: repr(value)}
 
 
 def _lost(value) -> str | None:
+    """Return the part of a recorded value that cannot be built again, or ``None`` if all of it can."""
     if isinstance(value, str):
         return value if '<locals>' in value else None
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""The config's way to :func:`~mmattn.insertion.attach.attach`."""
+"""The config's way to attention: the type ``mmattn.WithAttention``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def WithAttention(
 ) -> nn.Module:
     """Build a detector and insert attention into it.
 
-    In a config, three lines on top of any other::
+    In a config, on top of any other::
 
         _base_ = 'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'
         model = dict(type='mmattn.WithAttention', detector='FasterRCNN', insert=[
@@ -30,31 +30,36 @@ def WithAttention(
                  block=dict(type='mmattn.CBAM', start='identity'))])
 
     Args:
-        detector: The type that the config's model has without attention.
-        insert: Rules as :func:`~mmattn.insertion.attach.attach` takes them.
-        freeze_detector: Train attention alone, as for an adapter; see there too.
-        config: All else is the detector's.
+        detector: Type of the model without attention.
+        insert: Rules, as :func:`~mmattn.insertion.attach.attach` takes them.
+        freeze_detector: Train attention alone, as for an adapter; see
+            :func:`~mmattn.insertion.attach.attach`.
+        config: All other settings of the detector.
 
     Returns:
-        The detector itself, an instance of its class, with its attention in ``.attention``.
+        The detector, an instance of its own class, with its attention in ``.attention``.
+
+    Raises:
+        TypeError: ``detector`` or ``insert`` is missing.
+        ValueError: ``detector`` has attention already.
     """
     for module in ('mmcv', 'mmdet'):
         _compat.require(module, 'mmattn.WithAttention')
     if not isinstance(detector, (str, type)):
-        found = 'It is missing' if detector is None else f'Got {detector!r}'
+        found = 'nothing' if detector is None else repr(detector)
         raise TypeError(
-            "WithAttention: 'detector' is the type of the model without attention, such "
-            f"as 'FasterRCNN'; its other settings stay beside it. {found}"
+            "WithAttention: give 'detector', the type of the model without attention, such as 'FasterRCNN'; "
+            f'its other settings stay beside it. Got {found}'
         )
     if detector is WithAttention or str(detector).rpartition('.')[2] == WithAttention.__name__:
         raise ValueError(
-            f'WithAttention: detector={detector!r} has attention already: name the detector '
+            f'WithAttention: detector={detector!r} has attention already: give the detector '
             "itself, such as 'FasterRCNN', and put all rules into one 'insert'"
         )
     if insert is None:
         raise TypeError(
-            "WithAttention: 'insert' is missing: it is a list of rules, such as [dict(at="
-            "'backbone.**.residual', block=dict(type='mmattn.CBAM', start='identity'))]"
+            "WithAttention: give 'insert', a list of rules, such as [dict(at='backbone.**.residual', "
+            "block=dict(type='mmattn.CBAM', start='identity'))]. Got nothing"
         )
     if DefaultScope.get_current_instance() is None:
         with ROOT_MODELS.switch_scope_and_registry('mmdet') as registry:

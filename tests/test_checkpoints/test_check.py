@@ -95,7 +95,7 @@ def test_a_spec_of_a_later_version(warnings):
     state = attended().state_dict()
     state['attention._extra_state'] = torch.tensor(list(b'{"format":99}'), dtype=torch.uint8)
     assert not check_insertion(backbone(), state)
-    assert 'is not known: its spec has format 99' in said(warnings)[0]
+    assert 'is unknown: its insertion spec has format 99' in said(warnings)[0]
 
 
 def test_something_else_is_refused():

@@ -140,12 +140,12 @@ def test_the_sign_of_zero_is_seen():
         (
             'attach',
             lambda net: net.backbone[0].weight.data.mul_(2),
-            'with attention 1 tensors of the model are gone or changed, the first backbone.0.weight',
+            'with attention 1 tensors of the model are gone or changed, the first is backbone.0.weight',
         ),
         (
             'attach',
             lambda net: net.backbone.register_buffer('more', torch.zeros(1)),
-            "attaching added 1 keys outside 'attention', the first backbone.more",
+            "attach added 1 keys outside 'attention', the first is backbone.more",
         ),
         (
             'detach',
@@ -156,10 +156,18 @@ def test_the_sign_of_zero_is_seen():
         (
             'detach',
             lambda net: setattr(net, '__class__', type('Other', (Net,), {})),
-            'detach left a Other of a Net',
+            'after detach the model is a Other, not a Net',
         ),
-        ('detach', lambda net: net.add_module('more', nn.ReLU()), "detach left other modules: ['more']"),
-        ('detach', lambda net: net.register_buffer('more', torch.zeros(1)), 'detach left other keys'),
+        (
+            'detach',
+            lambda net: net.add_module('more', nn.ReLU()),
+            "after detach the modules differ: ['more']",
+        ),
+        (
+            'detach',
+            lambda net: net.register_buffer('more', torch.zeros(1)),
+            'after detach the keys of the state dict differ',
+        ),
         (
             'detach',
             lambda net: net.neck.bias.data.add_(1),

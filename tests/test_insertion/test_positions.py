@@ -76,19 +76,19 @@ def test_without_a_default_scope():
 
 
 def test_detector_must_be_a_type():
-    with pytest.raises(TypeError, match="'detector' is the type of the model without attention"):
+    with pytest.raises(TypeError, match="give 'detector', the type of the model without attention"):
         MODELS.build(dict(type='mmattn.WithAttention', detector=dict(type='RetinaNet'), insert=[]))
 
 
 @pytest.mark.parametrize(
     'config, error, text',
     [
-        (dict(insert=[]), TypeError, "'detector' is the type of the model without attention.*It is missing"),
-        (dict(detector='FasterRCNN'), TypeError, "'insert' is missing: it is a list of rules"),
+        (dict(insert=[]), TypeError, "give 'detector', the type of the model without attention.*Got nothing"),
+        (dict(detector='FasterRCNN'), TypeError, "give 'insert', a list of rules"),
         (
             dict(detector='mmattn.WithAttention', insert=[]),
             ValueError,
-            "detector='mmattn.WithAttention' has attention already: name the detector itself",
+            "detector='mmattn.WithAttention' has attention already: give the detector itself",
         ),
     ],
 )

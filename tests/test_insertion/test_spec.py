@@ -185,8 +185,8 @@ def test_another_start_is_warned_of_though_all_shapes_fit(engine, tmp_path, warn
     load(other, one.state_dict(), tmp_path, engine)
     (text,) = said(warnings)
     assert (
-        "at 1 site ('layer4') the block is another one: the checkpoint has dict(type='mmattn.SE', "
-        "start='identity'), the model dict(type='mmattn.SE', start='paper'). The checkpoint was trained "
+        "the blocks differ at 1 site ('layer4'): the checkpoint has dict(type='mmattn.SE', "
+        "start='identity'), the model has dict(type='mmattn.SE', start='paper'). The checkpoint was trained "
         "with\n  insert=[dict(at='layer4', block=dict(type='mmattn.SE', start='identity'))]"
     ) in text
 
@@ -197,11 +197,11 @@ def test_another_start_is_warned_of_though_all_shapes_fit(engine, tmp_path, warn
         (
             dict(type='mmattn.ECA'),
             "checkpoint has dict(type='mmattn.CBAM', reduction=16, kernel_size=3, "
-            "start='identity'), the model dict(type='mmattn.ECA', ",
+            "start='identity'), the model has dict(type='mmattn.ECA', ",
         ),
         (
             dict(CBAM, reduction=8),
-            "checkpoint has dict(type='mmattn.CBAM', reduction=16), the model "
+            "checkpoint has dict(type='mmattn.CBAM', reduction=16), the model has "
             "dict(type='mmattn.CBAM', reduction=8)",
         ),
     ],
@@ -211,7 +211,7 @@ def test_other_blocks_and_options_are_warned_of(block, text, warnings):
     with pytest.raises(RuntimeError, match='size mismatch|[Mm]issing'):
         other.load_state_dict(attended(dict(at='layer4', block=CBAM)).state_dict())
     (found,) = said(warnings)
-    assert f"at 1 site ('layer4') the block is another one: the {text}" in found
+    assert f"the blocks differ at 1 site ('layer4'): the {text}" in found
 
 
 def test_another_order_of_the_blocks_of_a_site_is_warned_of(warnings):
@@ -259,9 +259,9 @@ def test_weights_without_a_spec_load_without_complaint(warnings, tmp_path):
 @pytest.mark.parametrize(
     'change, text',
     [
-        (lambda spec: dict(spec, format=2), 'its spec has format 2, and this version of mmattn, .* update'),
-        (lambda spec: dict(spec, insert='everywhere'), 'it has no readable insertion spec'),
-        (lambda spec: [spec], 'it has no readable insertion spec'),
+        (lambda spec: dict(spec, format=2), 'its insertion spec has format 2, but mmattn .* update'),
+        (lambda spec: dict(spec, insert='everywhere'), 'its insertion spec cannot be read'),
+        (lambda spec: [spec], 'its insertion spec cannot be read'),
     ],
 )
 def test_a_spec_that_cannot_be_read_is_warned_of(change, text, warnings):
@@ -271,7 +271,7 @@ def test_a_spec_that_cannot_be_read_is_warned_of(change, text, warnings):
     assert len(said(warnings, "cannot tell if the checkpoint's attention is that of the model")) == 1
     with pytest.raises(ValueError, match=text):
         decode_spec(state[KEY])
-    with pytest.raises(ValueError, match='no readable'):
+    with pytest.raises(ValueError, match='cannot be read'):
         decode_spec(torch.tensor([200, 13], dtype=torch.uint8))
 
 
