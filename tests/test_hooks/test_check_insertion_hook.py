@@ -74,7 +74,7 @@ def test_the_tools_install_it_once(command, own, tmp_path, monkeypatch):
     'insert, text',
     [
         (everywhere(), None),
-        (None, 'with another attention.*To go on, write\n  insert=.*use load_from without resume'),
+        (None, 'with other attention.*To resume it, write\n  insert=.*use load_from without resume'),
     ],
 )
 def test_a_run_is_resumed_with_its_own_attention_only(checkpoint, tmp_path, insert, text):
