@@ -19,7 +19,7 @@ from official import FORMULAS
 from peers import PEERS
 
 ROOT = Path(__file__).resolve().parents[1]
-# Ends of the residual branches of a picture of 800x1344.
+# Ends of the residual branches of an image of 800x1344.
 MAPS = {
     'layer1': (256, 200, 336),
     'layer2': (512, 100, 168),
@@ -33,7 +33,7 @@ under ``torch.compile``; ours: as they come."""
 
 
 def way(name, block, block_name):
-    """A module of ``block``'s, and the backend it runs by; ``None`` if there is none."""
+    """A module of ``block``'s, and the backend that computes it; ``None`` if there is none."""
     if name == 'official':
         formula = FORMULAS.get(block_name)
         return formula and (lambda x: formula(block, x)), 'plain'
@@ -47,11 +47,11 @@ def way(name, block, block_name):
     return peer and peer.to(next(block.parameters()).device).train(block.training), 'plain'
 
 
-def runner(function, how, x, dy, training, autocast):
+def runner(function, backend, x, dy, training, autocast):
     from mmattn import ops
 
     def run():
-        with ops.backend(how), autocast():
+        with ops.backend(backend), autocast():
             if training:
                 x.grad = None
                 function(x).backward(dy)
@@ -168,8 +168,8 @@ def measure(block_name, where, dtype, device, args, deadline):
             if name != 'compiled' or time.monotonic() < deadline
         }
         runs = {
-            name: runner(function, how, x, dy, training, autocast)
-            for name, (function, how) in functions.items()
+            name: runner(function, backend, x, dy, training, autocast)
+            for name, (function, backend) in functions.items()
             if function is not None
         }
         wrong = check(runs, block_name, shape, x, list(block.parameters())) if training else []
@@ -200,10 +200,10 @@ def measure(block_name, where, dtype, device, args, deadline):
         if training:
             from mmattn import ops
 
-            for name, (function, how) in functions.items():
+            for name, (function, backend) in functions.items():
                 if function is None or name == 'compiled':
                     continue
-                with ops.backend(how), autocast():
+                with ops.backend(backend), autocast():
                     row['kept_bytes'][name] = kept(function, x)
                     row['map_transfers'][name] = (ours if name == 'ours' else eager)(function, x)
         elif rows:

@@ -56,9 +56,9 @@ def measure(detector, dtype, args):
         make = training_step if training else inference
         runs = {}
         for block, model in models.items():
-            for how in ['plain'] if block is None else ['auto', 'plain']:
-                name = 'none' if block is None else f'{block} {"ours" if how == "auto" else "plain"}'
-                runs[name] = _under(how, make(model, size, args.batch, dtype), ops)
+            for backend in ['plain'] if block is None else ['auto', 'plain']:
+                name = 'none' if block is None else f'{block} {"ours" if backend == "auto" else "plain"}'
+                runs[name] = _under(backend, make(model, size, args.batch, dtype), ops)
         times = time_interleaved(runs, args.repeats, 1 if device.type == 'cpu' else 5, args.batch, device)
         for name, timing in times.items():
             row = dict(
@@ -83,9 +83,9 @@ def measure(detector, dtype, args):
     return rows
 
 
-def _under(how, run, ops):
+def _under(backend, run, ops):
     def each():
-        with ops.backend(how):
+        with ops.backend(backend):
             run()
 
     return each

@@ -45,13 +45,13 @@ def close(one, other, tolerance, what):
         raise AssertionError(f'{what}: relative error {worst:.3g}, allowed {tolerance:.3g}')
 
 
-def passes(how, device, sizes):
+def values_and_gradients(backend, device, sizes):
     """Values and all gradients, of all uses of a map."""
     from mmattn.ops.backends import triton
 
     for shape, dtype, layout in product(sizes, TOLERANCES, ('nchw', 'nhwc', 'strided')):
         # The interpreter cuts bf16 off where a GPU rounds.
-        exact = how == 'triton' and dtype == torch.bfloat16 and triton.is_interpreted()
+        exact = backend == 'triton' and dtype == torch.bfloat16 and triton.is_interpreted()
         inputs = [t.detach().to(device).requires_grad_() for t in leaves(shape, dtype, layout, exact=exact)]
         made, right = computed(*inputs, USES), expected(*inputs, USES)
         for name in USES:
@@ -62,7 +62,7 @@ def passes(how, device, sizes):
             close(one, other, TOLERANCES[dtype], f'{shape} {dtype} {layout} gradient of {name}')
 
 
-def same_every_time(how, device, sizes):
+def same_every_time(backend, device, sizes):
     inputs = [t.detach().to(device).requires_grad_() for t in leaves(sizes[-1], torch.float32, 'nchw')]
     found = []
     for _ in range(3):
@@ -73,7 +73,7 @@ def same_every_time(how, device, sizes):
     )
 
 
-def finite_differences(how, device, sizes):
+def finite_differences(backend, device, sizes):
     inputs = [t.detach().to(device).requires_grad_() for t in leaves((2, 3, 4, 3), torch.float64, 'nchw')]
     assert torch.autograd.gradcheck(lambda *args: tuple(computed(*args, USES).values()), inputs)
 
@@ -94,7 +94,7 @@ def _train(block, x):
     return [out, x.grad, *(p.grad for p in block.parameters())]
 
 
-def automatic_mixed_precision(how, device, sizes):
+def automatic_mixed_precision(backend, device, sizes):
     from mmattn import ops
 
     for name, block in _blocks(device):
@@ -110,11 +110,11 @@ def automatic_mixed_precision(how, device, sizes):
                 assert error <= 0.05, f'{name} {dtype}: relative error {error:.3g}, allowed 0.05'
 
 
-def compiled(how, device, sizes):
+def compiled(backend, device, sizes):
     """One graph of custom operators, for maps of two sizes; and the same by the default choice."""
     from mmattn import ops
 
-    for (name, block), each in product(_blocks(device), (how, 'auto')):
+    for (name, block), each in product(_blocks(device), (backend, 'auto')):
         torch._dynamo.reset()
         other = torch.compile(copy.deepcopy(block), fullgraph=True)
         for shape in ((2, 64, 25, 42), (2, 64, 18, 7)):
@@ -124,7 +124,7 @@ def compiled(how, device, sizes):
                     close(two, one, 1e-3, f'{name} {shape} {each}')
 
 
-def exported(how, device, sizes):
+def exported(backend, device, sizes):
     for name, block in _blocks(device):
         x, block = torch.randn(2, 64, 25, 42, device=device), block.eval()
         program = torch.export.export(
@@ -134,7 +134,7 @@ def exported(how, device, sizes):
         close(program.module()(y), block(y), 1e-4, name)
 
 
-def activation_checkpointing(how, device, sizes):
+def activation_checkpointing(backend, device, sizes):
     from torch.utils.checkpoint import checkpoint
 
     for name, block in _blocks(device):
@@ -144,31 +144,33 @@ def activation_checkpointing(how, device, sizes):
         close(y.grad, want[1], 1e-6, name)
 
 
-def more_than_2_to_the_31(how, device, sizes):
+def more_than_2_to_the_31(backend, device, sizes):
     """A map of so many elements: what lies at its end is right."""
     n, side = (1, 8200) if device.type == 'cuda' else (1, 64)
     from mmattn import ops
 
-    x = torch.zeros(n, 32, side, side, device=device, dtype=torch.float16)
-    assert device.type != 'cuda' or x.numel() > 2**31
-    x[0, -1, -1, -1] = 3.0
+    one_hot = torch.zeros(n, 32, side, side, device=device, dtype=torch.float16)
+    assert device.type != 'cuda' or one_hot.numel() > 2**31
+    one_hot[0, -1, -1, -1] = 3.0
     for layout in (torch.contiguous_format, torch.channels_last):
-        map_ = x.contiguous(memory_format=layout).requires_grad_()
+        x = one_hot.contiguous(memory_format=layout).requires_grad_()
         channel = torch.full((1, 32, 1, 1), 0.5, device=device).requires_grad_()
-        held = ops.lazy(map_)
-        avg, top = ops.spatial_avg_max(held)
-        held = ops.apply_gate(held, channel)
-        stats = ops.channel_stats(held)
-        out = ops.materialize(held)
-        assert out[0, -1, -1, -1] == 1.5 and top[0, -1] == 3 and top[0, 0] == 0 and stats[0, 0, -1, -1] == 1.5
-        total = top.sum() + out[0, -1, -1, -1].float() + stats[0, 0, -1, -1]
-        of_map, of_channel = torch.autograd.grad(total, (map_, channel))
-        assert of_map[0, -1, -1, -1] == 2 and of_map[0, -1, 0, 0] == 0 and of_channel[0, -1] == 6
-        del map_, held, out, of_map
+        lazy_map = ops.lazy(x)
+        avg, amax = ops.spatial_avg_max(lazy_map)
+        lazy_map = ops.apply_gate(lazy_map, channel)
+        stats = ops.channel_stats(lazy_map)
+        out = ops.materialize(lazy_map)
+        assert (
+            out[0, -1, -1, -1] == 1.5 and amax[0, -1] == 3 and amax[0, 0] == 0 and stats[0, 0, -1, -1] == 1.5
+        )
+        total = amax.sum() + out[0, -1, -1, -1].float() + stats[0, 0, -1, -1]
+        dx, dchannel = torch.autograd.grad(total, (x, channel))
+        assert dx[0, -1, -1, -1] == 2 and dx[0, -1, 0, 0] == 0 and dchannel[0, -1] == 6
+        del x, lazy_map, out, dx
 
 
 CHECKS = [
-    passes,
+    values_and_gradients,
     same_every_time,
     finite_differences,
     automatic_mixed_precision,
@@ -182,7 +184,7 @@ CHECKS = [
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
     parser.add_argument('--device', default='cuda')
-    parser.add_argument('--how', default='triton')
+    parser.add_argument('--backend', default='triton')
     parser.add_argument('--sizes', type=int, default=len(SIZES), help='so many of the sizes')
     parser.add_argument('--skip', nargs='+', default=[], choices=[check.__name__ for check in CHECKS])
     parser.add_argument('--output', type=Path)
@@ -194,11 +196,11 @@ def main(argv=None):
         if check.__name__ in args.skip:
             continue
         try:
-            with ops.backend(args.how):
-                check(args.how, device, SIZES[: args.sizes])
+            with ops.backend(args.backend):
+                check(args.backend, device, SIZES[: args.sizes])
             from mmattn.ops.dispatch import missing_reason
 
-            assert not missing_reason(args.how), missing_reason(args.how)  # given up, and replaced
+            assert not missing_reason(args.backend), missing_reason(args.backend)  # given up, and replaced
             results[check.__name__] = 'ok'
         except Exception as error:  # each is told, and the others are made all the same
             traceback.print_exc()
@@ -206,7 +208,7 @@ def main(argv=None):
         print(f'{check.__name__}: {results[check.__name__][:200]}', flush=True)
         if args.output:
             args.output.write_text(
-                json.dumps(dict(machine=describe(), how=args.how, checks=results), indent=1) + '\n'
+                json.dumps(dict(machine=describe(), backend=args.backend, checks=results), indent=1) + '\n'
             )
     return int(any(result != 'ok' for result in results.values()))
 

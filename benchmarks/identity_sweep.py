@@ -58,7 +58,7 @@ def check(cfg: dict) -> dict:
     try:
         model = zoo.build_zoo_model(cfg)
     except Exception as error:
-        found['reason'] = zoo.why_not(error)
+        found['reason'] = zoo.failure_reason(error)
         model = zoo.build_trunks(cfg)
         if model is None:
             return dict(found, outcome=NOT_BUILT)
@@ -72,7 +72,7 @@ def check(cfg: dict) -> dict:
                 identity.feature_maps(model, image)
             break
         except Exception as error:
-            reason = zoo.why_not(error)
+            reason = zoo.failure_reason(error)
     else:
         return dict(found, outcome=NOT_RUN, reason=reason)
     found['size'] = size
@@ -145,7 +145,7 @@ def load_configs(names):
             with open(os.devnull, 'w') as null, redirect_stdout(null), redirect_stderr(null):
                 cfg = zoo.zoo_model(name)
         except Exception as error:
-            configs[name] = dict(outcome=NOT_LOADED, reason=zoo.why_not(error))
+            configs[name] = dict(outcome=NOT_LOADED, reason=zoo.failure_reason(error))
             continue
         if cfg is None:
             configs[name] = dict(outcome=NO_MODEL)

@@ -1,6 +1,6 @@
 """How often a block reads or writes a whole map, forward and backward: counted, not timed.
 
-In PyTorch's eager mode by looking at each operation's inputs and outputs, ours by the passes that are made.
+In PyTorch's eager mode by looking at each operation's inputs and outputs, ours by the calls of backends.
 """
 
 from contextlib import contextmanager
@@ -9,8 +9,8 @@ from unittest import mock
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-# What each of our passes reads and writes, in maps. The gradient of a map reads the map itself only where
-# it looks for maxima.
+# What each function of a backend reads and writes, in maps. The gradient of a map reads the map itself
+# only where it searches for maxima.
 READS = dict(pool=1, stats=1, apply_gates=1, gates_backward=2, stats_backward=1)
 WRITES = dict(apply_gates=1, map_backward=1)
 
@@ -53,8 +53,8 @@ def eager(function, x):
 
 
 def ours(function, x):
-    """The same for what is made of our passes."""
-    return _counted(function, x, _passes)
+    """The same for what our backends compute."""
+    return _counted(function, x, _counted_backend_calls)
 
 
 def _counted(function, x, counter):
@@ -72,7 +72,7 @@ class _Count:
 
 
 @contextmanager
-def _passes():
+def _counted_backend_calls():
     from mmattn.ops import autograd, dispatch
 
     count = _Count()

@@ -110,31 +110,31 @@ def evaluate(cfg):
         path = os.path.join(folder, 'predictions.pkl')
         runner = Runner.from_cfg(cfg)
         runner.test_evaluator.metrics.append(DumpDetResults(out_file_path=path))
-        figures = runner.test()
+        metrics = runner.test()
         with open(path, 'rb') as file:
             samples = pickle.load(file)
     digest = hashlib.sha256()
     for sample in sorted(samples, key=lambda each: each['img_id']):
         for key in ('bboxes', 'scores', 'labels'):
             digest.update(sample['pred_instances'][key].numpy().tobytes())
-    return dict({name: figures[f'coco/{name}'] for name in METRICS}, predictions=digest.hexdigest())
+    return dict({name: metrics[f'coco/{name}'] for name in METRICS}, predictions=digest.hexdigest())
 
 
 def run(args, arm, seed):
-    """Train one arm with one seed and write its figures."""
+    """Train one arm with one seed and write its results."""
     from mmengine.runner import Runner
 
     cfg = make_config(args, arm, seed)
-    figures = {}
+    results = {}
     if arm != BASE:
-        figures['before'] = evaluate(cfg.copy())
+        results['before'] = evaluate(cfg.copy())
     runner = Runner.from_cfg(cfg.copy())
     runner.train()
-    figures['trained'] = sum(p.numel() for p in runner.model.parameters() if p.requires_grad)
-    figures['iterations'] = runner.iter
+    results['trained'] = sum(p.numel() for p in runner.model.parameters() if p.requires_grad)
+    results['iterations'] = runner.iter
     cfg.load_from = str(run_dir(args, arm, seed) / f'epoch_{runner.epoch}.pth')
-    figures['after'] = evaluate(cfg)
-    (run_dir(args, arm, seed) / 'figures.json').write_text(json.dumps(figures, indent=1))
+    results['after'] = evaluate(cfg)
+    (run_dir(args, arm, seed) / 'figures.json').write_text(json.dumps(results, indent=1))
 
 
 def figures_of(args, arm, seed):

@@ -75,7 +75,7 @@ def zoo_model(name: str) -> dict | None:
     """The model of a config, as a plain dict without weights to load; ``None`` where it has none.
 
     Raises:
-        Exception: Whatever loading the config raises; see :func:`why_not`.
+        Exception: Whatever loading the config raises; see :func:`failure_reason`.
     """
     cfg = Config.fromfile(str(zoo_folder() / name)).get('model')
     if cfg is None:
@@ -109,7 +109,7 @@ def build_trunks(cfg: dict) -> nn.Module | None:
     return model if len(model._modules) else None
 
 
-def why_not(error: BaseException) -> str:
+def failure_reason(error: BaseException) -> str:
     """Why a config did not load or build, in a few words that are the same for the same cause."""
     text = f'{type(error).__name__}: {error}'
     for package in _PACKAGES:

@@ -140,7 +140,7 @@ def setup(tmp_path, monkeypatch):
     import setup_env
 
     calls = []
-    monkeypatch.setattr(setup_env.venv, 'create', lambda folder, **how: calls.append(how))
+    monkeypatch.setattr(setup_env.venv, 'create', lambda folder, **options: calls.append(options))
     made = setup_env.Setup(tmp_path / 'env')
     made.calls = calls
     return made

@@ -43,10 +43,10 @@ ON_PAPER = dict(SE=(3, 4), ECA=(3, 4), ChannelAttention=(3, 5), SpatialAttention
 
 
 @pytest.mark.parametrize('block_name', ON_PAPER)
-@pytest.mark.parametrize('how', ['aten', 'cpu'])
-def test_our_passes_are_those_on_paper(block_name, how):
+@pytest.mark.parametrize('backend', ['aten', 'cpu'])
+def test_our_passes_are_those_on_paper(block_name, backend):
     block, x = randomise(getattr(blocks, block_name)(32)), smooth_map(2, 32, 9, 7, dtype=torch.float32)
-    with ops.backend(how):
+    with ops.backend(backend):
         assert map_traffic.ours(block, x) == ON_PAPER[block_name]
 
 
@@ -63,7 +63,7 @@ def test_what_a_gpu_is_checked_by(monkeypatch):
     monkeypatch.setattr(
         gpu_check, 'CHECKS', [check for check in gpu_check.CHECKS if check.__name__ != 'compiled']
     )
-    assert gpu_check.main(['--device', 'cpu', '--how', 'aten', '--sizes', '2']) == 0
+    assert gpu_check.main(['--device', 'cpu', '--backend', 'aten', '--sizes', '2']) == 0
 
 
 def test_a_check_that_fails_is_told(monkeypatch, tmp_path):
@@ -72,10 +72,12 @@ def test_a_check_that_fails_is_told(monkeypatch, tmp_path):
 
     real = gpu_check.computed
     monkeypatch.setattr(gpu_check, 'computed', broken)
-    monkeypatch.setattr(gpu_check, 'CHECKS', [gpu_check.passes])
+    monkeypatch.setattr(gpu_check, 'CHECKS', [gpu_check.values_and_gradients])
     file = tmp_path / 'check.json'
-    assert gpu_check.main(['--device', 'cpu', '--how', 'aten', '--sizes', '1', '--output', str(file)]) == 1
-    assert 'relative error' in json.loads(file.read_text())['checks']['passes']
+    assert (
+        gpu_check.main(['--device', 'cpu', '--backend', 'aten', '--sizes', '1', '--output', str(file)]) == 1
+    )
+    assert 'relative error' in json.loads(file.read_text())['checks']['values_and_gradients']
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ def backbone():
     return ResNet(18, base_channels=16, stem_channels=16)
 
 
-def attended():
+def with_attention():
     return attach(backbone(), [dict(at='layer[34]', block=SE)])
 
 
@@ -50,7 +50,7 @@ LINES = (
     ids=['checkpoint', 'state_dict', 'distributed'],
 )
 def test_it_is_warned_of_with_the_lines_to_write(wrap, warnings):
-    checkpoint = wrap(attended().state_dict())
+    checkpoint = wrap(with_attention().state_dict())
     assert check_insertion(backbone(), checkpoint) is False
     (text,) = said(warnings)
     assert text.endswith(LINES)
@@ -58,41 +58,45 @@ def test_it_is_warned_of_with_the_lines_to_write(wrap, warnings):
 
 @pytest.mark.parametrize(
     'model',
-    [attended, lambda: Wrapper(module=attended()), lambda: Wrapper(student=attended(), teacher=attended())],
+    [
+        with_attention,
+        lambda: Wrapper(module=with_attention()),
+        lambda: Wrapper(student=with_attention(), teacher=with_attention()),
+    ],
     ids=['itself', 'wrapped', 'teacher'],
 )
 def test_a_model_with_attention_compares_by_itself(model, warnings):
-    assert check_insertion(model(), attended().state_dict()) is True
+    assert check_insertion(model(), with_attention().state_dict()) is True
     assert not said(warnings)
 
 
 def test_checkpoints_without_attention_or_without_a_spec_are_none_to_warn_of(warnings):
     assert check_insertion(backbone(), backbone().state_dict())
-    state = attended().state_dict()
+    state = with_attention().state_dict()
     del state['attention._extra_state']
     assert check_insertion(backbone(), state)
     assert not said(warnings)
 
 
 def test_attention_of_a_part(warnings):
-    state = Wrapper(backbone=attended()).state_dict()
-    assert check_insertion(Wrapper(backbone=attended()), state)
+    state = Wrapper(backbone=with_attention()).state_dict()
+    assert check_insertion(Wrapper(backbone=with_attention()), state)
     assert not said(warnings)
     assert not check_insertion(Wrapper(backbone=backbone()), state)
     assert "in its part 'backbone':\n  insert=[dict(at='layer[3-4]'" in said(warnings)[0]
     # Attention elsewhere does not take it.
-    assert not check_insertion(attended(), state)
+    assert not check_insertion(with_attention(), state)
     whole = attach(Wrapper(backbone=backbone()), [dict(at='backbone.layer4', block=SE)]).state_dict()
-    assert not check_insertion(Wrapper(backbone=attended()), whole)
+    assert not check_insertion(Wrapper(backbone=with_attention()), whole)
     assert len(said(warnings)) == 2
     # But that of a student or of a wrapper of wrappers does.
-    assert check_insertion(Wrapper(student=Wrapper(backbone=attended())), state)
-    assert check_insertion(Wrapper(module=Wrapper(module=Wrapper(backbone=attended()))), state)
+    assert check_insertion(Wrapper(student=Wrapper(backbone=with_attention())), state)
+    assert check_insertion(Wrapper(module=Wrapper(module=Wrapper(backbone=with_attention()))), state)
     assert not said(warnings)
 
 
 def test_a_spec_of_a_later_version(warnings):
-    state = attended().state_dict()
+    state = with_attention().state_dict()
     state['attention._extra_state'] = torch.tensor(list(b'{"format":99}'), dtype=torch.uint8)
     assert not check_insertion(backbone(), state)
     assert 'is unknown: its insertion spec has format 99' in said(warnings)[0]

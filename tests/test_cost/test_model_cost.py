@@ -102,9 +102,9 @@ def test_a_part_of_a_detector_is_counted_too():
     assert model_cost(backbone, (64, 96)).attention_ops() > 0
 
 
-@pytest.mark.parametrize('how', ['aten', 'cpu', 'plain'])
-def test_operations_do_not_depend_on_the_backend(monkeypatch, how):
+@pytest.mark.parametrize('backend', ['aten', 'cpu', 'plain'])
+def test_operations_do_not_depend_on_the_backend(monkeypatch, backend):
     model = nn.Sequential(nn.Conv2d(3, 16, 3), CBAM(16))
     expected = model_cost(model, (24, 20)).ops.total()
-    monkeypatch.setenv('MMATTN_OPS', how)
+    monkeypatch.setenv('MMATTN_OPS', backend)
     assert model_cost(model, (24, 20)).ops.total() == expected > 0

@@ -175,8 +175,8 @@ def test_an_error_leaves_what_was_there(tmp_path, monkeypatch, old):
         assert not (tmp_path / 's').exists()
 
 
-@pytest.mark.parametrize('how', [signal.SIGKILL, signal.SIGINT])
-def test_a_killed_run_leaves_no_set_and_the_next_one_succeeds(tmp_path, how):
+@pytest.mark.parametrize('stop_signal', [signal.SIGKILL, signal.SIGINT])
+def test_a_killed_run_leaves_no_set_and_the_next_one_succeeds(tmp_path, stop_signal):
     out = tmp_path / 's'
     command = [
         sys.executable,
@@ -203,10 +203,10 @@ def test_a_killed_run_leaves_no_set_and_the_next_one_succeeds(tmp_path, how):
         time.sleep(0.02)
     with pytest.raises(FileExistsError, match=f'process {process.pid} on .* is writing'):
         make(out)
-    process.send_signal(how)
+    process.send_signal(stop_signal)
     process.wait(timeout=60)
     assert not out.exists()
-    assert partial.exists() == (how == signal.SIGKILL)
+    assert partial.exists() == (stop_signal == signal.SIGKILL)
     assert make(out) is True
     assert leftovers(out) == []
 

@@ -1,4 +1,4 @@
-"""COCO evaluation as the configs run it gives the figures that cocoapi gives, to the last digit."""
+"""COCO evaluation as the configs run it gives the metrics that cocoapi gives, to the last digit."""
 
 import json
 from collections import defaultdict
@@ -11,7 +11,7 @@ from mmengine.structures import InstanceData
 
 from mmattn.engine import load_config
 
-# MMDetection's names for COCO's twelve figures; its AR names are of its own default limits.
+# MMDetection's names for COCO's twelve metrics; its AR names are of its own default limits.
 TWELVE = [
     'mAP',
     'mAP_50',
@@ -29,7 +29,7 @@ TWELVE = [
 
 
 @pytest.mark.parametrize('iou_type', ['bbox', 'segm'])
-def test_figures_equal_cocoapi(iou_type, test_data, request, monkeypatch):
+def test_metrics_equal_cocoapi(iou_type, test_data, request, monkeypatch):
     folder = test_data / 'eval_fixtures' / 'cocoapi'
     detections = json.loads((folder / f'dt_fake{iou_type}100.json').read_text())
     expected = json.loads((folder / f'dt_fake{iou_type}100_{iou_type}_stats.json').read_text())['stats']
@@ -54,11 +54,11 @@ def test_figures_equal_cocoapi(iou_type, test_data, request, monkeypatch):
 
     metric.dataset_meta = CocoDataset.METAINFO
     metric.process({}, data_samples(detections, metric._coco_api))
-    figures = metric.evaluate(size=len(metric.results))
+    metrics = metric.evaluate(size=len(metric.results))
 
     # 14 digits: the last two are numpy's order of summation
     assert list(made[0].stats) == pytest.approx(expected, rel=1e-14, abs=0)
-    assert [figures[f'coco/{iou_type}_{name}'] for name in TWELVE] == [round(x, 3) for x in expected]
+    assert [metrics[f'coco/{iou_type}_{name}'] for name in TWELVE] == [round(x, 3) for x in expected]
 
 
 def data_samples(detections, coco):

@@ -15,7 +15,7 @@ from tests.test_insertion.models import build, everywhere, features, model_cfg, 
 SE = dict(type='mmattn.SE', start='identity')
 
 
-def held(rules=None, depth=18, **options):
+def frozen_detector(rules=None, depth=18, **options):
     # By default mmdet freezes more: the first stage, and all norms.
     backbone = dict(frozen_stages=-1, norm_eval=False, norm_cfg=dict(type='BN', requires_grad=True))
     cfg = narrow(model_cfg(depth=depth, insert=rules or everywhere(start='paper'), **{**backbone, **options}))
@@ -38,7 +38,7 @@ def step(model, run=features):
 
 
 def test_a_step_moves_attention_and_nothing_else():
-    model = held().train()
+    model = frozen_detector().train()
     before, attention = base(model), copy.deepcopy(model.attention.state_dict())
     wrapper = step(model)
     assert all(value.equal(before[key]) for key, value in base(model).items())
@@ -54,7 +54,7 @@ def test_a_step_moves_attention_and_nothing_else():
 
 @pytest.mark.parametrize('norm_eval', [True, False])
 def test_statistics_stay_through_every_change_of_mode(norm_eval):
-    model = held(norm_eval=norm_eval)
+    model = frozen_detector(norm_eval=norm_eval)
     before = base(model)
     assert any('running_mean' in key for key in before)
     for _ in range(2):
@@ -68,7 +68,7 @@ def test_statistics_stay_through_every_change_of_mode(norm_eval):
 
 
 def test_statistics_stay_after_a_conversion_of_norms_and_in_a_copy():
-    model = nn.SyncBatchNorm.convert_sync_batchnorm(held())
+    model = nn.SyncBatchNorm.convert_sync_batchnorm(frozen_detector())
     for each in (copy.deepcopy(model), revert_sync_batchnorm(model)):
         each.train()
         before = base(each)
@@ -115,7 +115,7 @@ class Saved:
     ],
 )
 def test_nothing_is_kept_for_the_backward_before_the_first_site(at, before, behind):
-    model = held([dict(at=at, block=SE)]).train()
+    model = frozen_detector([dict(at=at, block=SE)]).train()
     clear = Saved(*(model.get_submodule(name) for name in before))
     loaded = Saved(*(model.get_submodule(name) for name in behind))
 
@@ -133,7 +133,7 @@ def test_nothing_is_kept_for_the_backward_before_the_first_site(at, before, behi
 def test_with_cp_every_parameter_of_attention_gets_its_gradient(depth):
     found = []
     for with_cp in (False, True):
-        model = held(
+        model = frozen_detector(
             [dict(at='backbone.layer[1-4].*.residual', block=dict(type='mmattn.SE'))], depth, with_cp=with_cp
         ).train()
         sum(f.sum() for f in features(model)).backward()
@@ -151,7 +151,7 @@ def process_group(tmp_path):
 
 
 def test_distributed_training_finds_no_unused_parameter(process_group):
-    model = held()
+    model = frozen_detector()
 
     class Features(nn.Module):
         def __init__(self):

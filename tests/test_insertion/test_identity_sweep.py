@@ -266,7 +266,7 @@ def test_what_counts_as_one_model(other, same):
     ],
 )
 def test_why_not(error, text):
-    assert zoo.why_not(error) == text
+    assert zoo.failure_reason(error) == text
 
 
 def test_backbone_and_neck_alone(mmdet_scope):

@@ -35,7 +35,7 @@ def backbone():
     return ResNet(18, base_channels=16, stem_channels=16)
 
 
-def attended(*rules):
+def with_attention(*rules):
     return attach(backbone(), list(rules or RULES))
 
 
@@ -51,7 +51,7 @@ def said(warnings, text=SAID):
 
 
 def test_what_a_spec_says():
-    spec = read(attended().state_dict())
+    spec = read(with_attention().state_dict())
     cbam = dict(type='mmattn.CBAM', kernel_size=3, start='identity')
     eca = dict(type='mmattn.ECA', start='paper')  # not written in the rule
     assert spec['format'] == 1 and spec['detector'] == 'ResNet' and spec['mmattn'][0].isdigit()
@@ -68,7 +68,7 @@ def test_what_a_spec_says():
 
 def test_a_spec_gives_the_same_insertion_again():
     torch.manual_seed(0)
-    first = attended()
+    first = with_attention()
     torch.manual_seed(0)
     again = attach(backbone(), rules_of(read(first.state_dict())))
     assert again.attention.spec == first.attention.spec
@@ -85,13 +85,13 @@ def _ema(model):
     for _ in range(3):
         ema.update_parameters(model)
     state = ema.state_dict()
-    ExponentialMovingAverage(attended(), update_buffers=True).load_state_dict(state, strict=True)
+    ExponentialMovingAverage(with_attention(), update_buffers=True).load_state_dict(state, strict=True)
     return {key.removeprefix('module.'): value for key, value in state.items()}
 
 
-def _saved(model, tmp_path, **how):
+def _saved(model, tmp_path, **options):
     save_checkpoint(dict(state_dict=weights_to_cpu(get_state_dict(model))), str(tmp_path / 'x.pth'))
-    return torch.load(tmp_path / 'x.pth', **how)['state_dict']
+    return torch.load(tmp_path / 'x.pth', **options)['state_dict']
 
 
 @pytest.mark.parametrize(
@@ -110,17 +110,17 @@ def _saved(model, tmp_path, **how):
     ids=['torch', 'mmengine', 'ema', 'deepcopy', 'half', 'half_state', 'bfloat16_state', 'SyncBN', 'loaded'],
 )
 def test_a_spec_survives(way, tmp_path, warnings):
-    model = attended()
+    model = with_attention()
     spec = copy.deepcopy(model.attention.spec)
     state = way(model, tmp_path)
     assert decode_spec(state[KEY]) == spec
     save_checkpoint(dict(state_dict=state), str(tmp_path / 'y.pth'))
-    load_checkpoint(attended(), str(tmp_path / 'y.pth'))
+    load_checkpoint(with_attention(), str(tmp_path / 'y.pth'))
     assert not said(warnings)
 
 
 def attended_elsewhere(model):
-    other = attended()
+    other = with_attention()
     other.load_state_dict(model.state_dict(), strict=True)
     return other
 
@@ -137,7 +137,7 @@ class Runner:
 
 @pytest.mark.parametrize('begin', [0, 5])
 def test_a_spec_survives_the_hook_of_moving_averages(begin):
-    model = attended()
+    model = with_attention()
     runner, hook = Runner(model), EMAHook(strict_load=True, begin_iter=begin)
     hook.before_run(runner)
     hook.after_train_iter(runner, 0)
@@ -160,8 +160,8 @@ def load(into, state, tmp_path, engine):
 
 @pytest.mark.parametrize('engine', ['mmengine', 'torch'])
 def test_other_sites_are_warned_of(engine, tmp_path, warnings):
-    one = attended(dict(at='layer[1-4].*.residual', block=CBAM))
-    other = attended(dict(at=['layer[1-3].0.residual', 'layer4'], block=CBAM))
+    one = with_attention(dict(at='layer[1-4].*.residual', block=CBAM))
+    other = with_attention(dict(at=['layer[1-3].0.residual', 'layer4'], block=CBAM))
     load(other, one.state_dict(), tmp_path, engine)
     (text,) = said(warnings)
     assert (
@@ -177,7 +177,7 @@ def test_other_sites_are_warned_of(engine, tmp_path, warnings):
 def test_another_start_is_warned_of_though_all_shapes_fit(engine, tmp_path, warnings):
     """The gates of one would be twice or half those of the other."""
     one, other = (
-        attended(dict(at='layer4', block=dict(type='mmattn.SE', **start)))
+        with_attention(dict(at='layer4', block=dict(type='mmattn.SE', **start)))
         for start in (dict(start='identity'), {})
     )
     assert not other.load_state_dict(one.state_dict()).missing_keys
@@ -207,27 +207,27 @@ def test_another_start_is_warned_of_though_all_shapes_fit(engine, tmp_path, warn
     ],
 )
 def test_other_blocks_and_options_are_warned_of(block, text, warnings):
-    other = attended(dict(at='layer4', block=block))
+    other = with_attention(dict(at='layer4', block=block))
     with pytest.raises(RuntimeError, match='size mismatch|[Mm]issing'):
-        other.load_state_dict(attended(dict(at='layer4', block=CBAM)).state_dict())
+        other.load_state_dict(with_attention(dict(at='layer4', block=CBAM)).state_dict())
     (found,) = said(warnings)
     assert f"the blocks differ at 1 site ('layer4'): the {text}" in found
 
 
 def test_another_order_of_the_blocks_of_a_site_is_warned_of(warnings):
     def chain(se, eca):
-        return attended(
+        return with_attention(
             dict(at='layer4', block=dict(type='mmattn.SE'), order=se),
             dict(at='layer4', block=dict(type='mmattn.SE', reduction=16), order=eca),
         )
 
     chain(3, 5).load_state_dict(chain(1, 2).state_dict())
     assert not said(warnings)  # the numbers do not matter
-    one = attended(
+    one = with_attention(
         dict(at='layer4', block=dict(type='mmattn.SE'), order=0),
         dict(at='layer4', block=dict(type='mmattn.SE', start='identity'), order=1),
     )
-    other = attended(
+    other = with_attention(
         dict(at='layer4', block=dict(type='mmattn.SE'), order=1),
         dict(at='layer4', block=dict(type='mmattn.SE', start='identity'), order=0),
     )
@@ -236,8 +236,8 @@ def test_another_order_of_the_blocks_of_a_site_is_warned_of(warnings):
 
 
 def test_the_same_insertion_written_otherwise_is_none_to_warn_of(warnings):
-    one = attended(dict(at='stage4', block=dict(type='mmattn.SE')), dict(at='layer3', block=CBAM))
-    other = attended(
+    one = with_attention(dict(at='stage4', block=dict(type='mmattn.SE')), dict(at='layer3', block=CBAM))
+    other = with_attention(
         dict(at='layer3', block=dict(CBAM, reduction=16)),
         dict(at=['layer4'], block=dict(type=SE, start='paper'), freeze_with_host=True),
     )
@@ -248,7 +248,7 @@ def test_the_same_insertion_written_otherwise_is_none_to_warn_of(warnings):
 
 def test_weights_without_a_spec_load_without_complaint(warnings, tmp_path):
     """The checkpoint is of an earlier version, or converted from elsewhere."""
-    model = attended(dict(at='layer4', block=dict(type='mmattn.SE')))
+    model = with_attention(dict(at='layer4', block=dict(type='mmattn.SE')))
     state = {key: value for key, value in model.state_dict().items() if key != KEY}
     assert not model.load_state_dict(state, strict=True).missing_keys
     load(model, state, tmp_path, 'mmengine')
@@ -265,7 +265,7 @@ def test_weights_without_a_spec_load_without_complaint(warnings, tmp_path):
     ],
 )
 def test_a_spec_that_cannot_be_read_is_warned_of(change, text, warnings):
-    model = attended()
+    model = with_attention()
     state = {**model.state_dict(), KEY: encode_spec(change(model.attention.spec))}
     model.load_state_dict(state)
     assert len(said(warnings, "cannot tell if the checkpoint's attention is that of the model")) == 1
@@ -287,7 +287,7 @@ class Halve(nn.Module):
 
 
 def test_a_class_in_no_registry_is_recorded_by_its_place():
-    model = attended(dict(at='layer4', block=dict(type=Halve, by=4)))
+    model = with_attention(dict(at='layer4', block=dict(type=Halve, by=4)))
     spec = read(model.state_dict())
     assert spec['insert'][0]['block'] == dict(type=f'{__name__}.Halve', by=4)
     again = attach(backbone(), rules_of(spec))
@@ -302,7 +302,7 @@ def test_what_cannot_be_recorded_is_said():
         (dict(type=Local), '.*<locals>.Local'),
         (dict(type=Halve, how=[torch.relu]), '<built-in method relu'),
     ):
-        model = attended(dict(at='layer4', block=block))
+        model = with_attention(dict(at='layer4', block=block))
         model.state_dict()
         with pytest.raises(
             ValueError,
@@ -320,7 +320,7 @@ def test_every_block_of_this_package_goes_by_its_registered_name():
     ]
     assert len(backbone_rules) >= 3
     for rule in backbone_rules:
-        spec = attended(rule).attention.spec
+        spec = with_attention(rule).attention.spec
         assert spec['insert'][0]['block']['type'] == f'mmattn.{rule["block"]["type"].__name__}'
 
 
@@ -351,7 +351,7 @@ def test_compact_names_are_few():
 
 
 def test_what_a_warning_says_to_write_can_be_written():
-    model = attended()
+    model = with_attention()
     text = insert_text(model.attention.spec['insert'])
     tree = ast.parse(f'dict({text})', mode='eval')
     insert = eval(compile(tree, 'text', 'eval'), {'dict': dict})['insert']

@@ -230,12 +230,12 @@ def test_mmengines_amp_optimizer_trains_attention(dtype):
 
 
 @pytest.mark.parametrize('depth', [18, 50])
-@pytest.mark.parametrize('how', ['with_cp', 'mmengine'])
-def test_activation_checkpointing(how, depth):
+@pytest.mark.parametrize('checkpointing', ['with_cp', 'mmengine'])
+def test_activation_checkpointing(checkpointing, depth):
     options = dict(frozen_stages=-1, norm_eval=True)
     plain = trained(depth, **options).train()
     calls = []
-    if how == 'with_cp':
+    if checkpointing == 'with_cp':
         model = trained(depth, with_cp=True, **options).train()
     else:
         model = copy.deepcopy(plain)

@@ -55,13 +55,13 @@ def test_a_part_of_a_detector_keeps_its_init_too(pattern, model):
     torch.manual_seed(1)
     stock = model()
     torch.manual_seed(1)
-    attended = attach(model(), dict(at=pattern, block=dict(type='mmattn.SE', start='paper')))
+    with_attention = attach(model(), dict(at=pattern, block=dict(type='mmattn.SE', start='paper')))
     torch.manual_seed(2)
     stock.init_weights()
     torch.manual_seed(2)
-    attended.init_weights()
+    with_attention.init_weights()
     for key, value in stock.state_dict().items():
-        assert attended.state_dict()[key].equal(value), key
+        assert with_attention.state_dict()[key].equal(value), key
 
 
 def test_global_random_state_is_untouched_and_seeds_attention():

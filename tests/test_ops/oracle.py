@@ -1,4 +1,4 @@
-"""All uses of a map at once, by plain formulas in float64, as an oracle for the joined passes."""
+"""All uses of a map at once, by plain formulas in float64, as an oracle for the joint backward pass."""
 
 import torch
 
@@ -29,19 +29,19 @@ def expected(x, channel, spatial, use):
 
 def computed(x, channel, spatial, use):
     """The same by ``mmattn.ops``."""
-    made, held = {}, ops.lazy(x)
+    made, lazy_map = {}, ops.lazy(x)
     if 'avg' in use and 'max' in use:
-        made['avg'], made['max'] = ops.spatial_avg_max(held)
+        made['avg'], made['max'] = ops.spatial_avg_max(lazy_map)
     elif 'avg' in use:
-        made['avg'] = ops.spatial_avg(held)
+        made['avg'] = ops.spatial_avg(lazy_map)
     elif 'max' in use:
-        made['max'] = ops.spatial_max(held)
+        made['max'] = ops.spatial_max(lazy_map)
     if channel is not None:
-        held = ops.apply_gate(held, channel)
+        lazy_map = ops.apply_gate(lazy_map, channel)
     if 'stats' in use:
-        made['stats'] = ops.channel_stats(held)
+        made['stats'] = ops.channel_stats(lazy_map)
     if 'out' in use:
-        made['out'] = ops.materialize(held if spatial is None else ops.apply_gate(held, spatial))
+        made['out'] = ops.materialize(lazy_map if spatial is None else ops.apply_gate(lazy_map, spatial))
     return made
 
 

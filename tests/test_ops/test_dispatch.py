@@ -1,4 +1,4 @@
-"""Which way is taken, how it is told, and what happens where one is missing."""
+"""Which backend computes, how it is told, and what happens where one is missing."""
 
 import copy
 import os
@@ -214,11 +214,11 @@ def test_who_looks_at_single_operations_sees_pytorchs(map_of):
     assert any('aten.mul' in name for name in count.seen)
 
 
-@pytest.mark.parametrize('way', ['aten', 'cpu', 'triton'])
+@pytest.mark.parametrize('backend', ['aten', 'cpu', 'triton'])
 @pytest.mark.parametrize('block', [SE, ECA, SpatialAttention, CBAM])
-def test_compiled_into_one_graph(block, way):
-    if dispatch.missing_reason(way):
-        pytest.skip(dispatch.missing_reason(way))
+def test_compiled_into_one_graph(block, backend):
+    if dispatch.missing_reason(backend):
+        pytest.skip(dispatch.missing_reason(backend))
     torch._dynamo.reset()
     seen = []
 
@@ -232,7 +232,7 @@ def test_compiled_into_one_graph(block, way):
     compiled = torch.compile(other, fullgraph=True, backend=backend)
     for shape in ((2, 8, 5, 4), (3, 8, 6, 2)):
         x, y = (smooth_map(*shape, dtype=torch.float32).requires_grad_() for _ in range(2))
-        with ops.backend(way):
+        with ops.backend(backend):
             one.zero_grad(), other.zero_grad()
             out, got = one(x), compiled(y)
             torch.testing.assert_close(got, out)
@@ -248,9 +248,9 @@ def test_compiled_into_one_graph(block, way):
     assert seen and not any('mmattn' in name for name in seen), seen
 
 
-@pytest.mark.parametrize('way', ['auto', 'aten', 'triton'])
+@pytest.mark.parametrize('backend', ['auto', 'aten', 'triton'])
 @pytest.mark.parametrize('block, part', [(SE, 'relu'), (SpatialAttention, 'spatial')])
-def test_a_break_of_the_graph_within_a_block(block, part, way, map_of):
+def test_a_break_of_the_graph_within_a_block(block, part, backend, map_of):
     """Gradients that are not there become zeros between two graphs, as where DDP splits one."""
     torch._dynamo.reset()
     module = randomise(block(8)).eval()
@@ -258,16 +258,16 @@ def test_a_break_of_the_graph_within_a_block(block, part, way, map_of):
         x = map_of().requires_grad_()
         (expected,) = torch.autograd.grad(module(x).square().sum(), x)
     getattr(module, part).register_forward_hook(lambda *args: torch._dynamo.graph_break())
-    with ops.backend(way):
+    with ops.backend(backend):
         compiled = torch.compile(module, backend='aot_eager')
         torch.testing.assert_close(torch.autograd.grad(compiled(x).square().sum(), x)[0], expected)
 
 
-@pytest.mark.parametrize('way', ['aten', 'triton'])
-def test_exported_with_the_faster_passes_where_they_are_asked_for(way, map_of):
+@pytest.mark.parametrize('backend', ['aten', 'triton'])
+def test_exported_by_a_faster_backend_where_it_is_asked_for(backend, map_of):
     block = randomise(CBAM(8)).eval()
     sizes = {0: torch.export.Dim('n', min=1, max=64), 2: torch.export.Dim('h', min=2, max=64)}
-    with ops.backend(way), torch.no_grad():
+    with ops.backend(backend), torch.no_grad():
         program = torch.export.export(block, (map_of(),), dynamic_shapes=(sizes,))
         assert any('mmattn' in str(node.target) for node in program.graph.nodes)
         x = map_of(shape=(3, 8, 9, 4))

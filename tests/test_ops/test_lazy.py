@@ -1,4 +1,4 @@
-"""A map that is held means what the map means, whatever is done with it."""
+"""A lazy map means what the map means, whatever is done with it."""
 
 import copy
 import random
@@ -16,7 +16,7 @@ BLOCKS = [SE, ECA, ESE, ChannelAttention, SpatialAttention, CBAM]
 
 
 @pytest.fixture(params=FASTER)
-def way(request):
+def backend(request):
     from mmattn.ops.dispatch import missing_reason
 
     if missing_reason(request.param):
@@ -24,14 +24,14 @@ def way(request):
     return request.param
 
 
-def both(function, way, shape=(2, 6, 5, 4)):
-    """What ``function(x, channel, spatial)`` makes, and its gradients, in plain PyTorch and in a faster way."""  # noqa: E501
+def both(function, backend, shape=(2, 6, 5, 4)):
+    """What ``function(x, channel, spatial)`` makes, and its gradients: in plain PyTorch, and by a backend."""
     found = []
-    for how in ('plain', way):
+    for each in ('plain', backend):
         x = smooth_map(*shape, dtype=torch.float32).requires_grad_()
         channel = smooth_map(*shape[:2], 1, 1, dtype=torch.float32, seed=2).requires_grad_()
         spatial = smooth_map(shape[0], 1, *shape[2:], dtype=torch.float32, seed=3).requires_grad_()
-        with ops.backend(how):
+        with ops.backend(each):
             out = function(x, channel, spatial)
         grads = torch.autograd.grad(
             (out * smooth_map(*out.shape, dtype=out.dtype, seed=4)).sum(),
@@ -47,122 +47,130 @@ def both(function, way, shape=(2, 6, 5, 4)):
             )
 
 
-def test_two_channel_gates(way):
+def test_two_channel_gates(backend):
     def function(x, channel, spatial):
-        held = ops.apply_gate(ops.apply_gate(ops.lazy(x), channel), channel.sigmoid())
-        return ops.materialize(held)
+        lazy_map = ops.apply_gate(ops.apply_gate(ops.lazy(x), channel), channel.sigmoid())
+        return ops.materialize(lazy_map)
 
-    both(function, way)
+    both(function, backend)
 
 
-def test_a_spatial_gate_then_a_channel_gate(way):
+def test_a_spatial_gate_then_a_channel_gate(backend):
     def function(x, channel, spatial):
-        held = ops.apply_gate(ops.apply_gate(ops.lazy(x), spatial), channel)
-        return ops.materialize(held)
+        lazy_map = ops.apply_gate(ops.apply_gate(ops.lazy(x), spatial), channel)
+        return ops.materialize(lazy_map)
 
-    both(function, way)
+    both(function, backend)
 
 
-def test_gates_of_rows_and_of_groups(way):
+def test_gates_of_rows_and_of_groups(backend):
     def function(x, channel, spatial):
-        held = ops.apply_gate(ops.lazy(x), spatial[..., :1].expand(-1, 6, -1, -1))
-        return ops.materialize(ops.apply_gate(held, spatial.expand(-1, 3, -1, -1)))
+        lazy_map = ops.apply_gate(ops.lazy(x), spatial[..., :1].expand(-1, 6, -1, -1))
+        return ops.materialize(ops.apply_gate(lazy_map, spatial.expand(-1, 3, -1, -1)))
 
-    both(function, way)
-
-
-def test_a_gate_of_one_picture_for_all(way):
-    both(lambda x, channel, spatial: ops.materialize(ops.apply_gate(ops.lazy(x), channel[:1])), way)
+    both(function, backend)
 
 
-def test_it_may_be_written_twice(way):
+def test_a_gate_of_one_image_for_all(backend):
+    both(lambda x, channel, spatial: ops.materialize(ops.apply_gate(ops.lazy(x), channel[:1])), backend)
+
+
+def test_it_may_be_written_twice(backend):
     def function(x, channel, spatial):
-        held = ops.lazy(x)
+        lazy_map = ops.lazy(x)
         return (
-            ops.materialize(ops.apply_gate(held, channel))
-            + ops.materialize(ops.apply_gate(held, spatial)) * 2
+            ops.materialize(ops.apply_gate(lazy_map, channel))
+            + ops.materialize(ops.apply_gate(lazy_map, spatial)) * 2
         )
 
-    both(function, way)
+    both(function, backend)
 
 
-def test_statistics_of_two_products(way):
+def test_statistics_of_two_products(backend):
     def function(x, channel, spatial):
-        held = ops.lazy(x)
-        one = ops.channel_stats(ops.apply_gate(held, channel))
-        two = ops.channel_stats(ops.apply_gate(held, channel.sigmoid()))
-        return ops.materialize(ops.apply_gate(ops.apply_gate(held, channel), one[:, :1])) * two[:, 1:]
+        lazy_map = ops.lazy(x)
+        one = ops.channel_stats(ops.apply_gate(lazy_map, channel))
+        two = ops.channel_stats(ops.apply_gate(lazy_map, channel.sigmoid()))
+        return ops.materialize(ops.apply_gate(ops.apply_gate(lazy_map, channel), one[:, :1])) * two[:, 1:]
 
-    both(function, way)
+    both(function, backend)
 
 
-def test_statistics_of_one_product_and_the_map_times_another(way):
+def test_statistics_of_one_product_and_the_map_times_another(backend):
     def function(x, channel, spatial):
-        held = ops.lazy(x)
-        stats = ops.channel_stats(ops.apply_gate(held, channel))
-        return ops.materialize(ops.apply_gate(ops.apply_gate(held, channel.sigmoid()), stats[:, 1:]))
+        lazy_map = ops.lazy(x)
+        stats = ops.channel_stats(ops.apply_gate(lazy_map, channel))
+        return ops.materialize(ops.apply_gate(ops.apply_gate(lazy_map, channel.sigmoid()), stats[:, 1:]))
 
-    both(function, way)
+    both(function, backend)
 
 
-def test_statistics_of_what_has_both_gates(way):
+def test_statistics_of_what_has_both_gates(backend):
     def function(x, channel, spatial):
-        held = ops.apply_gate(ops.apply_gate(ops.lazy(x), channel), spatial)
-        return ops.materialize(ops.apply_gate(held, ops.channel_stats(held)[:, :1]))
+        lazy_map = ops.apply_gate(ops.apply_gate(ops.lazy(x), channel), spatial)
+        return ops.materialize(ops.apply_gate(lazy_map, ops.channel_stats(lazy_map)[:, :1]))
 
-    both(function, way)
+    both(function, backend)
 
 
-def test_pooling_late_and_twice(way):
+def test_pooling_late_and_twice(backend):
     def function(x, channel, spatial):
-        held = ops.lazy(x)
-        stats = ops.channel_stats(held)
-        gate = ops.spatial_avg(held) + ops.spatial_max(held) + ops.spatial_avg(ops.apply_gate(held, channel))
-        return ops.materialize(ops.apply_gate(ops.apply_gate(held, gate), stats[:, 1:]))
+        lazy_map = ops.lazy(x)
+        stats = ops.channel_stats(lazy_map)
+        gate = (
+            ops.spatial_avg(lazy_map)
+            + ops.spatial_max(lazy_map)
+            + ops.spatial_avg(ops.apply_gate(lazy_map, channel))
+        )
+        return ops.materialize(ops.apply_gate(ops.apply_gate(lazy_map, gate), stats[:, 1:]))
 
-    both(function, way)
+    both(function, backend)
 
 
-def test_the_map_is_used_elsewhere_too(way):
+def test_the_map_is_used_elsewhere_too(backend):
     def function(x, channel, spatial):
-        held = ops.lazy(x)
+        lazy_map = ops.lazy(x)
         return (
             x * x
-            + ops.materialize(ops.apply_gate(held, channel * ops.spatial_avg(held)))
-            + ops.materialize(held)
+            + ops.materialize(ops.apply_gate(lazy_map, channel * ops.spatial_avg(lazy_map)))
+            + ops.materialize(lazy_map)
         )
 
-    both(function, way)
+    both(function, backend)
 
 
-def test_only_gates_need_gradients(way):
+def test_only_gates_need_gradients(backend):
     def function(x, channel, spatial):
-        held = ops.lazy(x.detach())
-        stats = ops.channel_stats(ops.apply_gate(held, channel))
-        return ops.materialize(ops.apply_gate(ops.apply_gate(held, channel), stats[:, 1:] * spatial))
+        lazy_map = ops.lazy(x.detach())
+        stats = ops.channel_stats(ops.apply_gate(lazy_map, channel))
+        return ops.materialize(ops.apply_gate(ops.apply_gate(lazy_map, channel), stats[:, 1:] * spatial))
 
-    both(function, way)
+    both(function, backend)
 
 
-def test_only_the_map_needs_gradients(way):
+def test_only_the_map_needs_gradients(backend):
     def function(x, channel, spatial):
-        held = ops.lazy(x)
-        stats = ops.channel_stats(ops.apply_gate(held, channel.detach()))
-        return ops.materialize(ops.apply_gate(ops.apply_gate(held, channel.detach()), stats[:, 1:].detach()))
+        lazy_map = ops.lazy(x)
+        stats = ops.channel_stats(ops.apply_gate(lazy_map, channel.detach()))
+        return ops.materialize(
+            ops.apply_gate(ops.apply_gate(lazy_map, channel.detach()), stats[:, 1:].detach())
+        )
 
-    both(function, way)
+    both(function, backend)
 
 
-def test_a_gradient_that_is_not_dense(way):
+def test_a_gradient_that_is_not_dense(backend):
     """As behind a flip, or a sum over the output."""
-    both(lambda x, channel, spatial: ops.materialize(ops.apply_gate(ops.lazy(x), channel)).flip(3), way)
-    both(lambda x, channel, spatial: ops.materialize(ops.apply_gate(ops.lazy(x), spatial)).sum((2, 3)), way)
+    both(lambda x, channel, spatial: ops.materialize(ops.apply_gate(ops.lazy(x), channel)).flip(3), backend)
+    both(
+        lambda x, channel, spatial: ops.materialize(ops.apply_gate(ops.lazy(x), spatial)).sum((2, 3)), backend
+    )
 
 
 @pytest.mark.parametrize('block', BLOCKS)
-def test_second_derivatives_are_refused_not_wrong(way, block):
+def test_second_derivatives_are_refused_not_wrong(backend, block):
     module, x = randomise(block(16)), smooth_map(2, 16, 5, 4, dtype=torch.float32).requires_grad_()
-    with ops.backend(way):
+    with ops.backend(backend):
         (g,) = torch.autograd.grad(module(x).square().sum(), x, create_graph=True)
     with pytest.raises(
         RuntimeError, match='cannot be differentiated twice in this way; set MMATTN_OPS=plain'
@@ -175,10 +183,10 @@ def test_second_derivatives_are_refused_not_wrong(way, block):
 
 @pytest.mark.parametrize('reentrant', [True, False])
 @pytest.mark.parametrize('block', BLOCKS)
-def test_activation_checkpointing(way, block, reentrant):
+def test_activation_checkpointing(backend, block, reentrant):
     module, x = randomise(block(16)), smooth_map(2, 16, 5, 4, dtype=torch.float32).requires_grad_()
     other, y = copy.deepcopy(module), x.detach().clone().requires_grad_()
-    with ops.backend(way):
+    with ops.backend(backend):
         out, again = module(x), checkpoint(other, y, use_reentrant=reentrant)
         assert again.equal(out)
         weight = smooth_map(*x.shape, dtype=torch.float32, seed=2)
@@ -201,9 +209,9 @@ def test_forward_mode_and_vmap_are_plain_pytorchs(block):
     )
 
 
-def test_halves_of_cbam_that_are_watched_are_called(way):
+def test_halves_of_cbam_that_are_watched_are_called(backend):
     block, x = randomise(CBAM(16)), smooth_map(2, 16, 5, 4, dtype=torch.float32)
-    with ops.backend(way):
+    with ops.backend(backend):
         expected, seen = block.eval()(x), []
         handle = block.SpatialGate.register_forward_hook(lambda module, args, out: seen.append(args[0]))
         torch.testing.assert_close(block(x), expected)
@@ -211,56 +219,56 @@ def test_halves_of_cbam_that_are_watched_are_called(way):
     torch.testing.assert_close(seen[0], block.ChannelGate(x))
 
 
-def test_a_subclass_that_computes_gates_in_its_own_way_gets_a_tensor(way):
+def test_a_subclass_that_computes_gates_in_its_own_way_gets_a_tensor(backend):
     class Own(SE):
         def gates(self, x):
             return {'channel': torch.sigmoid(x.std((2, 3), keepdim=True))}
 
     x = smooth_map(2, 16, 5, 4, dtype=torch.float32)
-    with ops.backend(way):
+    with ops.backend(backend):
         torch.testing.assert_close(Own(16)(x), x * torch.sigmoid(x.std((2, 3), keepdim=True)))
 
 
-def test_gates_without_a_graph_of_their_own(way):
+def test_gates_without_a_graph_of_their_own(backend):
     """The first pass is made under no_grad; the map's gradient must come all the same."""
 
     def function(x, channel, spatial):
-        held = ops.lazy(x)
+        lazy_map = ops.lazy(x)
         with torch.no_grad():
-            gate, stats = torch.sigmoid(ops.spatial_avg(held)), ops.channel_stats(held)
-        return ops.materialize(ops.apply_gate(ops.apply_gate(held, gate), stats[:, 1:]))
+            gate, stats = torch.sigmoid(ops.spatial_avg(lazy_map)), ops.channel_stats(lazy_map)
+        return ops.materialize(ops.apply_gate(ops.apply_gate(lazy_map, gate), stats[:, 1:]))
 
-    both(function, way)
+    both(function, backend)
 
 
-def test_statistics_after_the_map_was_written(way):
+def test_statistics_after_the_map_was_written(backend):
     def function(x, channel, spatial):
-        held = ops.lazy(x)
-        written = ops.materialize(ops.apply_gate(held, channel))
+        lazy_map = ops.lazy(x)
+        written = ops.materialize(ops.apply_gate(lazy_map, channel))
         return (
-            written * ops.channel_stats(held)[:, :1]
-            + ops.channel_stats(ops.apply_gate(held, channel.sigmoid()))[:, 1:]
+            written * ops.channel_stats(lazy_map)[:, :1]
+            + ops.channel_stats(ops.apply_gate(lazy_map, channel.sigmoid()))[:, 1:]
         )
 
-    both(function, way)
+    both(function, backend)
 
 
 def program(seed, x, channels, spatials):
     """A random use of a map: a scalar."""
     draw, maps, total = random.Random(seed), [ops.lazy(x)], 0.0
     for _ in range(draw.randint(2, 6)):
-        held = draw.choice(maps)
-        what = draw.choice(['avg', 'max', 'both', 'stats', 'release', 'gate', 'gate', 'gate'])
+        lazy_map = draw.choice(maps)
+        what = draw.choice(['avg', 'max', 'both', 'stats', 'materialize', 'gate', 'gate', 'gate'])
         if what == 'gate':
-            maps.append(ops.apply_gate(held, draw.choice(channels + spatials)))
+            maps.append(ops.apply_gate(lazy_map, draw.choice(channels + spatials)))
             continue
         made = dict(
             avg=ops.spatial_avg,
             max=ops.spatial_max,
             both=ops.spatial_avg_max,
             stats=ops.channel_stats,
-            release=ops.materialize,
-        )[what](held)
+            materialize=ops.materialize,
+        )[what](lazy_map)
         for value in made if what == 'both' else [made]:
             if draw.random() < 0.8:
                 total = (
@@ -270,19 +278,19 @@ def program(seed, x, channels, spatials):
     return total + (out * smooth_map(*out.shape, seed=7, dtype=x.dtype)).sum()
 
 
-@pytest.mark.parametrize('how', ['aten', 'cpu'])
+@pytest.mark.parametrize('backend', ['aten', 'cpu'])
 @pytest.mark.parametrize('part', range(4))
-def test_random_uses(how, part):
+def test_random_uses(backend, part):
     from mmattn.ops.dispatch import missing_reason
 
-    if missing_reason(how):
-        pytest.skip(missing_reason(how))
-    dtype, tolerance = (torch.float64, 1e-9) if how == 'aten' else (torch.float32, 2e-4)
+    if missing_reason(backend):
+        pytest.skip(missing_reason(backend))
+    dtype, tolerance = (torch.float64, 1e-9) if backend == 'aten' else (torch.float32, 2e-4)
     for seed in range(75 * part, 75 * (part + 1)):
         draw, found = random.Random(1000 + seed), []
         n, c, h, w = draw.choice([(2, 6, 5, 4), (1, 1, 3, 3), (2, 1, 1, 1), (1, 5, 1, 1), (3, 4, 1, 7)])
         needed = [draw.random() < 0.85 for _ in range(5)]
-        for each in ('plain', how):
+        for each in ('plain', backend):
             shapes = [(n, c, h, w), *[(n, c, 1, 1)] * 2, *[(n, 1, h, w)] * 2]
             leaves = [
                 smooth_map(*shape, seed=seed + i, dtype=dtype).requires_grad_(needed[i])
@@ -306,11 +314,11 @@ def test_random_uses(how, part):
 
 
 @pytest.mark.parametrize('block', [SE, CBAM])
-def test_second_derivatives_with_constant_gradients_are_refused_too(way, block):
+def test_second_derivatives_with_constant_gradients_are_refused_too(backend, block):
     """Gates' parameters alone get gradients, where nothing that comes in requires a gradient."""
     module, weight = randomise(block(16)), torch.ones(16, 16, 1, 1, requires_grad=True)
     x = torch.nn.functional.conv2d(smooth_map(2, 16, 5, 4, dtype=torch.float32), weight)
-    with ops.backend(way):
+    with ops.backend(backend):
         grads = torch.autograd.grad(module(x).sum(), list(module.parameters()), create_graph=True)
     with pytest.raises(
         RuntimeError, match='cannot be differentiated twice in this way; set MMATTN_OPS=plain'
@@ -326,10 +334,10 @@ def test_second_derivatives_with_constant_gradients_are_refused_too(way, block):
     ],
     ids=['subclass', 'attribute'],
 )
-def test_a_half_of_cbam_with_a_forward_of_its_own_is_called(way, replace):
+def test_a_half_of_cbam_with_a_forward_of_its_own_is_called(backend, replace):
     block, x = randomise(CBAM(16)).eval(), smooth_map(2, 16, 5, 4, dtype=torch.float32)
     block.ChannelGate = replace(block.ChannelGate)
-    with ops.backend(way):
+    with ops.backend(backend):
         torch.testing.assert_close(block(x), block.SpatialGate(x * 2))
 
 
@@ -338,7 +346,7 @@ def _with_forward(half):
     return half
 
 
-def test_gates_from_a_mixin_get_a_tensor(way):
+def test_gates_from_a_mixin_get_a_tensor(backend):
     class Mixin:
         def gates(self, x):
             return {'channel': torch.sigmoid(x.std((2, 3), keepdim=True))}
@@ -351,17 +359,17 @@ def test_gates_from_a_mixin_get_a_tensor(way):
 
     assert Renamed.supports_lazy_map and not Own.supports_lazy_map
     x = smooth_map(2, 16, 5, 4, dtype=torch.float32)
-    with ops.backend(way):
+    with ops.backend(backend):
         torch.testing.assert_close(Own(16)(x), x * torch.sigmoid(x.std((2, 3), keepdim=True)))
 
 
-def test_a_gate_elsewhere_is_pytorchs_error(way):
+def test_a_gate_elsewhere_is_pytorchs_error(backend):
     x = smooth_map(2, 16, 5, 4, dtype=torch.float32)
-    with ops.backend(way), pytest.raises((RuntimeError, NotImplementedError)):
+    with ops.backend(backend), pytest.raises((RuntimeError, NotImplementedError)):
         ops.materialize(ops.apply_gate(ops.lazy(x), torch.ones(2, 16, 1, 1, device='meta'))) + 0 * x
 
 
-def test_a_negated_view_is_seen(way):
+def test_a_negated_view_is_seen(backend):
     x = torch._neg_view(smooth_map(2, 16, 5, 4, dtype=torch.float32))
-    with ops.backend(way):
+    with ops.backend(backend):
         torch.testing.assert_close(ops.spatial_avg(ops.lazy(x)), x.mean((2, 3), keepdim=True))

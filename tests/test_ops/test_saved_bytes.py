@@ -21,24 +21,24 @@ def kept(block, x):
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
         out = block(x)
-    of_map = storages.pop(x.untyped_storage().data_ptr(), 0)
+    map_bytes = storages.pop(x.untyped_storage().data_ptr(), 0)
     assert out.untyped_storage().data_ptr() not in storages
-    return sum(storages.values()), of_map
+    return sum(storages.values()), map_bytes
 
 
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize('how', ['aten', 'cpu', 'triton'])
+@pytest.mark.parametrize('backend', ['aten', 'cpu', 'triton'])
 @pytest.mark.parametrize('block', [SE, ECA, ESE, ChannelAttention, SpatialAttention, CBAM])
-def test_at_most_the_map_and_small_vectors(block, how, dtype):
+def test_at_most_the_map_and_small_vectors(block, backend, dtype):
     from mmattn.ops.dispatch import missing_reason
 
-    if missing_reason(how):
-        pytest.skip(missing_reason(how))
+    if missing_reason(backend):
+        pytest.skip(missing_reason(backend))
     n, c, h, w = 2, 64, 24, 20
     x = smooth_map(n, c, h, w, dtype=dtype).requires_grad_()
-    with ops.backend(how):
-        small, of_map = kept(block(c), x)
-    assert of_map <= x.numel() * x.element_size()
+    with ops.backend(backend):
+        small, map_bytes = kept(block(c), x)
+    assert map_bytes <= x.numel() * x.element_size()
     assert 0 < small <= 4 * 16 * n * (c + h * w)  # sixteen numbers of fp32 for each channel and position
     assert small < x.numel() * x.element_size() / 2
 

@@ -25,10 +25,10 @@ STOCK = 'configs/retinanet/retinanet_r18_fpn_folder.py'
 @pytest.fixture(scope='module')
 def data(tmp_path_factory):
     root = write_squares(tmp_path_factory.mktemp('data') / 'squares')
-    pictures = root.parent / 'pictures'
-    pictures.mkdir()
+    images = root.parent / 'images'
+    images.mkdir()
     for name, size in (('wide', (60, 140)), ('tall', (140, 60))):
-        cv2.imwrite(str(pictures / f'{name}.png'), np.full((*size, 3), 90, np.uint8))
+        cv2.imwrite(str(images / f'{name}.png'), np.full((*size, 3), 90, np.uint8))
     return root
 
 
@@ -68,7 +68,7 @@ def test_the_tool_on_a_folder_against_another_detector(data, checkpoint, tmp_pat
     done = run_tool(
         CONFIG,
         checkpoint(CONFIG),
-        data.parent / 'pictures',
+        data.parent / 'images',
         '--compare',
         SE,
         checkpoint(SE),
@@ -92,8 +92,8 @@ def test_the_tool_on_a_folder_against_another_detector(data, checkpoint, tmp_pat
         assert {name.split('/')[0] for name in arrays} == set(names)
         assert arrays[f'{names[0]}/backbone.layer1.0.residual/spatial'].shape[:2] == (1, 1)
         assert arrays[f'{names[1]}/backbone.layer4.1.residual/channel'].shape == (1, 512, 1, 1)
-        picture = arrays[f'{names[0]}/picture']
-        assert picture.shape == (640, round(640 * 60 / 140), 3) and (picture == 90).all()
+        image = arrays[f'{names[0]}/picture']
+        assert image.shape == (640, round(640 * 60 / 140), 3) and (image == 90).all()
         assert f'{names[1]}/backbone.layer1.0.residual/spatial' not in arrays
     page = (tmp_path / 'out/index.html').read_text()
     assert all(f'<h3>{name}</h3>' in page for name in names) and 'tall.png' in page
@@ -102,7 +102,7 @@ def test_the_tool_on_a_folder_against_another_detector(data, checkpoint, tmp_pat
 def test_what_goes_wrong_is_said_in_a_line(data, checkpoint, tmp_path, monkeypatch, request):
     monkeypatch.chdir(request.config.rootpath)
     monkeypatch.setenv('MMATTN_DATA_ROOT', str(data))
-    done = run_tool(CONFIG, tmp_path / 'none.pth', data.parent / 'pictures', data=data)
+    done = run_tool(CONFIG, tmp_path / 'none.pth', data.parent / 'images', data=data)
     assert done.returncode == 2 and done.stderr.endswith(
         f'show_attention.py: {CONFIG} and {tmp_path}/none.pth: FileNotFoundError: no checkpoint file '
         f"'{tmp_path}/none.pth'; looked in {os.getcwd()}\n"
@@ -112,14 +112,14 @@ def test_what_goes_wrong_is_said_in_a_line(data, checkpoint, tmp_path, monkeypat
         Inspector(CONFIG, str(tmp_path / 'empty.pth'), str(data), options())
     one = Inspector(CONFIG, checkpoint(CONFIG), str(data), options(), score_thr=0.0)
     plain = Inspector(STOCK, checkpoint(STOCK), str(data), options(), score_thr=0.0)
-    picture = str(data.parent / 'pictures/wide.png')
+    image = str(data.parent / 'images/wide.png')
     with pytest.raises(ValueError, match='no attention with gates in plain'):
-        show_attention({'plain': plain}, [picture], str(tmp_path / 'a'))
+        show_attention({'plain': plain}, [image], str(tmp_path / 'a'))
     assert not (tmp_path / 'a').exists()
     with pytest.raises(ValueError, match="'neck.x' matches no site that has a gate; nearest: backbone"):
-        show_attention({'one': one}, [picture], str(tmp_path / 'a'), ['neck.x'])
+        show_attention({'one': one}, [image], str(tmp_path / 'a'), ['neck.x'])
     written = show_attention(
-        {'one': one, 'plain': plain}, [picture], str(tmp_path / 'a'), ['backbone.layer4.**']
+        {'one': one, 'plain': plain}, [image], str(tmp_path / 'a'), ['backbone.layer4.**']
     )
     assert [os.path.basename(each) for each in written] == ['wide.png', 'wide.npz', 'index.html']
     with np.load(written[1]) as arrays:
@@ -128,7 +128,7 @@ def test_what_goes_wrong_is_said_in_a_line(data, checkpoint, tmp_path, monkeypat
             'backbone.layer4.1.residual',
         }
     with pytest.raises(FileExistsError, match='wide.png exists already: give another --out-dir'):
-        show_attention({'one': one}, [picture], str(tmp_path / 'a'))
+        show_attention({'one': one}, [image], str(tmp_path / 'a'))
     (tmp_path / 'bad.png').write_text('no picture')
     (tmp_path / 'empty.png').touch()
     with pytest.raises(
@@ -138,13 +138,13 @@ def test_what_goes_wrong_is_said_in_a_line(data, checkpoint, tmp_path, monkeypat
     ):
         show_attention(
             {'one': one},
-            [str(tmp_path / 'bad.png'), picture, str(tmp_path / 'empty.png')],
+            [str(tmp_path / 'bad.png'), image, str(tmp_path / 'empty.png')],
             str(tmp_path / 'b'),
         )
     assert sorted(os.listdir(tmp_path / 'b')) == ['index.html', 'wide.npz', 'wide.png']
     with pytest.raises(FileExistsError, match='wide.png is one of the images, and its sheet would'):
-        show_attention({'one': one}, [picture], str(data.parent / 'pictures'), overwrite=True)
-    assert cv2.imread(picture).shape == (60, 140, 3)
+        show_attention({'one': one}, [image], str(data.parent / 'images'), overwrite=True)
+    assert cv2.imread(image).shape == (60, 140, 3)
     assert len(one.dataset_images('val')) == 8 and one.dataset_images('train')[0].endswith('train_0.png')
 
 

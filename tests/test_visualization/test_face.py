@@ -18,8 +18,8 @@ def test_every_name_is_an_object_of_the_package(package):
 
 
 def test_an_unknown_name_is_an_attribute_error():
-    with pytest.raises(AttributeError, match="module 'mmattn.visualization' has no attribute 'looks'"):
-        _ = visualization.looks
+    with pytest.raises(AttributeError, match="module 'mmattn.visualization' has no attribute 'missing'"):
+        _ = visualization.missing
 
 
 def test_hooks_import_no_detectors_api_and_nothing_that_writes_pages():

@@ -45,9 +45,9 @@ def source(name, flags, dtype, dense, units):
         if parameter.name in constants:
             signature[parameter.name] = 'constexpr'
             continue
-        number = parameter.name in NUMBERS
-        signature[parameter.name] = 'i32' if number else '*' + (dtype if parameter.name in MAPS else small)
-        if not number:
+        is_number = parameter.name in NUMBERS
+        signature[parameter.name] = 'i32' if is_number else '*' + (dtype if parameter.name in MAPS else small)
+        if not is_number:
             attributes[(i,)] = [['tt.divisibility', 16]]
     return ASTSource(kernel, signature, constants, attributes)
 

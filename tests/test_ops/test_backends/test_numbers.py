@@ -1,4 +1,4 @@
-"""Every way to compute against formulas in float64: values, and gradients of the map and of both gates."""
+"""Every backend against formulas in float64: values, and gradients of the map and of both gates."""
 
 from itertools import product
 
@@ -26,11 +26,11 @@ SUBSETS = [
     ('stats', 'out'),
     ('avg', 'max', 'stats', 'out'),
 ]
-WAYS = ['plain', 'aten', 'cpu', 'triton']
+BACKENDS = ['plain', 'aten', 'cpu', 'triton']
 
 
-@pytest.fixture(params=WAYS)
-def way(request):
+@pytest.fixture(params=BACKENDS)
+def backend(request):
     from mmattn.ops.dispatch import missing_reason
 
     if missing_reason(request.param):
@@ -39,8 +39,8 @@ def way(request):
         yield request.param
 
 
-def check(shape, dtype, layout, gates, use, way):
-    x, channel, spatial = leaves(shape, dtype, layout, exact=way == 'triton' and dtype == torch.bfloat16)
+def check(shape, dtype, layout, gates, use, backend):
+    x, channel, spatial = leaves(shape, dtype, layout, exact=backend == 'triton' and dtype == torch.bfloat16)
     inputs = [x, channel if 'c' in gates else None, spatial if 's' in gates else None]
     made, right = computed(*inputs, use), expected(*inputs, use)
     tolerance = TOLERANCES[dtype]
@@ -74,26 +74,26 @@ def check(shape, dtype, layout, gates, use, way):
 @pytest.mark.parametrize('layout', ['nchw', 'nhwc', 'strided'])
 @pytest.mark.parametrize('dtype', TOLERANCES, ids=lambda d: str(d)[6:])
 @pytest.mark.parametrize('shape', SIZES, ids=str)
-def test_all_uses_of_a_map(way, shape, dtype, layout):
-    check(shape, dtype, layout, 'cs', ('avg', 'max', 'stats', 'out'), way)
+def test_all_uses_of_a_map(backend, shape, dtype, layout):
+    check(shape, dtype, layout, 'cs', ('avg', 'max', 'stats', 'out'), backend)
 
 
 @pytest.mark.parametrize('gates', ['', 'c', 's', 'cs'])
 @pytest.mark.parametrize('use', SUBSETS, ids='+'.join)
-def test_some_uses_of_a_map(way, use, gates):
+def test_some_uses_of_a_map(backend, use, gates):
     for dtype in (torch.float32, torch.float16):
-        check((2, 17, 5, 6), dtype, 'nchw', gates, use, way)
+        check((2, 17, 5, 6), dtype, 'nchw', gates, use, backend)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize('shape', MANY, ids=str)
-def test_larger_maps(way, shape):
+def test_larger_maps(backend, shape):
     for dtype, layout in product(TOLERANCES, ['nchw', 'nhwc']):
-        check(shape, dtype, layout, 'cs', ('avg', 'max', 'stats', 'out'), way)
+        check(shape, dtype, layout, 'cs', ('avg', 'max', 'stats', 'out'), backend)
 
 
 @pytest.mark.parametrize('shape', [(0, 3, 4, 5), (2, 3, 0, 5), (2, 0, 4, 5)], ids=str)
-def test_maps_of_nothing(way, shape):
+def test_maps_of_nothing(backend, shape):
     x, channel, spatial = leaves(shape, torch.float32, 'nchw')
     out = computed(x, channel, spatial, ('out',))['out']
     assert out.shape == shape
@@ -104,7 +104,7 @@ def test_maps_of_nothing(way, shape):
 
 
 @pytest.mark.parametrize('layout', ['nchw', pytest.param('nhwc', marks=pytest.mark.slow)])
-def test_finite_differences(way, layout):
+def test_finite_differences(backend, layout):
     inputs = leaves((2, 3, 2, 3), torch.float64, layout)
 
     def f(*inputs):
@@ -114,7 +114,7 @@ def test_finite_differences(way, layout):
 
 
 @pytest.mark.parametrize('layout', ['nchw', 'nhwc'])
-def test_equal_maxima_share_their_gradient(way, layout):
+def test_equal_maxima_share_their_gradient(backend, layout):
     x = torch.zeros(2, 4, 3, 5)
     x[:, :, 0, :2] = 1.0  # two of each channel; all channels of two positions
     x = x.to(
@@ -128,7 +128,7 @@ def test_equal_maxima_share_their_gradient(way, layout):
 
 
 @pytest.mark.parametrize('value', [float('nan'), float('inf'), -float('inf')])
-def test_not_finite_values_are_not_hidden(way, value):
+def test_not_finite_values_are_not_hidden(backend, value):
     x = torch.randn(2, 3, 20, 7)
     x[0, 1, 2, 3] = value
     if value < 0:
@@ -138,13 +138,13 @@ def test_not_finite_values_are_not_hidden(way, value):
         torch.testing.assert_close(made[name].double(), right[name], rtol=1e-5, atol=1e-5, equal_nan=True)
 
 
-def test_a_map_of_the_lowest_value_has_as_many_maxima_as_elements(way):
+def test_a_map_of_the_lowest_value_has_as_many_maxima_as_elements(backend):
     x = torch.full((1, 2, 5, 7), -float('inf')).requires_grad_()
     (g,) = torch.autograd.grad(ops.spatial_max(ops.lazy(x)).sum(), x)
     torch.testing.assert_close(g, torch.full_like(x, 1 / 35))
 
 
-def test_gates_in_half_precision(way):
+def test_gates_in_half_precision(backend):
     """Those of a model that was converted: their gradients come in their dtype."""
     x, channel, spatial = leaves((2, 5, 4, 3), torch.float16, 'nchw')
     channel, spatial = (t.detach().half().requires_grad_() for t in (channel, spatial))
@@ -156,7 +156,7 @@ def test_gates_in_half_precision(way):
     )
 
 
-def test_the_same_every_time(way):
+def test_the_same_every_time(backend):
     inputs = leaves((2, 65, 9, 33), torch.float32, 'nchw')
     use = ('avg', 'max', 'stats', 'out')
     first, second = (computed(*inputs, use) for _ in range(2))
@@ -182,9 +182,9 @@ def test_the_number_of_threads_makes_no_difference():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    'how, dtype, layout', [('cpu', torch.float32, 'nchw'), ('aten', torch.bfloat16, 'nhwc')]
+    'backend, dtype, layout', [('cpu', torch.float32, 'nchw'), ('aten', torch.bfloat16, 'nhwc')]
 )
-def test_maps_above_two_gigabytes(how, dtype, layout):
+def test_maps_above_two_gigabytes(backend, dtype, layout):
     """2^31 bytes and more: what lies behind them is right, in value and gradient."""
     side = 6400 if dtype == torch.float32 else 9000
     x = torch.zeros(1, 14, side, side, dtype=dtype)
@@ -194,11 +194,11 @@ def test_maps_above_two_gigabytes(how, dtype, layout):
     x[0, -1, -1, -1] = 3.0
     x.requires_grad_()
     channel = torch.full((1, 14, 1, 1), 0.5)
-    with ops.backend(how):
-        held = ops.lazy(x)
-        avg, top = ops.spatial_avg_max(held)
-        out = ops.materialize(ops.apply_gate(held, channel))
-        assert out[0, -1, -1, -1] == 1.5 and top[0, -1] == 3 and top[0, 0] == 0
+    with ops.backend(backend):
+        lazy_map = ops.lazy(x)
+        avg, amax = ops.spatial_avg_max(lazy_map)
+        out = ops.materialize(ops.apply_gate(lazy_map, channel))
+        assert out[0, -1, -1, -1] == 1.5 and amax[0, -1] == 3 and amax[0, 0] == 0
         torch.testing.assert_close(avg[0, -1].item(), 3 / side**2)
-        (g,) = torch.autograd.grad(top.sum() + out[0, -1, -1, -1].float(), x)
+        (g,) = torch.autograd.grad(amax.sum() + out[0, -1, -1, -1].float(), x)
     assert g[0, -1, -1, -1] == 1.5 and g[0, -1, 0, 0] == 0
