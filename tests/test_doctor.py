@@ -30,7 +30,7 @@ def healthy(doctor, monkeypatch):
         'cv2': {},
         'ops': {'device': 'cpu'},
         'attention': {'by': 'cpu', 'missing': '', 'device': 'cpu'},
-        'detector': {'plain': 0.2, 'attended': 0.3, 'device': 'cpu'},
+        'detector': {'plain': 0.2, 'with_attention': 0.3, 'device': 'cpu'},
     }
     monkeypatch.setattr(doctor, 'probe', lambda name: answers[name])
     monkeypatch.setattr(doctor, 'importable', lambda name: True)
@@ -92,7 +92,7 @@ def test_mmcv_without_ops(doctor, healthy):
 
 
 def test_a_detector_that_fails(doctor, healthy):
-    healthy['detector']['attended'] = 'KeyError: no such block'
+    healthy['detector']['with_attention'] = 'KeyError: no such block'
     found = rows(doctor)
     assert found['a detector']['verdict'] == 'ok'
     assert found['with attention']['found'] == 'KeyError: no such block'

@@ -159,7 +159,7 @@ detector = dict(
         rcnn=dict(score_thr=0., nms=dict(type='nms', iou_threshold=.5), max_per_img=10)))
 insert = [dict(at='backbone.layer[1-4].*.residual', block=dict(type='mmattn.CBAM')),
           dict(at='neck.fpn_convs.*', block=dict(type='mmattn.ECA'))]
-attended = {**detector, 'type': 'mmattn.WithAttention', 'detector': 'FasterRCNN', 'insert': insert}
+with_attention = {**detector, 'type': 'mmattn.WithAttention', 'detector': 'FasterRCNN', 'insert': insert}
 device = 'cuda' if torch.cuda.is_available() else 'cpu'
 meta = dict(img_shape=(64, 64), ori_shape=(64, 64), pad_shape=(64, 64),
             batch_input_shape=(64, 64), scale_factor=(1., 1.))
@@ -169,8 +169,8 @@ def run(config):
     sample = DetDataSample(metainfo=meta)
     sample.gt_instances = InstanceData(bboxes=torch.tensor([[8., 8., 40., 40.]]),
                                        labels=torch.tensor([1]))
-    picture = torch.randint(0, 256, (3, 64, 64), dtype=torch.uint8)
-    data = dict(inputs=[picture], data_samples=[sample])
+    image = torch.randint(0, 256, (3, 64, 64), dtype=torch.uint8)
+    data = dict(inputs=[image], data_samples=[sample])
     model.train()
     losses = model(**model.data_preprocessor(data, True), mode='loss')
     model.parse_losses(losses)[0].backward()
@@ -180,7 +180,7 @@ def run(config):
     with torch.no_grad():
         model.test_step(data)
     return round(time.perf_counter() - began, 1)
-for name, config in (('plain', detector), ('attended', attended)):
+for name, config in (('plain', detector), ('with_attention', with_attention)):
     try:
         report[name] = run(config)
     except Exception as error:
@@ -348,7 +348,7 @@ def check_attention(report):
 def check_detectors(report, possible):
     """A small Faster R-CNN as mmdet has it, and the same with attention inserted."""
     result = probe('detector') if possible else None
-    for what, name in (('a detector', 'plain'), ('with attention', 'attended')):
+    for what, name in (('a detector', 'plain'), ('with attention', 'with_attention')):
         if result is None:
             report.add(what, 'not tried: something above is missing', SKIP)
             continue
