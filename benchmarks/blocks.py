@@ -18,6 +18,8 @@ from map_traffic import eager, ours
 from official import FORMULAS
 from peers import PEERS
 
+from mmattn.files import write_file
+
 ROOT = Path(__file__).resolve().parents[1]
 # Ends of the residual branches of an image of 800x1344.
 MAPS = {
@@ -255,7 +257,7 @@ def main(argv=None):
                 for row in found:
                     show(row)
                 output.parent.mkdir(parents=True, exist_ok=True)
-                output.write_text(json.dumps(dict(machine=describe(), rows=rows), indent=1) + '\n')
+                write_file(output, json.dumps(dict(machine=describe(), rows=rows), indent=1) + '\n')
 
 
 if __name__ == '__main__':

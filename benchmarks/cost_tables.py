@@ -13,6 +13,8 @@ from pathlib import Path
 
 from machine import describe
 
+from mmattn.files import write_file
+
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / 'benchmarks/results/cost.json'
 PAGE = ROOT / 'docs/cost.md'
@@ -220,7 +222,7 @@ def main():
     if not parser.parse_args().page:
         with redirect_stdout(sys.stderr):
             results = dict(machine=describe(), size=SIZE, detectors=measure(), saved=saved())
-        RESULTS.write_text(json.dumps(results, indent=1) + '\n')
+        write_file(RESULTS, json.dumps(results, indent=1) + '\n')
     write_page(json.loads(RESULTS.read_text()))
 
 

@@ -14,6 +14,8 @@ from pathlib import Path
 import torch
 from machine import describe
 
+from mmattn.files import write_file
+
 ROOT = Path(__file__).resolve().parents[1]
 DETECTORS = {
     'Faster R-CNN': 'faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py',
@@ -114,7 +116,7 @@ def main(argv=None):
         for dtype in args.dtypes:
             rows += measure(detector, dtype, args)
             output.parent.mkdir(parents=True, exist_ok=True)
-            output.write_text(json.dumps(dict(machine=describe(), rows=rows), indent=1) + '\n')
+            write_file(output, json.dumps(dict(machine=describe(), rows=rows), indent=1) + '\n')
 
 
 if __name__ == '__main__':

@@ -102,7 +102,9 @@ def main(argv=None):
             return (end - time.monotonic()) * share
 
         def save():
-            args.output.write_text(json.dumps(results, indent=1) + '\n')
+            part = args.output.with_name(f'{args.output.name}.part')  # whole or absent, without mmattn
+            part.write_text(json.dumps(results, indent=1) + '\n')
+            part.replace(args.output)
 
         results['check'] = part(
             'gpu_check.py', on + args.check_args.split(), folder / 'check.json', env, left(0.35)

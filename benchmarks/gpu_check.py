@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT)]
 from machine import describe  # noqa: E402
 
+from mmattn.files import write_file  # noqa: E402
 from tests.test_ops.oracle import USES, computed, expected, gradients, leaves  # noqa: E402
 
 # Relative errors allowed, and why: see tests/test_ops/test_backends/test_numbers.py.
@@ -207,8 +208,9 @@ def main(argv=None):
             results[check.__name__] = f'{type(error).__name__}: {error}'[:2000]
         print(f'{check.__name__}: {results[check.__name__][:200]}', flush=True)
         if args.output:
-            args.output.write_text(
-                json.dumps(dict(machine=describe(), backend=args.backend, checks=results), indent=1) + '\n'
+            write_file(
+                args.output,
+                json.dumps(dict(machine=describe(), backend=args.backend, checks=results), indent=1) + '\n',
             )
     return int(any(result != 'ok' for result in results.values()))
 

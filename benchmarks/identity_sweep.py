@@ -25,6 +25,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / 'benchmarks')]
 import machine  # noqa: E402
 
+from mmattn.files import write_file  # noqa: E402
+
 OUTCOME = ROOT / 'benchmarks/results/identity_sweep.json'
 PAGE = ROOT / 'docs/identity_sweep.md'
 BLOCK = dict(type='mmattn.CBAM', start='identity')
@@ -383,7 +385,7 @@ def main():
     if args.out == '-':
         print('\n'.join(summary(outcome)))
         return
-    Path(args.out).write_text(json.dumps(outcome, indent=1) + '\n', encoding='utf-8')
+    write_file(args.out, json.dumps(outcome, indent=1) + '\n')
     if Path(args.out).resolve() == OUTCOME:
         write_page(outcome, PAGE)
         partial.unlink()

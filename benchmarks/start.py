@@ -24,6 +24,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from mmattn.files import write_file
+
 BASE = 'base'
 ARMS = ('plain', 'identity', 'paper', 'adapter')
 CONFIG = 'configs/faster_rcnn/faster-rcnn_r18_fpn_folder.py'
@@ -134,7 +136,7 @@ def run(args, arm, seed):
     results['iterations'] = runner.iter
     cfg.load_from = str(run_dir(args, arm, seed) / f'epoch_{runner.epoch}.pth')
     results['after'] = evaluate(cfg)
-    (run_dir(args, arm, seed) / 'figures.json').write_text(json.dumps(results, indent=1))
+    write_file(run_dir(args, arm, seed) / 'figures.json', json.dumps(results, indent=1))
 
 
 def figures_of(args, arm, seed):
@@ -172,7 +174,7 @@ def main():
     )
     out = Path(args.out or Path(args.work_dir) / 'start.json')
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(result, indent=1) + '\n')
+    write_file(out, json.dumps(result, indent=1) + '\n')
     print(f'written: {out}')
 
 

@@ -12,6 +12,8 @@ from types import SimpleNamespace
 
 from machine import describe
 
+from mmattn.files import write_file
+
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / 'benchmarks/results/stats_hook.json'
 PAGE = ROOT / 'docs/visualization.md'
@@ -113,7 +115,7 @@ def main():
     args = parser.parse_args()
     if not args.page:
         results = dict(machine=describe(), blocks=[measure(block, args.repeats) for block in BLOCKS])
-        RESULTS.write_text(json.dumps(results, indent=1) + '\n')
+        write_file(RESULTS, json.dumps(results, indent=1) + '\n')
     PAGE.write_text(page(json.loads(RESULTS.read_text())), encoding='utf-8')
 
 

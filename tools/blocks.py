@@ -8,6 +8,7 @@ from pathlib import Path
 from mmattn.cost import block_costs_to_markdown, block_rows, block_uses_to_markdown, blocks_to_markdown
 from mmattn.engine.cli import Parser, run_tool
 from mmattn.engine.mistakes import user_input
+from mmattn.files import write_file
 
 ROOT = Path(__file__).resolve().parents[1]
 # page, mark before the table, what makes the table
@@ -43,7 +44,7 @@ def main():
             for name, mark, table in TABLES:
                 path = ROOT / name
                 page = with_table(path.read_text(encoding='utf-8'), mark, table(rows))
-                path.write_text(page, encoding='utf-8')
+                write_file(path, page)
     else:
         print(block_uses_to_markdown(rows), block_costs_to_markdown(rows), sep='\n', end='')
 

@@ -2,6 +2,8 @@
 """Say what detectors cost, and their attention: parameters, arithmetic, memory, and with --time, time."""
 
 import sys
+from functools import partial
+from pathlib import Path
 
 from mmattn.cost import DTYPES, not_counted, plot_attention_cost, reports_to_csv, reports_to_json
 from mmattn.cost.compare import TimingOptions, compare_configs, comparison_tables
@@ -15,6 +17,7 @@ from mmattn.engine.cli import (
     run_tool,
 )
 from mmattn.engine.mistakes import user_input
+from mmattn.files import write_file
 
 
 def parse_args():
@@ -72,7 +75,8 @@ def main():
         )
     if args.plot:
         with user_input('no plot', (ValueError, OSError)):
-            plot_attention_cost(reports).savefig(args.plot, dpi=150)
+            figure, format = plot_attention_cost(reports), Path(args.plot).suffix[1:] or 'png'
+            write_file(args.plot, partial(figure.savefig, format=format, dpi=150))
     print(*not_counted(reports), sep='\n', end='\n' * bool(not_counted(reports)), file=sys.stderr)
     if args.json:
         print(reports_to_json(reports))

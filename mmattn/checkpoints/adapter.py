@@ -18,9 +18,9 @@ from mmattn.checkpoints.adapter_file import (
     read_adapter,
     write_adapter,
 )
-from mmattn.checkpoints.files import write_file
 from mmattn.checkpoints.fingerprint import Fingerprint
 from mmattn.checkpoints.state import ATTENTION, parts_with_attention, specs_in, split_state, state_dict_of
+from mmattn.files import write_file
 from mmattn.insertion.attach import attach, detach
 from mmattn.insertion.spec import SPEC_KEY, check_recorded, decode_spec, differences, encode_spec, rules_of
 from mmattn.version import __version__

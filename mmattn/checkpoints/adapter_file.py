@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from mmattn import _compat
-from mmattn.checkpoints.files import write_file
 from mmattn.checkpoints.fingerprint import Fingerprint
+from mmattn.files import write_file
 from mmattn.insertion.spec import dump_spec, load_spec
 from mmattn.version import __version__
 
@@ -104,7 +104,7 @@ def write_adapter(adapter: Adapter, path: str | os.PathLike, overwrite: bool = F
         base=dict(sha256=adapter.base.sha256, tensors=adapter.base.tensors),
     )
     data = save(weights, {_METADATA: json.dumps(metadata, separators=(',', ':'))})
-    write_file(path, lambda file: file.write(data), overwrite)
+    write_file(path, data, overwrite)
 
 
 def read_adapter(path: str | os.PathLike) -> Adapter:

@@ -17,6 +17,7 @@ from mmengine.utils import ProgressBar
 
 from mmattn.datasets.scenes import CLASSES, area_limits, make_scene
 from mmattn.datasets.shapes_settings import FIRST_IDS, MARKER, ShapesSettings, made_with
+from mmattn.files import write_file
 
 Task = tuple[str, int]
 """Split and number of an image; numbers start at 1."""
@@ -49,10 +50,10 @@ def write_files(
     digests = {}
     for split, images in found.items():
         data = json.dumps(_coco(split, images, settings), separators=(',', ':')).encode()
-        (folder / 'annotations' / f'{split}.json').write_bytes(data)
+        write_file(folder / 'annotations' / f'{split}.json', data)
         digests[split] = _digest(data)
     marker = dict(**made_with(settings), sha256=digests, area_limits=area_limits(settings.size))
-    (folder / MARKER).write_text(json.dumps(marker, indent=2) + '\n')
+    write_file(folder / MARKER, json.dumps(marker, indent=2) + '\n')
 
 
 def find_damage(folder: Path, settings: ShapesSettings, marker: dict) -> str | None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mmengine.fileio import load
 from PIL import Image, ImageDraw
 
+from mmattn.files import write_file
 from mmattn.visualization.drawing import COLOURS, draw_boxes, label_font
 from mmattn.visualization.html_image import image_tag
 from mmattn.visualization.image_files import evenly_spread
@@ -91,7 +93,7 @@ def write_sheet(pairs: Sequence[Pair], path: str | Path, columns: int = 2) -> No
     for index, (_, image) in enumerate(pairs):
         row, column = divmod(index, columns)
         sheet.paste(image, (gap + column * (width + gap), gap + row * (height + gap)))
-    sheet.save(path)
+    write_file(path, partial(sheet.save, format='PNG'))
 
 
 def write_page(pairs: Sequence[Pair], path: str | Path, title: str, text: str = '') -> None:
@@ -116,4 +118,4 @@ def write_page(pairs: Sequence[Pair], path: str | Path, title: str, text: str = 
         f'<figcaption>{html.escape(name)}</figcaption></figure>'
         for name, image in pairs
     ]
-    Path(path).write_text('\n'.join(parts) + '\n', encoding='utf-8')
+    write_file(path, '\n'.join(parts) + '\n')

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+
+from mmattn.files import write_file
 
 
 def read_scalars(path: str | Path) -> dict[str, list[tuple[int, float]]]:
@@ -76,4 +79,4 @@ def draw_learning_curve(scalars: str | Path, path: str | Path, title: str | None
         axes.set_xlim(left=0)
     if title:
         figure.suptitle(title)
-    figure.savefig(path, dpi=110)
+    write_file(path, partial(figure.savefig, format='png', dpi=110))

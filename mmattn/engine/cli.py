@@ -20,6 +20,7 @@ from rich.console import Console
 from mmattn.engine.data_root import DATA_ROOT_VARIABLE
 from mmattn.engine.distributed import LAUNCHERS, launched_rank
 from mmattn.engine.mistakes import mistake_text
+from mmattn.files import DiskFull, is_disk_full
 
 MISTAKE = 2
 """Exit code of a tool whose user made a mistake, as argparse has it."""
@@ -30,7 +31,8 @@ def run_tool(main: Callable[[], Any]) -> None:
     """Run a tool's ``main``; end with the message alone and exit code 2 if its user made a mistake.
 
     An error is a mistake if it was raised in a :func:`~mmattn.engine.mistakes.user_input` block. All other
-    errors pass through. With ``MMATTN_DEBUG=1`` the traceback of a mistake is printed too.
+    errors pass through, except that of a full disk, which the user has to mend too. With ``MMATTN_DEBUG=1``
+    the traceback is printed as well.
 
     In a distributed run the message appears once: see :func:`wait_for_rank_0`.
     """
@@ -38,6 +40,8 @@ def run_tool(main: Callable[[], Any]) -> None:
         main()
     except Exception as error:
         text = mistake_text(error)
+        if text is None and is_disk_full(error):
+            text = str(error) if isinstance(error, DiskFull) else f'the disk is full: {error}'
         if text is None:
             raise
         wait_for_rank_0()

@@ -19,6 +19,8 @@ from mmattn.engine.check_data import check_data
 from mmattn.engine.data_root import load_config, require_model
 from mmattn.engine.distributed import prepare_processes, read_ranks
 from mmattn.engine.mistakes import user_input
+from mmattn.engine.whole_files import use_whole_files
+from mmattn.files import DiskFull, disk_full, is_disk_full
 
 
 @user_input()
@@ -61,8 +63,14 @@ def train(
     _check_checkpoint(cfg.get('load_from'), '--resume' if resume else 'load_from')
     _check_once(cfg, ('train', 'val'))
     prepare_processes(cfg)
+    _keep_last_checkpoint(cfg)
     runner = _build_runner(cfg)
-    runner.train()
+    try:
+        runner.train()
+    except OSError as error:
+        if is_disk_full(error):
+            raise _disk_full_in_training(error, cfg.work_dir) from error
+        raise
     return runner
 
 
@@ -116,6 +124,7 @@ def _prepare(
     from mmdet.utils import setup_cache_size_limit_of_dynamo
 
     setup_cache_size_limit_of_dynamo()
+    use_whole_files()
     cfg = load_config(config, data_root, cfg_options)
     require_model(cfg, config)
     cfg.launcher = launcher
@@ -131,6 +140,21 @@ def _add_hook(cfg: Config, hook_type: str) -> None:
     hooks = list(cfg.get('custom_hooks') or [])
     if not any(isinstance(hook, dict) and hook.get('type') == hook_type for hook in hooks):
         cfg.custom_hooks = [*hooks, dict(type=hook_type)]
+
+
+def _keep_last_checkpoint(cfg: Config) -> None:
+    """Let our hook save the checkpoints: it removes an old one only when a new one is there."""
+    hooks = cfg.setdefault('default_hooks', {})
+    hook = hooks.setdefault('checkpoint', dict(type='CheckpointHook'))
+    if hook is not None and hook.get('type') in ('CheckpointHook', 'mmengine.CheckpointHook'):
+        hook['type'] = 'mmattn.CheckpointHook'
+
+
+def _disk_full_in_training(error: OSError, work_dir: str) -> DiskFull:
+    last = find_latest_checkpoint(work_dir)
+    go_on = f'go on with --resume, from {last}' if last else 'start again'
+    text = error if isinstance(error, DiskFull) else disk_full(str(error), work_dir)
+    return DiskFull(error.errno, f'{text}, and {go_on}')
 
 
 def _resume_latest(cfg: Config) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from mmengine.utils import ProgressBar
 
+from mmattn.files import write_file
 from mmattn.visualization.image_files import output_names
 from mmattn.visualization.inspection import ImageInspection
 from mmattn.visualization.inspector import Inspector, UnreadableImage
@@ -75,8 +77,10 @@ def show_attention(
                 unreadable.append(error)
                 progress.update()
                 continue
-            contact_sheet(inspections, title).savefig(out / f'{name}.png', dpi=dpi)
-            np.savez_compressed(out / f'{name}.npz', **inspection_arrays(inspections))
+            sheet = contact_sheet(inspections, title)
+            write_file(out / f'{name}.png', partial(sheet.savefig, format='png', dpi=dpi))
+            arrays = inspection_arrays(inspections)
+            write_file(out / f'{name}.npz', partial(np.savez_compressed, **arrays))
             progress.update()
             yield inspections
         print()

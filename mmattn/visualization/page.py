@@ -14,6 +14,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from PIL import Image
 
+from mmattn.files import write_file
 from mmattn.visualization.html_image import image_tag
 from mmattn.visualization.inspection import ImageInspection, SiteInspection
 from mmattn.visualization.overlays import (
@@ -83,7 +84,7 @@ def write_attention_page(
     if len(links) > 1:
         parts.append('<p>' + ' · '.join(links) + '</p>')
     parts += sections
-    Path(path).write_text('\n'.join([*parts, f'<script>{_SCRIPT}</script></html>', '']), encoding='utf-8')
+    write_file(path, '\n'.join([*parts, f'<script>{_SCRIPT}</script></html>', '']))
 
 
 def _image_name(inspections: dict[str, ImageInspection]) -> str:

@@ -1,0 +1,108 @@
+"""Save checkpoints so that a whole one is there at any moment."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from typing import Any
+
+from mmengine.dist import is_main_process
+from mmengine.fileio import BaseStorageBackend
+from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
+from mmengine.runner import Runner
+
+from mmattn.engine.whole_files import use_whole_files
+from mmattn.files import remove_parts, write_file
+from mmattn.registry import HOOKS
+
+
+@HOOKS.register_module()
+class CheckpointHook(MMEngineCheckpointHook):
+    """MMEngine's ``CheckpointHook``, with the same options and files, for runs that may be killed any time.
+
+    MMEngine's own writes in place, removes an old checkpoint before it writes the new one, and empties
+    ``last_checkpoint`` before it fills it. Here, in this order: the new checkpoint is written beside its
+    place and renamed, ``last_checkpoint`` is replaced, and what ``max_keep_ckpts`` and ``save_best`` no
+    longer keep is removed. So the disk needs room for one checkpoint more.
+
+    The tools of this package use it by themselves. For other tools, such as MMDetection's, write::
+
+        default_hooks = dict(checkpoint=dict(type='mmattn.CheckpointHook', interval=1))
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        use_whole_files()
+
+    def before_train(self, runner: Runner) -> None:
+        super().before_train(runner)
+        if is_main_process():
+            for folder in {runner.work_dir, str(self.out_dir)}:
+                if os.path.isdir(folder):
+                    remove_parts(folder)
+
+    def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
+        steps = list(self.keep_ckpt_ids) if self.max_keep_ckpts > 0 else []
+        if self.max_keep_ckpts > 0 and step not in steps[-1:]:
+            # With those that are removed below: a run that is killed before removes them when it is resumed.
+            steps.append(step)
+            runner.message_hub.update_info('keep_ckpt_ids', list(steps))
+        self.last_ckpt = self._path(step)
+        runner.message_hub.update_info('last_ckpt', self.last_ckpt)
+        runner.save_checkpoint(
+            self.out_dir,
+            self.filename_tmpl.format(step),
+            self.file_client_args,
+            save_optimizer=self.save_optimizer,
+            save_param_scheduler=self.save_param_scheduler,
+            meta=meta,
+            by_epoch=self.by_epoch,
+            backend_args=self.backend_args,
+            **self.args,
+        )
+        if is_main_process():
+            write_file(os.path.join(runner.work_dir, 'last_checkpoint'), self.last_ckpt)
+        if self.max_keep_ckpts > 0:
+            if is_main_process():
+                for old in steps[: -self.max_keep_ckpts]:
+                    _remove(self.file_backend, self._path(old))
+            self.keep_ckpt_ids = deque(steps, self.max_keep_ckpts)
+            runner.message_hub.update_info('keep_ckpt_ids', list(self.keep_ckpt_ids))
+
+    def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
+        backend = self.file_backend
+        self.file_backend = later = _RemoveLater(backend)
+        try:
+            super()._save_best_checkpoint(runner, metrics)
+        finally:
+            self.file_backend = backend
+        best = [getattr(self, 'best_ckpt_path', None), *getattr(self, 'best_ckpt_path_dict', {}).values()]
+        for path in later.paths:
+            if path not in (self.last_ckpt, *best):  # the same epoch, evaluated again
+                _remove(backend, path)
+
+    def _path(self, step: int) -> str:
+        return self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(step))
+
+
+class _RemoveLater:
+    """A file backend that notes what it is told to remove."""
+
+    def __init__(self, backend: BaseStorageBackend):
+        self.paths: list[str] = []
+        self._backend = backend
+
+    def remove(self, path: str) -> None:
+        self.paths.append(path)
+
+    rmtree = remove
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._backend, name)
+
+
+def _remove(backend: BaseStorageBackend, path: str) -> None:
+    if backend.isfile(path):
+        backend.remove(path)
+    elif backend.isdir(path):  # of DeepSpeed
+        backend.rmtree(path)
