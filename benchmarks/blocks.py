@@ -1,9 +1,9 @@
-"""Time attention blocks on the maps of a ResNet-50, ours beside others, and write docs/speed.md.
+"""Time attention blocks on the maps of a ResNet-50, ours beside others, and write results/blocks_*.json.
 
     python benchmarks/blocks.py --threads 2       measure on this machine's CPU, write results/blocks_cpu.json
     python benchmarks/blocks.py --device cuda     on its GPU, write results/blocks_cuda.json
 
-``python benchmarks/speed_page.py`` writes the page from the files.
+``python benchmarks/speed_page.py`` writes docs/speed.md from the files.
 """
 
 import argparse
@@ -30,12 +30,12 @@ MAPS = {
 }
 DTYPES = dict(fp32=torch.float32, bf16=torch.bfloat16, fp16=torch.float16)
 WAYS = ('official', 'plain', 'compiled', 'ours', *PEERS)
-"""official: the official formula in eager mode; plain: our blocks with ``MMATTN_OPS=plain``; compiled: those
-under ``torch.compile``; ours: as they come."""
+"""Ways to compute a block. official: the official formula in eager mode; plain: our block with
+``MMATTN_OPS=plain``; compiled: the same under ``torch.compile``; ours: our block by default."""
 
 
 def way(name, block, block_name):
-    """A module of ``block``'s, and the backend that computes it; ``None`` if there is none."""
+    """Return a function that computes ``block`` in this way (``None`` if none does), and its backend."""
     if name == 'official':
         formula = FORMULAS.get(block_name)
         return formula and (lambda x: formula(block, x)), 'plain'
@@ -65,9 +65,9 @@ def runner(function, backend, x, dy, training, autocast):
 
 
 def check(runs, block_name, size, x, parameters):
-    """That what is compared computes the same: gradients of the map and of all parameters.
+    """Check that all ways give the same gradients of the map and of all parameters.
 
-    Returns the names of others than ours and the official formula that do not.
+    Returns ``['compiled']`` if ``torch.compile`` gives others; raises an error if ours or the formula does.
     """
     found, wrong = {}, []
     for name in ('official', 'plain', 'ours', 'compiled'):
@@ -94,7 +94,7 @@ def check(runs, block_name, size, x, parameters):
 
 
 def kept(function, x):
-    """Bytes kept for the backward pass beside parameters, each storage once."""
+    """Return the bytes kept for the backward pass, without parameters and with each storage counted once."""
     storages = {}
 
     def pack(t):
@@ -108,7 +108,7 @@ def kept(function, x):
 
 
 def launches(run):
-    """Kernels that a run launches on a GPU."""
+    """Return the number of kernels that a run launches on a GPU."""
     from torch.profiler import DeviceType, ProfilerActivity, profile
 
     with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiled:
@@ -124,7 +124,7 @@ def several(function, times):
 
 
 def copies(x, repeats):
-    """Seconds that it takes to copy a map onto another one, and into memory that is asked for anew."""
+    """Return the seconds that a copy of a map takes, into existing memory and into newly allocated memory."""
     from mmattn.cost import time_interleaved
 
     y = torch.empty_like(x)

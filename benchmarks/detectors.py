@@ -1,9 +1,9 @@
-"""Time whole detectors with and without attention, and what memory a training step takes.
+"""Time whole detectors with and without attention, and measure the memory of a training step.
 
     python benchmarks/detectors.py --threads 2      on this machine's CPU, write results/detectors_cpu.json
     python benchmarks/detectors.py --device cuda    on its GPU, write results/detectors_cuda.json
 
-Each with the block in all residual branches of its ResNet-50, by our ops and in plain PyTorch.
+Each has the block in all residual branches of its ResNet-50, computed by our ops and by plain PyTorch.
 ``python benchmarks/speed_page.py`` writes docs/speed.md from the files.
 """
 

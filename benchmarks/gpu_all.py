@@ -1,13 +1,11 @@
-"""Everything that a GPU is needed for, in one call: set up, check, measure, write one file.
+"""Run all checks and measurements that need a GPU, in one call, and write one file.
 
     python benchmarks/gpu_all.py --wheels FOLDER --output gpu_all.json
 
-Needs PyTorch and Triton, and no network: what else is missing (MMEngine and what it needs; MMCV and
-MMDetection for the detectors) is installed from the wheels in FOLDER into a folder of its own, nothing else
-is changed. Checks come before measurements, and these are made only if all checks passed
-(``--measure-anyway`` otherwise). Each part has its share of ``--minutes``; one that takes longer is ended,
-and what it had measured is kept. ``--blocks-json`` and ``--detectors-json`` write the parts for
-``speed_page.py`` too.
+It needs PyTorch and Triton, but no network: other missing packages (MMEngine with its dependencies; MMCV
+and MMDetection for the detectors) are installed from the wheels in FOLDER into a temporary folder. Checks
+run first, and measurements only if all checks pass (or with ``--measure-anyway``). Each part has a share of
+``--minutes``; a part that takes longer is ended, and its measurements so far are kept.
 """
 
 import argparse
@@ -56,7 +54,7 @@ def missing(modules, env):
 
 
 def part(script, arguments, output, env, seconds):
-    """Run a script, at most so long; what it wrote, and how it ended."""
+    """Run a script for at most ``seconds``; return what it wrote, and how it ended."""
     began = time.monotonic()
     command = [sys.executable, str(HERE / script), *arguments, '--output', str(output)]
     try:

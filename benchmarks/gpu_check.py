@@ -1,8 +1,8 @@
-"""Check on a device that blocks compute the same by the faster ops as by formulas in float64.
+"""Check on a device that the fast backends compute the same as formulas in float64.
 
     python benchmarks/gpu_check.py --device cuda --output check.json
 
-Prints and writes what was checked, and what was wrong; ends with 1 if anything was.
+It prints and writes the result of each check; the exit code is 1 if one failed.
 """
 
 import argparse
@@ -47,7 +47,7 @@ def close(one, other, tolerance, what):
 
 
 def values_and_gradients(backend, device, sizes):
-    """Values and all gradients, of all uses of a map."""
+    """Compare values and all gradients, of all uses of a map."""
     from mmattn.ops.backends import triton
 
     for shape, dtype, layout in product(sizes, TOLERANCES, ('nchw', 'nhwc', 'strided')):
@@ -112,7 +112,7 @@ def automatic_mixed_precision(backend, device, sizes):
 
 
 def compiled(backend, device, sizes):
-    """One graph of custom operators, for maps of two sizes; and the same by the default choice."""
+    """Compile blocks to one graph of custom operators, for two map sizes; also with the default backend."""
     from mmattn import ops
 
     for (name, block), each in product(_blocks(device), (backend, 'auto')):
@@ -146,7 +146,7 @@ def activation_checkpointing(backend, device, sizes):
 
 
 def more_than_2_to_the_31(backend, device, sizes):
-    """A map of so many elements: what lies at its end is right."""
+    """Check the last elements of a map with more than 2 ** 31 of them."""
     n, side = (1, 8200) if device.type == 'cuda' else (1, 64)
     from mmattn import ops
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env python
 """Attach attention that starts as the identity to every model of mmdet's configs, and compare bit for bit.
 
-python benchmarks/identity_sweep.py                      # all configs; goes on where it was stopped
-python benchmarks/identity_sweep.py 'retinanet/*' -o -   # some, their outcome on the screen
+python benchmarks/identity_sweep.py                      # all configs; continues a stopped sweep
+python benchmarks/identity_sweep.py 'retinanet/*' -o -   # some configs, with the outcome on the screen
 python benchmarks/identity_sweep.py --page-only          # write the docs page again, from the saved outcome
 """
 
@@ -30,10 +30,10 @@ from mmattn.files import write_file  # noqa: E402
 OUTCOME = ROOT / 'benchmarks/results/identity_sweep.json'
 PAGE = ROOT / 'docs/identity_sweep.md'
 BLOCK = dict(type='mmattn.CBAM', start='identity')
-# The first that the model without attention accepts; none is square.
+# Image sizes to try until the model without attention accepts one; none is square.
 SIZES = ((64, 96), (128, 192), (320, 384), (512, 640))
 MARKS = '<!-- written by benchmarks/identity_sweep.py -->', '<!-- end -->'
-# What a config or a model may come to; only the first two have been compared.
+# Outcomes of a config or a model; only with the first two was anything compared.
 IDENTICAL, DIFFERS, REFUSED, NO_SITE, NOT_RUN, NOT_BUILT, NOT_LOADED, NO_MODEL = (
     'identical',
     'differs',
@@ -47,7 +47,7 @@ IDENTICAL, DIFFERS, REFUSED, NO_SITE, NOT_RUN, NOT_BUILT, NOT_LOADED, NO_MODEL =
 
 
 def check(cfg: dict) -> dict:
-    """Build one model, compare it with and without attention; what came of it."""
+    """Build one model, compare it with and without attention, and return the outcome."""
     import torch
     import zoo
 
@@ -99,13 +99,13 @@ def check(cfg: dict) -> dict:
 
 
 def parts_with_attention(model):
-    """Where attention goes: into the model, or into both that a semi-supervised one averages."""
+    """Return what gets attention: the model, or student and teacher of a semi-supervised one."""
     pair = [getattr(model, name, None) for name in ('student', 'teacher')]
     return [model] if None in pair else pair
 
 
 def check_apart(cfg: dict, timeout: float) -> dict:
-    """:func:`check` in a process of its own: a crash or a hang ends that one only."""
+    """Run :func:`check` in a process of its own, so that a crash or a hang ends that process only."""
     fork = multiprocessing.get_context('fork')
     ours, theirs = fork.Pipe(duplex=False)
     process = fork.Process(target=_child, args=(cfg, theirs))
@@ -138,7 +138,7 @@ def _child(cfg, pipe):
 
 
 def load_configs(names):
-    """For each config the key of its model or why it has none, and the models by their keys."""
+    """Return the key of each config's model, or the reason why it has none, and the models by their keys."""
     import zoo
 
     configs, models = {}, {}
@@ -159,7 +159,7 @@ def load_configs(names):
 
 
 def setting():
-    """Where the sweep runs, and on what code of ours its outcome depends."""
+    """Describe where the sweep runs, and hash the sources on which its outcome depends."""
     sources = sorted(
         path for room in ('ops', 'blocks', 'insertion') for path in (ROOT / 'mmattn' / room).glob('*.py')
     )
@@ -168,7 +168,7 @@ def setting():
 
 
 def sweep(names, timeout, partial):
-    """The whole outcome; what ``partial`` has of the same sources is not done again."""
+    """Return the whole outcome; models in ``partial`` from the same sources are not checked again."""
     from mmengine.logging import MMLogger
 
     warnings.filterwarnings('ignore')
@@ -219,7 +219,7 @@ def _read_partial(partial, sources):
 
 
 def rows_of(outcome):
-    """Each config with its family and what came of its model."""
+    """Yield the family of each config, the key of its model, and the outcome."""
     for name, entry in outcome['configs'].items():
         key = entry.get('model')
         yield name.partition('/')[0], key, outcome['models'][key] if key else entry
@@ -229,14 +229,14 @@ IN_PART = 'backbone and neck alone are identical'
 
 
 def shortfall(entry):
-    """What is less than a whole model found identical, in a few words; ``None`` where nothing is."""
+    """Say what is less than a whole model found identical; ``None`` if nothing is."""
     if entry['outcome'] != IDENTICAL:
         return entry['outcome']
     return IN_PART if entry.get('trunk_only') else None
 
 
 def summary(outcome):
-    """What was compared, what was not and why, in Markdown."""
+    """Return as Markdown what was compared, and what was not and why."""
     return [*_counts(outcome), '', *_idle_blocks(outcome), '', *_reasons(outcome), _setting(outcome), '']
 
 
@@ -318,7 +318,7 @@ LABELS = dict(
 
 
 def table(outcome):
-    """One row a family, in Markdown."""
+    """Return a Markdown table with one row per family."""
     families = defaultdict(list)
     for family, key, entry in rows_of(outcome):
         families[family].append((key, entry))
@@ -349,7 +349,7 @@ def _cell(text):
 
 
 def write_page(outcome, page):
-    """Put summary and table between the marks of the page."""
+    """Write summary and table between the marks of the page."""
     text = page.read_text(encoding='utf-8')
     head, _, rest = text.partition(MARKS[0])
     _, end, tail = rest.partition(MARKS[1])

@@ -1,4 +1,4 @@
-"""Where and with what a benchmark ran."""
+"""Describe the machine and the versions that a benchmark ran with."""
 
 import os
 import platform
@@ -10,7 +10,7 @@ PACKAGES = ('torch', 'onedl-mmengine', 'onedl-mmcv', 'onedl-mmdetection', 'mmeng
 
 
 def describe():
-    """Processor, threads, versions and command, for the head of a results file."""
+    """Return processor, threads, versions and command, for the head of a results file."""
     import torch
 
     import mmattn
@@ -40,6 +40,6 @@ def _processor():
 
 
 def _command():
-    # Folders are a matter of the machine: only their last part says something.
+    # Only the last part of a path says something on another machine.
     parts = [os.path.basename(part.rstrip('/')) if os.path.isabs(part) else part for part in sys.argv[1:]]
     return shlex.join(['python', os.path.relpath(sys.argv[0]), *parts])

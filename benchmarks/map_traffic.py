@@ -1,6 +1,6 @@
-"""How often a block reads or writes a whole map, forward and backward: counted, not timed.
+"""Count how often a block reads or writes a whole map, in the forward and the backward pass.
 
-In PyTorch's eager mode by looking at each operation's inputs and outputs, ours by the calls of backends.
+For PyTorch's eager mode, inputs and outputs of each operation are counted; for ours, the calls of backends.
 """
 
 from contextlib import contextmanager
@@ -9,14 +9,14 @@ from unittest import mock
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-# What each function of a backend reads and writes, in maps. The gradient of a map reads the map itself
-# only where it searches for maxima.
+# How many maps each function of a backend reads and writes. ``map_backward`` reads the map itself only to
+# find its maxima.
 READS = dict(pool=1, stats=1, apply_gates=1, gates_backward=2, stats_backward=1)
 WRITES = dict(apply_gates=1, map_backward=1)
 
 
 class _Eager(TorchDispatchMode):
-    """Counts map-sized inputs and outputs of operations that are no views."""
+    """Count map-sized inputs and outputs of operations that are no views."""
 
     def __init__(self, numel):
         super().__init__()
@@ -48,12 +48,12 @@ def _tensors(values):
 
 
 def eager(function, x):
-    """Maps that ``function`` and its backward pass move: a pair."""
+    """Return the number of maps that ``function`` moves, and the number that its backward pass moves."""
     return _counted(function, x, lambda: _Eager(x.numel()))
 
 
 def ours(function, x):
-    """The same for what our backends compute."""
+    """Return the same numbers if our backends compute ``function``."""
     return _counted(function, x, _counted_backend_calls)
 
 

@@ -1,7 +1,7 @@
-"""SE, ECA and CBAM as their official PyTorch code computes them, on the parameters of our blocks.
+"""Compute SE, ECA and CBAM as their official PyTorch code does, with the parameters of our blocks.
 
-Written from the formulas, call by call as those repositories make them: adaptive or windowed pooling,
-``expand_as``, ``max(1)[0]``. They are what "official" means in the tables, in PyTorch's eager mode.
+Written from the formulas, with the same calls as in those repositories: adaptive or windowed pooling,
+``expand_as``, ``max(1)[0]``. The tables call these "official"; they run in PyTorch's eager mode.
 """
 
 import torch

@@ -1,4 +1,4 @@
-"""The same blocks by other packages, where they are installed: their speed beside ours."""
+"""Build the same blocks from other packages, if these are installed, to compare their speed with ours."""
 
 import importlib
 import importlib.util
@@ -8,14 +8,14 @@ from unittest import mock
 
 
 def timm(block, channels):
-    """timm's ``SEModule``, ``EcaModule`` or ``CbamModule``; ``None`` without timm."""
+    """Return timm's ``SEModule``, ``EcaModule`` or ``CbamModule``; ``None`` if timm is not installed."""
     file, name = dict(
         SE=('squeeze_excite', 'SEModule'), ECA=('eca', 'EcaModule'), CBAM=('cbam', 'CbamModule')
     ).get(block, (None, None))
     spec = importlib.util.find_spec('timm')
     if file is None or spec is None:
         return None
-    # The layers alone: timm itself imports torchvision, of which there is no build for every PyTorch.
+    # The layers alone: timm itself imports torchvision, which has no build for some versions of PyTorch.
     root = spec.submodule_search_locations[0]
     stubs = {
         each: types.ModuleType(each)
@@ -28,7 +28,7 @@ def timm(block, channels):
 
 
 def mmyolo(block, channels):
-    """MMYOLO's ``CBAM``; ``None`` without MMYOLO, or for another block."""
+    """Return MMYOLO's ``CBAM``; ``None`` for another block, or if MMYOLO is not installed."""
     if block != 'CBAM' or importlib.util.find_spec('mmyolo') is None:
         return None
     from mmyolo.models.plugins import CBAM

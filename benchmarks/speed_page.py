@@ -25,13 +25,13 @@ BYTES = dict(fp32=4, bf16=2, fp16=2)
 
 
 def table(titles, rows):
-    """A Markdown table."""
+    """Return a Markdown table."""
     lines = [titles, ['---'] * len(titles), *rows]
     return '\n'.join(f'| {" | ".join(cells)} |' for cells in lines).replace('| --- ', '|---')
 
 
 def setting(results):
-    """Machine, versions and command of a results file."""
+    """Return machine, versions and command of a results file."""
     machine, versions = results['machine'], results['machine']['versions']
     device = machine['gpu'] or machine['processor']
     return (
@@ -45,13 +45,13 @@ def median(seconds):
 
 
 def maps_kept(row, way):
-    """What a way keeps for the backward pass, in maps; ``None`` if it was not measured."""
+    """Return how many maps a way keeps for the backward pass; ``None`` if it was not measured."""
     kept = row['kept_bytes'].get(way)
     return kept and kept / (BYTES[row['dtype']] * prod(row['shape']))
 
 
 def transfers_table(results):
-    """Maps read and written, forward + backward, and maps kept between; of each block's first map."""
+    """Return the table of maps read and written, forward + backward, and of maps kept between the two."""
     first = {}
     for row in results['rows']:
         if row['training'] and row['dtype'] == 'fp32':
@@ -71,7 +71,7 @@ def transfers_table(results):
 
 
 def speedup(row, way):
-    """A cell: how many times as fast as the official formula."""
+    """Return the cell that says how many times as fast as the official formula a way is."""
     if way not in row['times_as_fast']:
         return '-'
     text = f'{row["times_as_fast"][way]:.2f}' + (' (wrong)' if way in row['wrong'] else '')
@@ -79,7 +79,7 @@ def speedup(row, way):
 
 
 def blocks_table(results):
-    """Speed of each block on each map, one table for each dtype."""
+    """Return the speed of each block on each map, as one table per dtype."""
     if results is None:
         return NOT_MEASURED
     rows = results['rows']
@@ -107,7 +107,7 @@ def blocks_table(results):
 
 
 def detectors_table(results):
-    """Time and memory of whole detectors, with attention and without."""
+    """Return the table of time and memory of whole detectors, with and without attention."""
     if results is None:
         return NOT_MEASURED
     rows = results['rows']
@@ -141,7 +141,7 @@ def detectors_table(results):
 
 
 def targets_table(blocks, detectors):
-    """Each target beside the worst of what was measured in fp32."""
+    """Return the table of targets, each beside the worst measurement in fp32."""
     rows = [row for row in blocks['rows'] if row['dtype'] == 'fp32']
 
     def slowest(names, training):
@@ -175,7 +175,7 @@ def targets_table(blocks, detectors):
 
 
 def page(text):
-    """The page with its tables written anew."""
+    """Return the page with new tables."""
     cpu, detectors_cpu = read('blocks_cpu'), read('detectors_cpu')
     tables = dict(
         transfers=transfers_table(cpu),
@@ -196,7 +196,7 @@ def page(text):
 
 
 def read(name):
-    """A results file; ``None`` if it was not measured yet."""
+    """Return a results file; ``None`` if it was not measured yet."""
     path = RESULTS / f'{name}.json'
     return json.loads(path.read_text()) if path.is_file() else None
 

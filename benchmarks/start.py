@@ -1,4 +1,4 @@
-"""What the start of new attention does to a trained detector: fine-tuning with it, against without.
+"""Measure what the start of new attention does to a trained detector: fine-tune it with and without.
 
     python benchmarks/start.py --data-root FOLDER
 
@@ -11,7 +11,7 @@ equal length follow, for each seed:
 - ``adapter``: as ``identity``, with the detector frozen: only attention is trained
 
 Each is evaluated before its first step and after its last. Finished runs are kept in the work
-directory, so that a stopped benchmark goes on where it was; every run is a process of its own.
+directory, so that a stopped benchmark continues there; every run is a process of its own.
 """
 
 import argparse
@@ -65,7 +65,7 @@ def parse_args():
 
 
 def make_config(args, arm, seed):
-    """The config of one run."""
+    """Return the config of one run."""
     from mmattn.engine import load_config
 
     cfg = load_config(CONFIG, args.data_root, SMALL)
@@ -104,7 +104,7 @@ def run_dir(args, arm, seed):
 
 
 def evaluate(cfg):
-    """Figures of the model that ``cfg`` builds and loads, and a hash of its predictions."""
+    """Return the metrics of the model that ``cfg`` builds and loads, and a hash of its predictions."""
     from mmdet.evaluation import DumpDetResults
     from mmengine.runner import Runner
 

@@ -1,4 +1,4 @@
-"""Write the figures of ``start.py`` into docs/faq.md, between its markers.
+"""Write the results of ``start.py`` into docs/faq.md, between its markers.
 
 python benchmarks/start_table.py
 """
@@ -24,12 +24,12 @@ LABELS = dict(
 
 
 def interval(values):
-    """Mean and half the width of its 95 % interval."""
+    """Return the mean, and half the width of its 95 % interval."""
     return mean(values), T[len(values) - 1] * stdev(values) / len(values) ** 0.5
 
 
 def table(result):
-    """The figures as Markdown."""
+    """Return the results as Markdown."""
     runs = {(run['arm'], run['seed']): run for run in result['runs']}
     arms = list(dict.fromkeys(run['arm'] for run in result['runs']))
     seeds = sorted({run['seed'] for run in result['runs']})
@@ -77,7 +77,7 @@ def table(result):
 
 
 def insert(page, text):
-    """``page`` with ``text`` between the markers."""
+    """Return ``page`` with ``text`` between the markers."""
     start, end = MARKERS
     return re.sub(f'(?<={re.escape(start)}).*?(?={re.escape(end)})', lambda _: text, page, flags=re.DOTALL)
 

@@ -1,4 +1,4 @@
-"""The configs that mmdet ships: find them, tell them apart, build their models without a download."""
+"""Find the configs that MMDetection ships, tell them apart, and build their models without a download."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from mmattn.cost import list_configs
 
-# What of a model's config changes neither the modules that attention can stand behind nor what
-# reaches them: where weights come from, how inputs are normalised, training and testing, classes.
+# Keys of a model's config that change neither the modules that attention can follow nor the maps there:
+# where weights come from, how inputs are normalised, training and testing, classes.
 _BESIDE = {
     'init_cfg',
     'pretrained',
@@ -29,9 +29,9 @@ _BESIDE = {
     '_scope_',
 }
 
-# Packages that some of the configs need besides mmdet's own requirements.
+# Packages that some configs need besides the requirements of MMDetection.
 _PACKAGES = ('mmpretrain', 'transformers', 'detectron2', 'timm', 'lap', 'motmetrics', 'fairscale', 'nltk')
-# What else may be said of an error more plainly than it does; a group of the pattern stands for {}.
+# Plainer words for some errors; a group of the pattern replaces {}.
 _PLAINLY = (
     (r'^FileNotFoundError', 'inherits from a config that mmdet does not ship'),
     (r'(\w+)_impl: implementation for device cpu not found', "mmcv's {} is for GPUs only"),
@@ -40,7 +40,7 @@ _PLAINLY = (
 
 
 class Trunk(nn.Module):
-    """Backbone and neck alone, of a detector whose other parts cannot be built."""
+    """Backbone and neck of a detector whose other parts cannot be built."""
 
     def __init__(self, backbone: nn.Module, neck: nn.Module | None):
         super().__init__()
@@ -53,26 +53,25 @@ class Trunk(nn.Module):
 
 
 def zoo_folder() -> Path:
-    """Where mmdet's configs are, in an installed package or in a source tree."""
+    """Return the folder of MMDetection's configs, in an installed package or in a source tree."""
     package = Path(get_installed_path('mmdet'))
     folders = [package / '.mim' / 'configs', package / 'configs', package.parent / 'configs']
     for folder in folders:
         if (folder / '_base_').is_dir():
             return folder
     raise FileNotFoundError(
-        'mmdet is installed without its configs; looked in '
-        f'{", ".join(map(str, folders))}. Install it with `mim install mmdet`, or '
-        'from source'
+        f'mmdet is installed without its configs; looked in {", ".join(map(str, folders))}. Install it with '
+        '`mim install mmdet`, or from source'
     )
 
 
 def zoo_configs() -> list[str]:
-    """Paths of all configs relative to :func:`zoo_folder`, sorted; ``_base_`` is left out."""
+    """Return the sorted paths of all configs relative to :func:`zoo_folder`, without ``_base_``."""
     return sorted(list_configs(zoo_folder()))
 
 
 def zoo_model(name: str) -> dict | None:
-    """The model of a config, as a plain dict without weights to load; ``None`` where it has none.
+    """Return the model of a config as a plain dict without weights to load; ``None`` if it has none.
 
     Raises:
         Exception: Whatever loading the config raises; see :func:`failure_reason`.
@@ -88,20 +87,20 @@ def zoo_model(name: str) -> dict | None:
 
 
 def signature(cfg: dict) -> str:
-    """Equal for configs whose models are alike but for weights, losses, normalisation and classes."""
+    """Return a text that is the same for models that differ only in weights, losses, inputs and classes."""
     return json.dumps(_structure(cfg), sort_keys=True, default=str)
 
 
 def build_zoo_model(cfg: dict) -> nn.Module:
-    """Build what :func:`zoo_model` returned, in eval mode, its weights not initialised as configured."""
+    """Build the model that :func:`zoo_model` returned, in eval mode, without initialising its weights."""
     with DefaultScope.overwrite_default_scope('mmdet'):
         model = MODELS.build(Config(cfg)._cfg_dict)
-    model.eval()  # some return None
+    model.eval()  # the eval() of some models returns None
     return model
 
 
 def build_trunks(cfg: dict) -> nn.Module | None:
-    """Only the backbones and necks of that config that can be built; ``None`` if none can."""
+    """Build the backbones and necks of a model, if they can be built; ``None`` if none can."""
     model = nn.Module()
     for name, trunk in _trunks(cfg).items():
         model.add_module(name, trunk)
@@ -110,7 +109,7 @@ def build_trunks(cfg: dict) -> nn.Module | None:
 
 
 def failure_reason(error: BaseException) -> str:
-    """Why a config did not load or build, in a few words that are the same for the same cause."""
+    """Say why a config did not load or build, in a few words that depend on the cause alone."""
     text = f'{type(error).__name__}: {error}'
     for package in _PACKAGES:
         if re.search(rf'\b{package}\b', text, re.IGNORECASE):
@@ -152,7 +151,7 @@ def _trunks(cfg: dict, name: str = 'detector') -> dict[str, Trunk]:
         try:
             with DefaultScope.overwrite_default_scope('mmdet'):
                 found[name] = Trunk(MODELS.build(cfg['backbone']), neck and MODELS.build(neck))
-        except Exception:  # building the whole has said why
+        except Exception:  # the error of the whole model is reported
             return found
     for key, value in cfg.items():
         if isinstance(value, dict):

@@ -1,18 +1,18 @@
 """Install mmcv with its compiled ops into the environment of the Python that runs this.
 
-There is no ready wheel of onedl-mmcv for most versions of PyTorch, and building its source
-distribution as it stands parses PyTorch's headers once for each of 78 files. This builds the same
-sources with the common header precompiled, without debug info and on all processors, and keeps
-the wheel, so that the next environment takes seconds.
+onedl-mmcv has no wheel for most versions of PyTorch, and a plain build of its source distribution
+parses PyTorch's headers once for each of 78 files. This script builds the same sources with the
+common header precompiled, without debug info and on all processors, and keeps the wheel, so that
+the next environment takes seconds.
 
     python tools/dev/build_mmcv.py             # install, building only if no kept wheel fits
     python tools/dev/build_mmcv.py --force     # build again
     python tools/dev/build_mmcv.py --plain     # build without the precompiled header
 
-PyTorch, setuptools, wheel and ninja must be installed first; `make setup` sees to all of that.
+PyTorch, setuptools, wheel and ninja must be installed first; `make setup` does that.
 
 Environment: MMATTN_WHEEL_CACHE (folder of kept wheels; default ~/.cache/mmattn/wheels),
-MAX_JOBS (compilers at once; default one a processor, fewer when memory is short), CXX, FORCE_CUDA
+MAX_JOBS (compilers at once; default one per processor, fewer if memory is short), CXX, FORCE_CUDA
 (as in PyTorch's and mmcv's own builds).
 """
 
@@ -55,7 +55,7 @@ def say(text):
 
 
 def pinned_version():
-    """The tested version of mmcv, from the list of pins."""
+    """Return the tested version of mmcv, from the list of pins."""
     pins = (REQUIREMENTS / 'constraints.txt').read_text()
     return re.search(rf'^{PACKAGE}==([^\s;]+)', pins, flags=re.MULTILINE).group(1)
 
@@ -76,7 +76,7 @@ def installed_version():
 
 
 def wheel_folder(version):
-    """Folder of the kept wheel: everything that decides whether the compiled code fits."""
+    """Return the folder of the kept wheel, named by all that decides whether its compiled code fits."""
     root = os.environ.get('MMATTN_WHEEL_CACHE')
     if not root:
         root = os.path.join(
@@ -110,7 +110,7 @@ def install(wheel):
 
 
 def check_tools():
-    """Say now what a compiler would say after a minute, and how to mend it."""
+    """Raise ``BuildError`` at once if a compiler or a header is missing, and say what to install."""
     missing = []
     cxx = (os.environ.get('CXX') or 'c++').split()[0]
     if not shutil.which(cxx):
@@ -127,7 +127,7 @@ def check_tools():
 
 
 def fetch(version, folder):
-    """Download and unpack the source distribution."""
+    """Download and unpack the source distribution; return its folder."""
     say(f'downloading the sources of {PACKAGE} {version}')
     pip(
         'download',
@@ -162,7 +162,7 @@ def jobs():
 
 
 class Progress:
-    """Turns ninja's '[12/78] ...' lines into a bar on a terminal, else a line every 5 %."""
+    """Turn ninja's '[12/78] ...' lines into a bar on a terminal, or into a line every 5 % elsewhere."""
 
     def __init__(self):
         self.began = time.monotonic()
@@ -193,7 +193,7 @@ class Progress:
 
 
 def compile_wheel(source, out, log, fast):
-    """Build the wheel from the unpacked sources; returns its path."""
+    """Build the wheel from the unpacked sources; return its path."""
     env = dict(os.environ, MAX_JOBS=jobs(), CFLAGS=FLAGS, PYTHONUNBUFFERED='1')
     ninja = shutil.which(
         'ninja', path=os.pathsep.join([sysconfig.get_path('scripts'), os.environ.get('PATH', '')])
@@ -251,7 +251,7 @@ def compile_wheel(source, out, log, fast):
 
 
 def build(version, plain):
-    """Build, install and check; returns the wheel's path in the cache."""
+    """Build, install and check mmcv; return the wheel's path in the cache."""
     check_tools()
     kept = wheel_folder(version)
     kept.mkdir(parents=True, exist_ok=True)
@@ -284,7 +284,7 @@ def build(version, plain):
 
 
 def ensure(version, force=False, plain=False):
-    """Make sure that mmcv `version` is installed with ops that run."""
+    """Install mmcv `version` unless it is installed with ops that run."""
     if not force and installed_version() == version and ops_work():
         say(f'{PACKAGE} {version} with compiled ops is installed')
         return

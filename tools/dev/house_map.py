@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Write the map of the house: every module with the first line of its docstring, in docs/design.md.
+"""Write the map of the house into docs/design.md: every module with the first line of its docstring.
 
 python tools/dev/house_map.py            print it
 python tools/dev/house_map.py --write    put it into docs/design.md
@@ -19,7 +19,7 @@ FOLDERS = ('mmattn', 'tools', 'benchmarks')
 
 
 def first_line(path: Path) -> str:
-    """The first line of a module's docstring.
+    """Return the first line of a module's docstring.
 
     Raises:
         ValueError: The module has no docstring.
@@ -31,7 +31,7 @@ def first_line(path: Path) -> str:
 
 
 def house_map() -> str:
-    """All modules by their folder, as Markdown tables."""
+    """Return all modules by their folder, as Markdown tables."""
     paths = [path.relative_to(ROOT) for folder in FOLDERS for path in (ROOT / folder).rglob('*.py')]
     shown = sorted((p for p in paths if '.mim' not in p.parts), key=lambda p: (p.parent.as_posix(), p.name))
     parts = []
@@ -46,7 +46,7 @@ def house_map() -> str:
 
 
 def with_map(page: str, text: str) -> str:
-    """The page with ``text`` between the two marks.
+    """Return the page with ``text`` between the two marks.
 
     Raises:
         ValueError: A mark is missing.

@@ -6,7 +6,7 @@ includes the same large header, which costs more than the sources themselves. Re
 from ``build.ninja`` is what makes the precompiled header usable: GCC silently ignores one that
 was made with other flags.
 
-Whatever goes wrong here, the real ninja runs on the untouched file: slower, never broken.
+If anything goes wrong here, the real ninja runs on the untouched file: slower, never broken.
 """
 
 import os
@@ -22,13 +22,13 @@ NINJA = 'MMATTN_REAL_NINJA'
 
 
 def variable(text, name):
-    """Value of a top-level ninja variable, unescaped; '' where it is not set."""
+    """Return the unescaped value of a top-level ninja variable; '' if it is not set."""
     found = re.search(rf'^{name} =[ ]?(.*)$', text, flags=re.MULTILINE)
     return found.group(1).replace('$ ', ' ').replace('$:', ':').replace('$$', '$') if found else ''
 
 
 def compile_header(text, folder):
-    """Compile the header with the flags of the sources; returns the header to include."""
+    """Compile the header with the flags of the sources; return the header to include."""
     header = folder / 'pch.hpp'
     header.write_text(f'#include "{os.environ[HEADER]}"\n')
     command = [

@@ -1,12 +1,12 @@
-"""Make the virtual environment this project is developed and demonstrated in.
+"""Make the virtual environment in which this project is developed and demonstrated.
 
     python3 tools/dev/setup_env.py .venv
 
-Every step is skipped by pip when it is done already, so running it again after a change or an
-interruption takes seconds. Needs nothing but the standard library. `make setup` calls it.
+pip skips every step that is done already, so another run after a change or an interruption takes
+seconds. It needs nothing but the standard library. `make setup` calls it.
 
-Environment: TORCH_SPEC, what to give pip for PyTorch (for example
-"torch==2.13.0 --index-url URL" with the URL of PyTorch's install selector); a PyTorch that is in
+Environment: TORCH_SPEC, the arguments of pip install for PyTorch (for example
+"torch==2.13.0 --index-url URL" with the URL of PyTorch's install selector). A PyTorch that is in
 the environment already is kept.
 """
 
@@ -23,7 +23,7 @@ REQUIREMENTS = ROOT / 'requirements'
 
 
 class StepFailed(RuntimeError):
-    """What went wrong, and what to do about it where the step's usual advice does not fit."""
+    """A step failed; ``remedy`` replaces the step's usual advice if that does not fit."""
 
     def __init__(self, text, remedy=None):
         super().__init__(text)
@@ -86,13 +86,13 @@ class Setup:
         self.call('-m', 'pip', '--disable-pip-version-check', 'install', '--quiet', *args, *constraints)
 
     def torch_pin(self):
-        """Constraint that keeps later steps from replacing the PyTorch mmcv is compiled against."""
+        """Return the file of a constraint: later steps keep the PyTorch that mmcv is compiled against."""
         return self.folder / 'torch-constraint.txt'
 
     def make_venv(self):
         if self.has_pip():
             return
-        # It was interrupted half-way, or the interpreter it was made with has gone.
+        # Its making was interrupted, or its interpreter is gone.
         broken = self.folder.is_dir() and any(self.folder.iterdir())
         if broken:
             self.check_that_nothing_is_lost()
@@ -112,7 +112,7 @@ class Setup:
         return subprocess.run(check, capture_output=True).returncode == 0
 
     def check_that_nothing_is_lost(self):
-        """Only what venv itself put there may be removed."""
+        """Raise ``StepFailed`` if the folder holds anything that venv itself did not put there."""
         if not (self.folder / 'pyvenv.cfg').is_file():
             raise StepFailed(
                 f'{self.folder} is not empty, and not a virtual environment',
@@ -164,7 +164,7 @@ class Setup:
         self.fix_opencv()
 
     def fix_opencv(self):
-        """Machines without a desktop lack libGL, which the full OpenCV links against."""
+        """Install the headless OpenCV if the full one does not import: a desktop's libGL is missing."""
         check = [str(self.python), '-c', 'import cv2']
         if subprocess.run(check, capture_output=True).returncode:
             say('      OpenCV does not import here (no libGL?): taking the headless build')
