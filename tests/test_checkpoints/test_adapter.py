@@ -165,11 +165,13 @@ def test_a_checkpoint_with_a_moving_average_gives_what_is_loaded_for_testing(tra
         (lambda s: s.update(extra=torch.zeros(1)), r'1 tensor unexpected \(extra\)'),
         (
             lambda s: s.update({'bbox_head.retina_cls.bias': torch.zeros(3)}),
-            r'1 tensor of another type or shape \(bbox_head.retina_cls.bias: float32 3 instead of float32 720\)',  # noqa: E501
+            r'1 tensor of another type or shape '
+            r'\(bbox_head.retina_cls.bias: float32 3 instead of float32 720\)',
         ),
         (
             lambda s: s.update({k: v.half() for k, v in s.items() if v.is_floating_point()}),
-            r'\d+ tensors of another type or shape \(backbone.bn1.bias: float16 16 instead of float32 16, ...\)',  # noqa: E501
+            r'\d+ tensors of another type or shape '
+            r'\(backbone.bn1.bias: float16 16 instead of float32 16, ...\)',
         ),
     ],
 )

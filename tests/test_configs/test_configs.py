@@ -51,8 +51,8 @@ QUICK = [
     path
     for path in OURS
     if re.search(
-        r'_r18-\w+_fpn_1x|_r18-(?!se|cbam|eca).+_folder|^shapes/|retinanet_r50_fpn-(lateral-)?cbam|r50-cbam-parallel|'
-        'retinanet_sknet|temporal',
+        r'_r18-\w+_fpn_1x|_r18-(?!se|cbam|eca).+_folder|^shapes/|retinanet_r50_fpn-(lateral-)?cbam|'
+        'r50-cbam-parallel|retinanet_sknet|temporal',
         path,
     )
 ]

@@ -41,5 +41,5 @@ def test_gradients_of_maxima(block, dtype):
             found.append(torch.autograd.grad(function(x), (x, *module.parameters()), weight))
     for one, other in zip(*found):
         assert torch.isfinite(other).all()
-        # Of bf16, with roundings that a compiler leaves out; without a gradient of maxima it is a half and more.  # noqa: E501
+        # In bf16 a compiler leaves roundings out. Without the gradient of maxima the error is 0.5 or more.
         assert (one - other).float().norm() <= 0.1 * one.float().norm()

@@ -136,8 +136,8 @@ def run(code, **env):
 
 
 SMALL = (
-    'import torch; from mmattn import ops; from mmattn.ops.dispatch import *; from mmattn.blocks import CBAM; '  # noqa: E501
-    'x = torch.rand(2, 8, 5, 4); '
+    'import torch; from mmattn import ops; from mmattn.ops.dispatch import *; '
+    'from mmattn.blocks import CBAM; x = torch.rand(2, 8, 5, 4); '
 )
 
 

@@ -25,7 +25,7 @@ def backend(request):
 
 
 def both(function, backend, shape=(2, 6, 5, 4)):
-    """What ``function(x, channel, spatial)`` makes, and its gradients: in plain PyTorch, and by a backend."""
+    """Check output and gradients of ``function(x, channel, spatial)`` by a backend against plain PyTorch."""
     found = []
     for each in ('plain', backend):
         x = smooth_map(*shape, dtype=torch.float32).requires_grad_()
