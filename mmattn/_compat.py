@@ -2,13 +2,15 @@
 
 The OpenMMLab packages come in two families that import under the same names: upstream (mmengine,
 mmcv, mmdet) and the maintained forks (onedl-*). So mmattn requires neither by name and checks here
-instead, by metadata alone: nothing heavy is imported.
+instead, by metadata alone: nothing heavy is imported. ``tools/doctor.py`` loads this file by its path,
+where mmattn may not be importable, so nothing but the standard library may be imported here.
 """
 
 from __future__ import annotations
 
 import importlib
 import warnings
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from types import ModuleType
@@ -23,8 +25,13 @@ PROVIDERS = {
 
 def installed(module: str) -> dict[str, str]:
     """Return the installed distributions that provide ``module``, as ``{name: version}``."""
+    return versions(PROVIDERS[module])
+
+
+def versions(distributions: Iterable[str]) -> dict[str, str]:
+    """Return the version of each of these distributions that is installed."""
     found = {}
-    for name in PROVIDERS[module]:
+    for name in distributions:
         try:
             found[name] = version(name)
         except PackageNotFoundError:

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -135,9 +136,11 @@ def test_the_oldest_pytorch_is_the_one_the_package_asks_for(doctor):
 
 def test_remedies_name_files_that_are_there_and_can_be_pasted(doctor, monkeypatch):
     monkeypatch.setattr(
-        doctor, 'requires', lambda name: ['torch>=2.4', 'onedl-mmcv<2.4,>=2.3.6; extra == "onedl"']
+        'importlib.metadata.requires',
+        lambda name: ['torch>=2.4', 'onedl-mmcv<2.4,>=2.3.6; extra == "onedl"'],
     )
-    checkout, wheel = doctor.remedies(True), doctor.remedies(False)
+    remedies = doctor.load(doctor.OWN / 'remedies.py').remedies
+    checkout, wheel = remedies(True), remedies(False)
     assert set(checkout) == set(wheel) >= set(doctor.PROVIDERS)
     for fix in checkout.values():
         files = re.findall(r'(?:requirements|tools)/\S+', fix)
@@ -160,14 +163,53 @@ def test_threads_on_a_busy_machine(doctor, healthy, monkeypatch):
     assert rows(doctor)['threads']['verdict'] == 'ok'
 
 
-def test_a_probe_that_crashes_is_a_line(doctor, monkeypatch):
-    crash = 'import os, signal; os.kill(os.getpid(), signal.SIGSEGV)'
-    monkeypatch.setitem(doctor.PROBES, 'ops', crash)
-    assert doctor.probe('ops') == {'error': 'crashed with signal 11'}
-    monkeypatch.setitem(doctor.PROBES, 'ops', 'import no_such_package')
-    assert doctor.probe('ops') == {'error': "ModuleNotFoundError: No module named 'no_such_package'"}
-    monkeypatch.setitem(doctor.PROBES, 'ops', 'import os; os._exit(0)')
-    assert doctor.probe('ops') == {'error': 'ended without a result; the last it said: no output'}
+@pytest.mark.parametrize(
+    'code, report',
+    [
+        ('def probe(): return dict(device=1)', {'device': 1}),
+        ('import os, signal; os.kill(os.getpid(), signal.SIGSEGV)', {'error': 'crashed with signal 11'}),
+        (
+            'import no_such_package',
+            {'error': "ModuleNotFoundError: No module named 'no_such_package'"},
+        ),
+        ('import os; os._exit(0)', {'error': 'ended without a result; the last it said: no output'}),
+    ],
+)
+def test_a_probe_reports_or_says_how_it_failed(doctor, monkeypatch, tmp_path, code, report):
+    (tmp_path / 'probe_ops.py').write_text(code)
+    monkeypatch.setitem(doctor.PROBES, 'ops', tmp_path / 'probe_ops.py')
+    assert doctor.probe('ops') == report
+
+
+def test_every_probe_is_run(doctor, monkeypatch):
+    asked = []
+    monkeypatch.setattr(doctor, 'importable', lambda name: True)
+
+    def answer(name):
+        asked.append(name)
+        return dict(devices=[], threads=1, built_for_cuda=None, device='cpu', by='cpu', missing='')
+
+    monkeypatch.setattr(doctor, 'probe', answer)
+    doctor.examine()
+    assert sorted(asked) == sorted(doctor.PROBES)
+
+
+def test_it_knows_the_packages_that_mmattn_checks(doctor):
+    from mmattn import _compat
+
+    assert doctor.compat.PROVIDERS == _compat.PROVIDERS
+    assert doctor.PROVIDERS.items() >= _compat.PROVIDERS.items()
+
+
+def test_installed_from_a_wheel_it_finds_its_files(tmp_path):
+    tools = tmp_path / 'mmattn' / '.mim' / 'tools'
+    shutil.copytree(ROOT / 'tools', tools)
+    shutil.copy2(ROOT / 'mmattn' / '_compat.py', tmp_path / 'mmattn')
+    done = subprocess.run(
+        [sys.executable, '-I', '-S', str(tools / 'doctor.py')], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (1, '')
+    assert 'mmattn: pip install mmattn\n' in done.stdout and 'requirements/' not in done.stdout
 
 
 @pytest.mark.slow

@@ -123,7 +123,7 @@ def test_doctor_does_not_wait_for_the_set_up():
 
 def test_the_same_python_and_pytorch_are_named_everywhere():
     torch = str(requirements('torch')['torch'])
-    for name in ('Makefile', 'docs/install.md', 'tools/dev/setup_env.py', 'tools/doctor.py'):
+    for name in ('Makefile', 'docs/install.md', 'tools/dev/setup_env.py', 'tools/_doctor/remedies.py'):
         text = (ROOT / name).read_text()
         assert set(re.findall(r'torch==[\d.]+\d', text)) <= {torch}, name
     assert "python_requires='>=3.10'" in (ROOT / 'setup.py').read_text()
