@@ -44,6 +44,11 @@ def test_page_links(page):
     assert not missing
 
 
+def test_the_readme_links_every_page():
+    links = re.findall(r'\]\(([^)#]+)', (ROOT / 'README.md').read_text(encoding='utf-8'))
+    assert {f'docs/{page.name}' for page in (ROOT / 'docs').glob('*.md')} <= set(links)
+
+
 def test_every_example_of_a_block_is_found():
     """testmod passes where there is nothing to run."""
     from mmattn.blocks import se
