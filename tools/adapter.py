@@ -12,7 +12,7 @@ from mmattn.checkpoints import (
 )
 from mmattn.checkpoints.adapter import load_file
 from mmattn.checkpoints.adapter_table import adapter_table
-from mmattn.engine.cli import Parser, print_tables, run_tool
+from mmattn.engine.cli import Parser, add_trust_option, print_tables, run_tool
 from mmattn.engine.mistakes import user_input
 
 
@@ -38,6 +38,8 @@ def parse_args():
     check = commands.add_parser('check', help='check that an adapter was trained on a checkpoint')
     check.add_argument('base')
     check.add_argument('adapter')
+    for command in (save, merge, check):
+        add_trust_option(command)
 
     listing = commands.add_parser('list', help='show what is in adapters')
     listing.add_argument('adapter', nargs='+')
@@ -45,18 +47,21 @@ def parse_args():
 
 
 def save(args):
-    adapter = adapter_of_checkpoint(load_file(args.checkpoint), args.base and load_file(args.base))
+    checkpoint, base = (
+        path and load_file(path, args.trust_checkpoint) for path in (args.checkpoint, args.base)
+    )
+    adapter = adapter_of_checkpoint(checkpoint, base)
     write_adapter(adapter, args.out, args.overwrite)
     return f'{args.out}: {adapter.numel:,} weights, {os.path.getsize(args.out):,} bytes'
 
 
 def merge(args):
-    merge_adapter(args.base, args.adapter, args.out, args.overwrite)
+    merge_adapter(args.base, args.adapter, args.out, args.overwrite, args.trust_checkpoint)
     return f'{args.out}: {args.base} with the attention of {args.adapter}'
 
 
 def check(args):
-    check_base(args.base, args.adapter)
+    check_base(args.base, args.adapter, args.trust_checkpoint)
     return f'{args.adapter} was trained on {args.base}'
 
 

@@ -17,7 +17,7 @@ os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 
 from mmattn.demo import run_demo  # noqa: E402
 from mmattn.engine import DATA_ROOT_VARIABLE  # noqa: E402
-from mmattn.engine.cli import Parser, add_cfg_options, run_tool  # noqa: E402
+from mmattn.engine.cli import Parser, add_cfg_options, add_trust_option, run_tool  # noqa: E402
 
 CONFIG = Path(__file__).parents[1] / 'configs/shapes/faster-rcnn_r18-cbam_fpn_shapes.py'
 
@@ -35,13 +35,20 @@ def parse_args():
         default='work_dirs/demo',
         help='where the result goes; an earlier one is moved aside (default: %(default)s)',
     )
+    add_trust_option(parser)
     add_cfg_options(parser)
     return parser.parse_args()
 
 
 def main():
     args = parse_args()
-    result = run_demo(args.config, args.data_root, args.work_dir, args.cfg_options)
+    result = run_demo(
+        args.config,
+        args.data_root,
+        args.work_dir,
+        args.cfg_options,
+        trust_checkpoint=args.trust_checkpoint,
+    )
     print(result)
     if result.misses():
         sys.exit('demo: ' + '; '.join(result.misses()))

@@ -6,6 +6,7 @@ from mmattn.engine.cli import (
     add_cfg_options,
     add_data_root_option,
     add_device_option,
+    add_trust_option,
     run_tool,
 )
 from mmattn.insertion import brief_log
@@ -50,6 +51,7 @@ def parse_args():
     parser.add_argument('--out-dir', help='folder for the result (default: work_dirs/CONFIG/show_attention)')
     parser.add_argument('--overwrite', action='store_true', help='replace an earlier result there')
     add_data_root_option(parser)
+    add_trust_option(parser)
     add_device_option(parser, 'run')
     add_cfg_options(parser, 'the configs')
     args = parser.parse_args()
@@ -77,6 +79,7 @@ def main():
             score_thr=args.score_thr,
             cam_layer=args.grad_cam,
             num_cams=args.cams,
+            trust_checkpoint=args.trust_checkpoint,
         )
     print(summary)
 

@@ -19,12 +19,14 @@ from mmattn.checkpoints.adapter_file import (
     write_adapter,
 )
 from mmattn.checkpoints.check import check_insertion, require_same_insertion
+from mmattn.checkpoints.trust import UntrustedCheckpoint, refuse_code, require_no_code
 
 __all__ = [
     'Adapter',
     'AdapterError',
     'DamagedAdapter',
     'NewerAdapter',
+    'UntrustedCheckpoint',
     'WrongBase',
     'WrongSpec',
     'adapter_of',
@@ -34,6 +36,8 @@ __all__ = [
     'load_adapter',
     'merge_adapter',
     'read_adapter',
+    'refuse_code',
+    'require_no_code',
     'require_same_insertion',
     'save_adapter',
     'write_adapter',

@@ -20,6 +20,7 @@ from mmattn.checkpoints.adapter_file import (
 )
 from mmattn.checkpoints.fingerprint import Fingerprint
 from mmattn.checkpoints.state import ATTENTION, parts_with_attention, specs_in, split_state, state_dict_of
+from mmattn.checkpoints.trust import refuse_code
 from mmattn.files import write_file
 from mmattn.insertion.attach import attach, detach
 from mmattn.insertion.spec import SPEC_KEY, check_recorded, decode_spec, differences, encode_spec, rules_of
@@ -86,7 +87,8 @@ def load_adapter(model: nn.Module, path: str | os.PathLike) -> nn.Module:
             )
     adapter.require_base(Fingerprint.of(split_state(model.state_dict())[0]), 'the model')
     if not own:
-        attach(model, rules_of(adapter.spec))
+        with refuse_code():  # a block's options may name a checkpoint
+            attach(model, rules_of(adapter.spec))
     expected = split_state(model.state_dict())[1]
     if {name: value.shape for name, value in expected.items()} != {
         name: value.shape for name, value in adapter.weights.items()
@@ -138,7 +140,11 @@ def adapter_of_checkpoint(checkpoint: Mapping, base: Mapping | None = None) -> A
 
 
 def merge_adapter(
-    base: str, adapter: str | os.PathLike, out: str | os.PathLike, overwrite: bool = False
+    base: str,
+    adapter: str | os.PathLike,
+    out: str | os.PathLike,
+    overwrite: bool = False,
+    trust_checkpoint: bool = False,
 ) -> None:
     """Write a checkpoint of the detector with its attention, for ``load_from`` and for testing.
 
@@ -148,9 +154,10 @@ def merge_adapter(
         adapter: Path of the adapter.
         out: Path of the new checkpoint, ``*.pth``.
         overwrite: Replace an existing file.
+        trust_checkpoint: Let ``base`` run code, see :func:`~mmattn.checkpoints.refuse_code`.
     """
     taken = read_adapter(adapter)
-    checkpoint = load_file(base)
+    checkpoint = load_file(base, trust_checkpoint)
     state = state_dict_of(checkpoint)
     if specs_in(state) or split_state(state)[1]:
         raise WrongBase(
@@ -164,16 +171,19 @@ def merge_adapter(
     write_file(out, lambda file: torch.save(merged, file), overwrite)
 
 
-def check_base(base: str, adapter: str | os.PathLike) -> None:
+def check_base(base: str, adapter: str | os.PathLike, trust_checkpoint: bool = False) -> None:
     """Raise :class:`WrongBase` unless ``adapter`` was trained on the checkpoint ``base``."""
-    read_adapter(adapter).require_base(Fingerprint.of(_base_state(load_file(base))), f"'{base}'")
+    read_adapter(adapter).require_base(
+        Fingerprint.of(_base_state(load_file(base, trust_checkpoint))), f"'{base}'"
+    )
 
 
-def load_file(path: str) -> Mapping:
-    """Load a checkpoint by its path or URL, on the CPU."""
+def load_file(path: str, trust_checkpoint: bool = False) -> Mapping:
+    """Load a checkpoint by its path or URL, on the CPU; one that would run code only if it is trusted."""
     if '://' not in path and not os.path.isfile(path):
         raise FileNotFoundError(f"no checkpoint file '{path}'; looked in {os.getcwd()}")
-    return CheckpointLoader.load_checkpoint(path, map_location='cpu')
+    with refuse_code(trust_checkpoint):
+        return CheckpointLoader.load_checkpoint(path, map_location='cpu')
 
 
 def _base_state(checkpoint: Mapping) -> dict[str, Tensor]:

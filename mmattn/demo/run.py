@@ -12,6 +12,7 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from mmattn.checkpoints import refuse_code
 from mmattn.datasets import ShapesSettings, make_shapes
 from mmattn.datasets.shapes_settings import read_marker
 from mmattn.demo.coco_metrics import coco_metrics, metrics_table, write_metrics
@@ -65,6 +66,7 @@ def run_demo(
     work_dir: str | Path = 'work_dirs/demo',
     cfg_options: Mapping | None = None,
     settings: ShapesSettings | None = None,
+    trust_checkpoint: bool = False,
 ) -> DemoResult:
     """Generate the data set if it does not exist, train, evaluate, and write the report.
 
@@ -74,6 +76,7 @@ def run_demo(
         work_dir: Folder for the result. An earlier result is moved aside.
         cfg_options: Changes to the config.
         settings: Settings of the data set, if not the default ones.
+        trust_checkpoint: Let checkpoints run code, see :func:`~mmattn.checkpoints.refuse_code`.
     """
     seconds = {}
     start = time.perf_counter()
@@ -86,7 +89,8 @@ def run_demo(
     with user_input():
         cfg = load_config(str(config), str(data_root), cfg_options)
         moved = move_aside(work_dir)
-        runner = _train(cfg, work_dir)
+        with refuse_code(trust_checkpoint):
+            runner = _train(cfg, work_dir)
     seconds['training'] = time.perf_counter() - start
 
     start = time.perf_counter()

@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import nn
 
+from mmattn.checkpoints import refuse_code
 from mmattn.engine.data_root import DATA_ROOT_VARIABLE, load_config, require_model
 from mmattn.engine.mistakes import user_input
 
@@ -40,7 +41,7 @@ def _build(config: str, cfg_options: Mapping[str, Any] | None) -> nn.Module:
         cfg = load_config(config, None, cfg_options)
     require_model(cfg, config)
     _drop_pretrained(cfg.model)
-    with DefaultScope.overwrite_default_scope('mmdet'):
+    with DefaultScope.overwrite_default_scope('mmdet'), refuse_code():
         return MODELS.build(cfg.model)
 
 

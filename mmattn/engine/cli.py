@@ -17,6 +17,7 @@ import torch
 from mmengine.config import DictAction
 from rich.console import Console
 
+from mmattn.checkpoints.trust import TRUST_OPTION
 from mmattn.engine.data_root import DATA_ROOT_VARIABLE
 from mmattn.engine.distributed import LAUNCHERS, launched_rank
 from mmattn.engine.mistakes import mistake_text
@@ -117,6 +118,15 @@ def add_data_root_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_trust_option(parser: argparse.ArgumentParser) -> None:
+    """Add ``--trust-checkpoint``."""
+    parser.add_argument(
+        TRUST_OPTION,
+        action='store_true',
+        help='load checkpoints that run code; without it they are refused',
+    )
+
+
 def add_device_option(parser: argparse.ArgumentParser, purpose: str) -> None:
     """Add ``--device``: a GPU if there is one, else the CPU."""
     parser.add_argument(
@@ -138,8 +148,9 @@ def _device(text: str) -> str:
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that training and testing share: data root, config options, launcher, local rank."""
+    """Add the options that training and testing share: data root, trust, config options, launcher, rank."""
     add_data_root_option(parser)
+    add_trust_option(parser)
     add_cfg_options(parser)
     parser.add_argument('--launcher', choices=LAUNCHERS, default='none', help='job launcher')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)

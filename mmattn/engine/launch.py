@@ -15,6 +15,7 @@ from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner, find_latest_checkpoint
 
+from mmattn.checkpoints import refuse_code
 from mmattn.engine.check_data import check_data
 from mmattn.engine.data_root import load_config, require_model
 from mmattn.engine.distributed import prepare_processes, read_ranks
@@ -33,6 +34,7 @@ def train(
     cfg_options: Mapping[str, Any] | None = None,
     launcher: str = 'none',
     data_root: str | None = None,
+    trust_checkpoint: bool = False,
 ) -> Runner:
     """Train a detector; the arguments are the options of ``tools/train.py``.
 
@@ -64,13 +66,14 @@ def train(
     _check_once(cfg, ('train', 'val'))
     prepare_processes(cfg)
     _keep_last_checkpoint(cfg)
-    runner = _build_runner(cfg)
-    try:
-        runner.train()
-    except OSError as error:
-        if is_disk_full(error):
-            raise _disk_full_in_training(error, cfg.work_dir) from error
-        raise
+    with refuse_code(trust_checkpoint):
+        runner = _build_runner(cfg)
+        try:
+            runner.train()
+        except OSError as error:
+            if is_disk_full(error):
+                raise _disk_full_in_training(error, cfg.work_dir) from error
+            raise
     return runner
 
 
@@ -87,6 +90,7 @@ def test(
     launcher: str = 'none',
     tta: bool = False,
     data_root: str | None = None,
+    trust_checkpoint: bool = False,
 ) -> dict[str, float]:
     """Evaluate a checkpoint; the arguments are the options of ``tools/test.py``.
 
@@ -106,12 +110,13 @@ def test(
     if tta:
         _set_tta(cfg)
     prepare_processes(cfg)
-    runner = _build_runner(cfg)
-    if out is not None:
-        from mmdet.evaluation import DumpDetResults
+    with refuse_code(trust_checkpoint):
+        runner = _build_runner(cfg)
+        if out is not None:
+            from mmdet.evaluation import DumpDetResults
 
-        runner.test_evaluator.metrics.append(DumpDetResults(out_file_path=out))
-    return runner.test()
+            runner.test_evaluator.metrics.append(DumpDetResults(out_file_path=out))
+        return runner.test()
 
 
 def _prepare(

@@ -8,5 +8,13 @@ from mmattn.hooks.attention_map_hook import AttentionMapHook
 from mmattn.hooks.attention_stats_hook import AttentionStatsHook
 from mmattn.hooks.check_insertion_hook import CheckInsertionHook
 from mmattn.hooks.checkpoint_hook import CheckpointHook
+from mmattn.hooks.refuse_code_hook import RefuseCodeHook
 
-__all__ = ['AdapterHook', 'AttentionMapHook', 'AttentionStatsHook', 'CheckInsertionHook', 'CheckpointHook']
+__all__ = [
+    'AdapterHook',
+    'AttentionMapHook',
+    'AttentionStatsHook',
+    'CheckInsertionHook',
+    'CheckpointHook',
+    'RefuseCodeHook',
+]

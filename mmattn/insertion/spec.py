@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -55,9 +56,16 @@ def rules_of(spec: Mapping) -> list[Rule]:
     """Return the rules that make the insertion of ``spec`` again.
 
     Raises:
-        ValueError: A block has an option that could not be recorded.
+        ValueError: A block has an option that could not be recorded, or a type that is not imported.
     """
     check_recorded(spec)
+    for entry in spec['insert']:
+        name = _not_imported(entry['block'])
+        if name:
+            raise ValueError(
+                f"the block at '{entry['at']}' is a {name!r}, which is neither registered nor imported, and "
+                'a file has no say in what is. If you trust it, import its module before'
+            )
     return [
         Rule((entry['at'],), dict(entry['block']), (), entry['order'], entry['freeze_with_host'])
         for entry in spec['insert']
@@ -184,7 +192,30 @@ def _by_site(spec: Mapping) -> dict[str, list[dict]]:
     return found
 
 
+def _not_imported(value: Any) -> str | None:
+    """The first type in ``value``, a block's config, that is found only by importing what it names."""
+    if isinstance(value, Mapping):
+        name = value.get('type')
+        if isinstance(name, str) and not _is_imported(name):
+            return name
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        return next(filter(None, map(_not_imported, value)), None)
+    return None
+
+
+def _is_imported(name: str) -> bool:
+    scope, _, cls = name.rpartition('.')
+    if scope in ROOT_MODELS.children or hasattr(sys.modules.get(scope), cls):
+        return True
+    return not scope and any(
+        cls in each.module_dict for each in (ROOT_MODELS, *ROOT_MODELS.children.values())
+    )
+
+
 def _with_defaults(block: Mapping) -> dict[str, Any]:
+    if _not_imported(block):
+        return dict(block)
     try:
         parameters = inspect.signature(block_class(Rule(('',), dict(block)))).parameters.values()
     except (KeyError, TypeError, ValueError, RuntimeError):

@@ -13,7 +13,7 @@ from mmengine.dataset import Compose
 from mmengine.registry import DefaultScope
 from mmengine.runner import CheckpointLoader
 
-from mmattn.checkpoints import check_insertion
+from mmattn.checkpoints import check_insertion, refuse_code
 from mmattn.engine.data_root import load_config
 from mmattn.visualization.inspection import ImageInspection, inspect_image
 from mmattn.visualization.sources import gate_sources
@@ -35,9 +35,11 @@ class Inspector:
         score_thr: Leave out detections with a lower score.
         cam_layer: Also compute Grad-CAM at this module.
         num_cams: Compute Grad-CAM for at most this many detections.
+        trust_checkpoint: Let the checkpoint run code, see :func:`~mmattn.checkpoints.refuse_code`.
 
     Raises:
         FileNotFoundError: If there is no such checkpoint file.
+        UntrustedCheckpoint: If the file would run code.
         ValueError: If the file cannot be read as a checkpoint.
     """
 
@@ -51,16 +53,21 @@ class Inspector:
         score_thr: float = 0.3,
         cam_layer: str = '',
         num_cams: int = 3,
+        trust_checkpoint: bool = False,
     ):
         if '://' not in checkpoint and not os.path.isfile(checkpoint):
             raise FileNotFoundError(f"no checkpoint file '{checkpoint}'; looked in {os.getcwd()}")
         try:
-            weights = CheckpointLoader.load_checkpoint(checkpoint, 'cpu')
+            with refuse_code(trust_checkpoint):
+                weights = CheckpointLoader.load_checkpoint(checkpoint, 'cpu')
+        except ValueError:  # it says all
+            raise
         except Exception as error:  # a file that is no checkpoint may raise anything
             text = f'{type(error).__name__}: {error}'.partition('\n')[0]
             raise ValueError(f"'{checkpoint}' cannot be read as a checkpoint: {text}") from error
         self.cfg = load_config(config, data_root, cfg_options)
-        self.model = init_detector(self.cfg, checkpoint, device=device)
+        with refuse_code(trust_checkpoint):
+            self.model = init_detector(self.cfg, checkpoint, device=device)
         check_insertion(self.model, weights)
         self.sources = gate_sources(self.model)
         self.score_thr = score_thr

@@ -361,3 +361,29 @@ def test_what_a_warning_says_to_write_can_be_written():
         all(site.name in {e['at'] for e in model.attention.spec['insert']} for site in model.attention.claims)
         and len(sites(backbone())) > 5
     )
+
+
+def test_a_file_does_not_import_what_it_names(tmp_path, monkeypatch, warnings):
+    """Not when a checkpoint's insertion is compared with the model's, nor when an adapter is built."""
+    code = 'import pathlib; pathlib.Path(__file__).with_name("marker").touch()\n'
+    code += 'from mmattn.blocks import SE as X\n'
+    (tmp_path / 'elsewhere.py').write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    state = with_attention().state_dict()
+    for name in ('elsewhere', 'elsewhere.X', 'elsewhere.SE'):
+        for block in (dict(type=name), dict(type='mmattn.External', module=dict(type=name))):
+            spec = read(state)
+            spec['insert'][0]['block'] = block
+            with_attention().load_state_dict({**state, KEY: encode_spec(spec)}, strict=False)
+            assert said(warnings)
+            with pytest.raises(
+                ValueError, match=f"the block at 'layer1' is a '{name}', .* import its module"
+            ):
+                rules_of(spec)
+    assert not (tmp_path / 'marker').exists()
+    import elsewhere  # trusted now
+
+    assert (tmp_path / 'marker').exists() and rules_of(
+        spec | dict(insert=[dict(spec['insert'][0], block=dict(type='elsewhere.X'))])
+    )
+    assert elsewhere.X is SE

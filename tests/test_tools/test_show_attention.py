@@ -108,7 +108,7 @@ def test_what_goes_wrong_is_said_in_a_line(data, checkpoint, tmp_path, monkeypat
         f"'{tmp_path}/none.pth'; looked in {os.getcwd()}\n"
     )
     (tmp_path / 'empty.pth').touch()
-    with pytest.raises(ValueError, match='empty.pth. cannot be read as a checkpoint: EOFError'):
+    with pytest.raises(ValueError, match='empty.pth. cannot be read as a checkpoint: it is cut off'):
         Inspector(CONFIG, str(tmp_path / 'empty.pth'), str(data), options())
     one = Inspector(CONFIG, checkpoint(CONFIG), str(data), options(), score_thr=0.0)
     plain = Inspector(STOCK, checkpoint(STOCK), str(data), options(), score_thr=0.0)

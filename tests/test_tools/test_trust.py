@@ -1,0 +1,135 @@
+"""A checkpoint that runs code does not, whichever tool it is given to."""
+
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from mmdet.apis import DetInferencer, init_detector
+from mmdet.models import ResNet
+
+from mmattn import attach, engine
+from mmattn.checkpoints import UntrustedCheckpoint, refuse_code, save_adapter
+from mmattn.datasets.shapes import ShapesSettings
+from mmattn.demo import run_demo
+
+from ..test_checkpoints.attacks import evil_checkpoint
+from .squares import as_arguments, small, write_squares
+
+CONFIG = 'configs/cbam/retinanet_r18-cbam_fpn_folder.py'
+
+
+@pytest.fixture(autouse=True)
+def _in_project(monkeypatch, request):
+    monkeypatch.chdir(request.config.rootpath)
+    monkeypatch.delenv('MMATTN_DATA_ROOT', raising=False)
+
+
+@pytest.fixture(scope='module')
+def squares(tmp_path_factory):
+    return write_squares(tmp_path_factory.mktemp('data') / 'squares', train=4, val=2)
+
+
+@pytest.fixture
+def evil(tmp_path):
+    path = tmp_path / 'evil.pth'
+    evil_checkpoint(path)
+    (tmp_path / 'last_checkpoint').write_text(str(path))
+    yield path
+    assert not (tmp_path / 'marker').exists()
+
+
+@pytest.fixture
+def refuses(monkeypatch, capfd, evil):
+    """Run a tool; it has to end as at a user's mistake, with what the checkpoint names."""
+
+    def run(tool, *args):
+        monkeypatch.setattr(sys, 'argv', [tool, *map(str, args)])
+        with pytest.raises(SystemExit) as stop:
+            runpy.run_path(str(Path('tools', tool)), run_name='__main__')
+        said = capfd.readouterr().err
+        assert stop.value.code == 2
+        assert 'posix.system' in said and str(evil) in said and '--trust-checkpoint' in said
+
+    return run
+
+
+@pytest.mark.parametrize('how', ['load_from', 'resume', 'the latest', 'init_cfg'])
+def test_train(how, refuses, evil, squares):
+    options, args = small(), []
+    if how == 'load_from':
+        options['load_from'] = evil
+    elif how == 'init_cfg':
+        options['model.backbone.init_cfg.checkpoint'] = evil
+        del options['model.backbone.init_cfg']
+    else:
+        args = ['--resume', *([evil] if how == 'resume' else [])]
+    refuses(
+        'train.py',
+        CONFIG,
+        '--work-dir',
+        evil.parent,
+        '--data-root',
+        squares,
+        *args,
+        *as_arguments(options),
+    )
+
+
+def test_test(refuses, evil, squares):
+    refuses(
+        'test.py', CONFIG, evil, '--work-dir', evil.parent, '--data-root', squares, *as_arguments(small())
+    )
+
+
+def test_show_attention(refuses, evil, squares):
+    refuses('show_attention.py', CONFIG, evil, squares / 'images', '--data-root', squares)
+
+
+@pytest.mark.parametrize('command', ['save', 'save with a base', 'merge', 'check'])
+def test_adapter(command, refuses, evil, tmp_path):
+    good = tmp_path / 'good.pth'
+    torch.save({'state_dict': {'a': torch.zeros(1)}}, good)
+    adapter = tmp_path / 'a.safetensors'
+    if command in ('merge', 'check'):
+        model = ResNet(18, base_channels=16, stem_channels=16)
+        attach(model, [dict(at='layer4.*.residual', block=dict(type='mmattn.SE'))])
+        save_adapter(model, adapter)
+    args = {
+        'save': ['save', evil, adapter],
+        'save with a base': ['save', good, adapter, '--base', evil],
+        'merge': ['merge', evil, adapter, tmp_path / 'out.pth'],
+        'check': ['check', evil, adapter],
+    }[command]
+    refuses('adapter.py', *args)
+
+
+def test_demo(evil, tmp_path):
+    with pytest.raises(UntrustedCheckpoint):
+        run_demo(
+            'configs/shapes/faster-rcnn_r18-cbam_fpn_shapes.py',
+            tmp_path / 'shapes',
+            tmp_path / 'work',
+            dict(load_from=str(evil)),
+            ShapesSettings(train=2, val=2),
+        )
+
+
+@pytest.mark.filterwarnings('ignore')
+@pytest.mark.parametrize('function', [init_detector, lambda *args, **kw: DetInferencer(*args, **kw)])
+def test_functions_of_mmdetection_in_a_block_of_ours(function, evil):
+    with refuse_code(), pytest.raises(UntrustedCheckpoint, match='posix.system'):
+        function('configs/shapes/faster-rcnn_r18-cbam_fpn_shapes.py', str(evil), device='cpu')
+
+
+def test_a_trusted_one_runs_it(evil, squares, tmp_path):
+    engine.test(
+        CONFIG,
+        str(evil),
+        work_dir=str(tmp_path),
+        data_root=str(squares),
+        cfg_options=small(),
+        trust_checkpoint=True,
+    )
+    (tmp_path / 'marker').unlink()
