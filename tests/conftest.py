@@ -41,6 +41,17 @@ def mmdet_scope():
 
 
 @pytest.fixture(autouse=True)
+def default_scope():
+    """The default scope that a test's runner leaves is undone: MMEngine takes the last one that was made."""
+    from mmengine.registry import DefaultScope
+
+    before = dict(DefaultScope._instance_dict)
+    yield
+    DefaultScope._instance_dict.clear()
+    DefaultScope._instance_dict.update(before)
+
+
+@pytest.fixture(autouse=True)
 def log_level():
     """What a test does to the level of MMEngine's logger is undone: others wait for its warnings."""
     from mmengine.logging import MMLogger
