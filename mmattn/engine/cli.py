@@ -148,9 +148,15 @@ def _device(text: str) -> str:
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that training and testing share: data root, trust, config options, launcher, rank."""
+    """Add the options that training and testing share: data, trust, config options, launcher, rank."""
     add_data_root_option(parser)
     add_trust_option(parser)
+    parser.add_argument(
+        '--drop-bad-images',
+        action='store_true',
+        help='instead of stopping, leave out images that are missing, cannot be decoded or have another size '
+        'than the annotation file says, and list them in the work dir; decodes all of them first',
+    )
     add_cfg_options(parser)
     parser.add_argument('--launcher', choices=LAUNCHERS, default='none', help='job launcher')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)

@@ -10,6 +10,7 @@ from unittest import mock
 from mmengine.config import Config
 from mmengine.logging import print_log
 
+from mmattn.engine.data.copies import restore_given
 from mmattn.engine.mistakes import BUILD_ERRORS
 
 DATA_ROOT_VARIABLE = 'MMATTN_DATA_ROOT'
@@ -39,6 +40,7 @@ def load_config(
     # Set only while this config is read, so that the next one read by this process keeps its own root.
     with mock.patch.dict(os.environ, {DATA_ROOT_VARIABLE: root} if root else {}):
         cfg = _read(config)
+    restore_given(cfg)
     if root and DATA_ROOT_VARIABLE not in cfg.env_variables:
         replace_data_root(cfg, root)
     if cfg_options:

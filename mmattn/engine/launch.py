@@ -16,7 +16,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner, find_latest_checkpoint
 
 from mmattn.checkpoints import refuse_code
-from mmattn.engine.check_data import check_data
+from mmattn.engine.data import prepare_data
 from mmattn.engine.data_root import load_config, require_model
 from mmattn.engine.distributed import prepare_processes, read_ranks
 from mmattn.engine.mistakes import user_input
@@ -35,6 +35,7 @@ def train(
     launcher: str = 'none',
     data_root: str | None = None,
     trust_checkpoint: bool = False,
+    drop_bad_images: bool = False,
 ) -> Runner:
     """Train a detector; the arguments are the options of ``tools/train.py``.
 
@@ -63,7 +64,7 @@ def train(
     elif resume is not None:
         cfg.resume, cfg.load_from = True, resume
     _check_checkpoint(cfg.get('load_from'), '--resume' if resume else 'load_from')
-    _check_once(cfg, ('train', 'val'))
+    _prepare_data(cfg, ('train', 'val'), drop_bad_images)
     prepare_processes(cfg)
     _keep_last_checkpoint(cfg)
     with refuse_code(trust_checkpoint):
@@ -91,6 +92,7 @@ def test(
     tta: bool = False,
     data_root: str | None = None,
     trust_checkpoint: bool = False,
+    drop_bad_images: bool = False,
 ) -> dict[str, float]:
     """Evaluate a checkpoint; the arguments are the options of ``tools/test.py``.
 
@@ -106,7 +108,7 @@ def test(
         from mmdet.engine.hooks.utils import trigger_visualization_hook
 
         trigger_visualization_hook(cfg, SimpleNamespace(show=show, show_dir=show_dir, wait_time=wait_time))
-    _check_once(cfg, ('test',))
+    _prepare_data(cfg, ('test',), drop_bad_images)
     if tta:
         _set_tta(cfg)
     prepare_processes(cfg)
@@ -175,10 +177,9 @@ def _resume_latest(cfg: Config) -> None:
         cfg.resume, cfg.load_from = True, None
 
 
-def _check_once(cfg: Config, parts: Sequence[str]) -> None:
-    """Check the data in one process per machine, since each machine has its own disk."""
-    if read_ranks(cfg.launcher).local_rank == 0:
-        check_data(cfg, parts)
+def _prepare_data(cfg: Config, parts: Sequence[str], drop_bad_images: bool) -> None:
+    """Check the data; one process per machine opens images and writes: each machine has its own disk."""
+    prepare_data(cfg, parts, read_ranks(cfg.launcher).local_rank == 0, drop_bad_images)
 
 
 def _check_checkpoint(path: str | None, what: str) -> None:

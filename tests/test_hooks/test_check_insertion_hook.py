@@ -62,7 +62,7 @@ def test_the_tools_install_it_once(command, own, tmp_path, monkeypatch):
     Config(dict(model=dict(type='RetinaNet'), custom_hooks=own)).dump(str(config))
     weights.touch()
     monkeypatch.setattr(launch, '_build_runner', stop)
-    monkeypatch.setattr(launch, 'check_data', lambda *_: None)
+    monkeypatch.setattr(launch, 'prepare_data', lambda *_: None)
     with pytest.raises(Built) as built:
         getattr(engine, command)(str(config), *([str(weights)] if command == 'test' else []))
     types = [hook['type'] for hook in built.value.args[0].custom_hooks]

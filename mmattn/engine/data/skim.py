@@ -1,0 +1,52 @@
+"""Read the images, the categories and the first annotations of a large file without parsing all of it."""
+
+from __future__ import annotations
+
+import json
+import re
+from itertools import islice
+from typing import Any
+
+FIRST = 5000
+"""So many annotations are parsed; what an exporter does wrong, it does from the start."""
+_LISTS = ('images', 'categories', 'annotations')
+_FIELDS = ('image_id', 'category_id', 'bbox', 'area', 'iscrowd')
+
+
+def skim(text: str) -> dict[str, Any] | None:
+    """Return a file's images, categories and first annotations; None if the whole file must be parsed.
+
+    It must be if a list is not where it can be found, if an annotation lacks a field that others have (the
+    names of the fields are counted), or if a number is NaN or infinite.
+    """
+    if not text[-1000:].rstrip().endswith('}') or 'NaN' in text or 'Infinity' in text:
+        return None
+    starts = {}
+    for key in _LISTS:
+        if text.count(f'"{key}"') != 1:
+            return None
+        found = re.search(rf'"{key}"\s*:\s*(?=\[)', text)
+        if found is None:
+            return None
+        starts[key] = found.end()
+    if len({text.count(f'"{field}"') for field in _FIELDS}) != 1:
+        return None
+    decoder = json.JSONDecoder()
+    try:
+        content = {key: decoder.raw_decode(text, starts[key])[0] for key in ('images', 'categories')}
+        content['annotations'] = list(islice(_entries(text, starts['annotations'] + 1), FIRST))
+    except ValueError:
+        return None
+    return content
+
+
+def _entries(text: str, at: int):
+    """Parse the entries of a list one by one; ``at`` is behind its opening bracket."""
+    decoder = json.JSONDecoder()
+    between = re.compile(r'[\s,]*')
+    while True:
+        at = between.match(text, at).end()
+        if text[at : at + 1] == ']':
+            return
+        entry, at = decoder.raw_decode(text, at)
+        yield entry
