@@ -29,9 +29,9 @@ run_with_torchrun() {
 
 # run_with_slurm PARTITION JOB_NAME TOOL [arguments]
 #
-# GPUS processes (8), GPUS_PER_NODE (8) on each machine, with CPUS_PER_TASK (5) processors each. On a partition
-# without GPUs: GPUS is the number of processes, and GPUS_PER_NODE=0 asks for no GPU. SRUN_ARGS are more options
-# of srun.
+# GPUS processes (8), GPUS_PER_NODE (8) on each machine, with CPUS_PER_TASK (5) processors each. On a
+# partition without GPUs: GPUS is the number of processes, and GPUS_PER_NODE=0 asks for no GPU. SRUN_ARGS are
+# more options of srun.
 run_with_slurm() {
     local partition=$1 job_name=$2 tool=$3
     local gpus_per_node=${GPUS_PER_NODE:-8} cpus_per_task=${CPUS_PER_TASK:-5} resources=()
