@@ -31,12 +31,20 @@ def _columns(x: Tensor) -> Iterator[tuple[int, slice]]:
     return ((i, slice(k, min(k + step, p))) for i in range(n) for k in range(0, p, step))
 
 
-def _of_channels(g: Tensor | None) -> Tensor | None:
-    return None if g is None else g.flatten(1).unsqueeze(2)
+def _per_channel(channel: Tensor | None) -> Tensor | None:
+    """``(N, C, 1, 1) -> (N, C, 1)``, beside a map of ``(N, C, P)``."""
+    return None if channel is None else channel.flatten(1).unsqueeze(2)
 
 
-def _of_positions(s: Tensor | None) -> Tensor | None:
-    return None if s is None else s.flatten(2)
+def _per_position(spatial: Tensor | None) -> Tensor | None:
+    """``(N, 1, H, W) -> (N, 1, P)``, beside a map of ``(N, C, P)``."""
+    return None if spatial is None else spatial.flatten(2)
+
+
+def _stats_shares(grads: Tensor, ties: Tensor, channels: int) -> tuple[Tensor, Tensor]:
+    """What an element gets of the gradients of its position's statistics: as the maximum, and by the mean."""
+    flat = grads.flatten(2)
+    return flat[:, :1] / ties.flatten(2), flat[:, 1:] / channels
 
 
 def missing_reason() -> str:
@@ -59,11 +67,11 @@ def pool(x: Tensor, with_amax: bool) -> Pooled:
 
 def stats(x: Tensor, channel: Tensor | None) -> Stats:
     dtype = accurate_dtype(x)
-    flat, gate = x.flatten(2), _of_channels(channel)
+    flat, channel = x.flatten(2), _per_channel(channel)
     out = flat.new_empty((x.shape[0], 2, flat.shape[2]), dtype=dtype)
     ties = torch.empty_like(out[:, :1])
     for i, k in _columns(flat):
-        piece = flat[i, :, k] if gate is None else flat[i, :, k] * gate[i].to(x.dtype)
+        piece = flat[i, :, k] if channel is None else flat[i, :, k] * channel[i].to(x.dtype)
         amax = piece.amax(0)
         out[i, 0, k] = amax.to(dtype)
         out[i, 1, k] = piece.mean(0, dtype=dtype)
@@ -72,75 +80,73 @@ def stats(x: Tensor, channel: Tensor | None) -> Stats:
 
 
 def apply_gates(x: Tensor, gates: Gates) -> Tensor:
-    g, s = gates
-    if g is None or s is None:
-        return x * (s if g is None else g).to(x.dtype)
+    channel, spatial = gates
+    if channel is None or spatial is None:
+        return x * (spatial if channel is None else channel).to(x.dtype)
     y = torch.empty_like(x)
-    flat, out, of_channels, of_positions = x.flatten(2), y.flatten(2), _of_channels(g), _of_positions(s)
+    flat, out, channel, spatial = x.flatten(2), y.flatten(2), _per_channel(channel), _per_position(spatial)
     for i, k in _rows(flat):
-        torch.mul(flat[i, k], of_channels[i, k].to(x.dtype), out=out[i, k])
-        out[i, k].mul_(of_positions[i].to(x.dtype))
+        torch.mul(flat[i, k], channel[i, k].to(x.dtype), out=out[i, k])
+        out[i, k].mul_(spatial[i].to(x.dtype))
     return y
 
 
 def gates_backward(x: Tensor, dy: Tensor, gates: Gates) -> Gates:
-    g, s = gates
+    channel, spatial = _per_channel(gates.channel), _per_position(gates.spatial)
     dtype = accurate_dtype(x)
     n, c = x.shape[:2]
-    flat, dflat, of_channels, of_positions = x.flatten(2), dy.flatten(2), _of_channels(g), _of_positions(s)
-    dg = x.new_empty((n, c) if g is not None else 0, dtype=dtype)
-    ds = x.new_zeros((n, flat.shape[2]) if s is not None else 0, dtype=dtype)
+    flat, dflat = x.flatten(2), dy.flatten(2)
+    dchannel = x.new_empty((n, c) if channel is not None else 0, dtype=dtype)
+    dspatial = x.new_zeros((n, flat.shape[2]) if spatial is not None else 0, dtype=dtype)
     for i, k in _rows(flat):
         piece = flat[i, k].to(dtype) * dflat[i, k]
-        if s is not None:
-            ds[i] += (piece if g is None else piece * of_channels[i, k].to(x.dtype)).sum(0)
-        if g is not None:
-            dg[i, k] = (piece if s is None else piece.mul_(of_positions[i].to(x.dtype))).sum(1)
+        if spatial is not None:
+            dspatial[i] += (piece if channel is None else piece * channel[i, k].to(x.dtype)).sum(0)
+        if channel is not None:
+            dchannel[i, k] = (piece if spatial is None else piece.mul_(spatial[i].to(x.dtype))).sum(1)
     return Gates(
-        dg if g is None else dg[..., None, None],
-        ds if s is None else ds.unsqueeze(1).unflatten(2, x.shape[2:]),
+        dchannel if channel is None else dchannel[..., None, None],
+        dspatial if spatial is None else dspatial.unsqueeze(1).unflatten(2, x.shape[2:]),
     )
 
 
 def stats_backward(x: Tensor, channel: Tensor, dstats: Tensor, stats: Stats) -> Tensor:
     dtype = accurate_dtype(x)
-    flat, of_channels = x.flatten(2), _of_channels(channel)
-    both, dboth = stats.amax_mean.flatten(2), dstats.flatten(2)
-    of_amax, of_mean = dboth[:, :1] / stats.ties.flatten(2), dboth[:, 1:] / x.shape[1]
-    dg = x.new_zeros(x.shape[:2], dtype=dtype)
+    flat, channel, amax = x.flatten(2), _per_channel(channel), stats.amax_mean.flatten(2)[:, 0].to(x.dtype)
+    by_amax, by_mean = _stats_shares(dstats, stats.ties, x.shape[1])
+    dchannel = x.new_zeros(x.shape[:2], dtype=dtype)
     for i, k in _columns(flat):
         piece = flat[i, :, k]
-        is_amax = (piece * of_channels[i].to(x.dtype)).eq(both[i, 0, k].to(x.dtype))
-        dg[i] += ((is_amax * of_amax[i, :, k]).add_(of_mean[i, :, k]).mul_(piece)).sum(1)
-    return dg[..., None, None]
+        is_amax = (piece * channel[i].to(x.dtype)).eq(amax[i, k])
+        dchannel[i] += ((is_amax * by_amax[i, :, k]).add_(by_mean[i, :, k]).mul_(piece)).sum(1)
+    return dchannel[..., None, None]
 
 
 def map_backward(x: Tensor, grads: MapGrads) -> Tensor:
-    g, s = grads.channel, grads.spatial
+    channel, spatial = _per_channel(grads.channel), _per_position(grads.spatial)
     dtype = accurate_dtype(x)
     dx = torch.empty_like(x)
     flat, out = x.flatten(2), dx.flatten(2)
     dflat = None if grads.dy is None else grads.dy.flatten(2)
-    of_channels, of_positions = _of_channels(g), _of_positions(s)
     if grads.dstats is not None:
-        dboth, amax = grads.dstats.flatten(2), grads.stats.flatten(2)[:, :1].to(x.dtype)
-        of_amax, of_mean = dboth[:, :1] / grads.stats_ties.flatten(2), dboth[:, 1:] / x.shape[1]
-    shift = None if grads.davg is None else _of_channels(grads.davg) / flat.shape[2]
-    rise = None if grads.damax is None else _of_channels(grads.damax / grads.ties)
+        stats_amax = grads.stats.flatten(2)[:, :1].to(x.dtype)
+        by_stats_amax, by_mean = _stats_shares(grads.dstats, grads.stats_ties, x.shape[1])
+    by_avg = None if grads.davg is None else _per_channel(grads.davg) / flat.shape[2]
+    by_amax = None if grads.damax is None else _per_channel(grads.damax / grads.ties)
     for i, k in _rows(flat):
         piece = flat[i, k]
-        gates = None if g is None else of_channels[i, k].to(x.dtype)
+        channel_gate = None if channel is None else channel[i, k].to(x.dtype)
         d = torch.zeros_like(piece, dtype=dtype) if dflat is None else dflat[i, k].to(dtype, copy=True)
-        if s is not None:
-            d.mul_(of_positions[i].to(x.dtype))
+        if spatial is not None:
+            d.mul_(spatial[i].to(x.dtype))
         if grads.dstats is not None:
-            is_amax = (piece if g is None else piece * gates).eq(amax[i])
-            d.add_(is_amax * of_amax[i]).add_(of_mean[i])
-        if g is not None:
-            d.mul_(gates)
-        if shift is not None:
-            d.add_(shift[i, k])
-        if rise is not None:
-            d.add_(piece.eq(_of_channels(grads.amax)[i, k].to(x.dtype)) * rise[i, k])
+            is_amax = (piece if channel is None else piece * channel_gate).eq(stats_amax[i])
+            d.add_(is_amax * by_stats_amax[i]).add_(by_mean[i])
+        if channel is not None:
+            d.mul_(channel_gate)
+        if by_avg is not None:
+            d.add_(by_avg[i, k])
+        if by_amax is not None:
+            d.add_(piece.eq(_per_channel(grads.amax)[i, k].to(x.dtype)) * by_amax[i, k])
         out[i, k] = d
     return dx

@@ -138,23 +138,25 @@ def stats(x: Tensor, channel: Tensor | None) -> Stats:
 
 def apply_gates(x: Tensor, gates: Gates) -> Tensor:
     y = torch.empty_like(x)
-    g, s = _flat(*gates)
-    _call('apply_gates', x, x, g, s, *_sizes(x), y)
+    _call('apply_gates', x, x, *_flat(*gates), *_sizes(x), y)
     return y
 
 
 def gates_backward(x: Tensor, dy: Tensor, gates: Gates) -> Gates:
     n, c, h, w = x.shape
-    g, s = _flat(*gates)
-    dg, ds = _new(x, (n, c, 1, 1) if g is not None else 0), _new(x, (n, 1, h, w) if s is not None else 0)
-    _call('gates_backward', x, dy, x, g, s, n, c, h * w, None if g is None else dg, None if s is None else ds)
-    return Gates(dg, ds)
+    channel, spatial = _flat(*gates)
+    dchannel = _new(x, (n, c, 1, 1) if channel is not None else 0)
+    dspatial = _new(x, (n, 1, h, w) if spatial is not None else 0)
+    wanted = None if channel is None else dchannel, None if spatial is None else dspatial
+    _call('gates_backward', x, dy, x, channel, spatial, n, c, h * w, *wanted)
+    return Gates(dchannel, dspatial)
 
 
 def stats_backward(x: Tensor, channel: Tensor, dstats: Tensor, stats: Stats) -> Tensor:
-    dg = _new(x, (*x.shape[:2], 1, 1))
-    _call('stats_backward', x, x, *_flat(channel, dstats, stats.amax_mean, stats.ties), *_sizes(x), dg)
-    return dg
+    dchannel = _new(x, (*x.shape[:2], 1, 1))
+    small = _flat(channel, dstats, stats.amax_mean, stats.ties)
+    _call('stats_backward', x, x, *small, *_sizes(x), dchannel)
+    return dchannel
 
 
 def map_backward(x: Tensor, grads: MapGrads) -> Tensor:

@@ -20,18 +20,47 @@ static int enough(len n, int threads) { return n < 32768 ? 1 : threads; }
 
 static len tiles(len p) { return (p + TILE - 1) / TILE; }
 
-static float lanes_sum(const float *lane) {
+/* Positions of an image that one job works on. */
+typedef struct { len image, from, size; } tile;
+
+static inline tile tile_of(len job, len p) {
+    len from = job % tiles(p) * TILE;
+    return (tile){job / tiles(p), from, p - from < TILE ? p - from : TILE};
+}
+
+/* The statements for each i of from, ..., to - 1, and its lane j. */
+#define IN_LANES(from, to, ...)                                                \
+    do {                                                                       \
+        len whole = (from) + ((to) - (from)) / LANES * LANES;                  \
+        for (len start = (from); start < whole; start += LANES)                \
+            for (int j = 0; j < LANES; j++) { len i = start + j; __VA_ARGS__ } \
+        for (len i = whole; i < (to); i++) { len j = i - whole; __VA_ARGS__ }  \
+    } while (0)
+
+static float sum_of_lanes(const float *lane) {
     float s = 0;
-    for (int k = 0; k < LANES; k++) s += lane[k];
+    for (int j = 0; j < LANES; j++) s += lane[j];
     return s;
 }
 
-static void join(const double *part, len n, len t, len c, float *dg) {
+/* Of each position the maximum over the channels, and what an element gets of dstats (n, 2, p): by_mean, and
+   by_amax if it is the maximum. */
+static inline void stats_shares(tile at, const float *dstats, const float *stats, const float *ties, len c,
+                                len p, float *amax, float *by_amax, float *by_mean) {
+    for (len i = 0, first = 2 * at.image * p + at.from; i < at.size; i++) {
+        amax[i] = stats[first + i];
+        by_amax[i] = dstats[first + i] / ties[at.image * p + at.from + i];
+        by_mean[i] = dstats[first + p + i] / (float)c;
+    }
+}
+
+/* Sums of t tiles (n, t, c) -> dchannel (n, c). */
+static void join(const double *part, len n, len t, len c, float *dchannel) {
     for (len b = 0; b < n; b++)
         for (len k = 0; k < c; k++) {
             double s = 0;
             for (len j = 0; j < t; j++) s += part[(b * t + j) * c + k];
-            dg[b * c + k] = (float)s;
+            dchannel[b * c + k] = (float)s;
         }
 }
 
