@@ -38,6 +38,7 @@ def write_file(
 
     Raises:
         FileExistsError: If the file exists already and ``overwrite`` is False.
+        FileNotFoundError: If its folder does not exist.
         DiskFull: If there is no space left.
 
     Example:
@@ -53,6 +54,8 @@ def write_file(
         raise FileExistsError(
             f"'{path}' exists already: name another file, or replace it with overwrite=True (--overwrite)"
         )
+    if not os.path.isdir(os.path.dirname(path)):
+        raise FileNotFoundError(f"'{path}' cannot be written: there is no folder '{os.path.dirname(path)}'")
     if isinstance(content, str):
         content = content.encode('utf-8')
     try:

@@ -8,9 +8,9 @@ from mmattn.checkpoints import (
     check_base,
     merge_adapter,
     read_adapter,
+    read_checkpoint,
     write_adapter,
 )
-from mmattn.checkpoints.adapter import load_file
 from mmattn.checkpoints.adapter_table import adapter_table
 from mmattn.engine.cli import Parser, add_trust_option, print_tables, run_tool
 from mmattn.engine.mistakes import user_input
@@ -47,9 +47,8 @@ def parse_args():
 
 
 def save(args):
-    checkpoint, base = (
-        path and load_file(path, args.trust_checkpoint) for path in (args.checkpoint, args.base)
-    )
+    checkpoint = read_checkpoint(args.checkpoint, trust_checkpoint=args.trust_checkpoint)
+    base = args.base and read_checkpoint(args.base, '--base', args.trust_checkpoint)
     adapter = adapter_of_checkpoint(checkpoint, base)
     write_adapter(adapter, args.out, args.overwrite)
     return f'{args.out}: {adapter.numel:,} weights, {os.path.getsize(args.out):,} bytes'

@@ -19,6 +19,7 @@ from mmattn.checkpoints.adapter_file import (
     write_adapter,
 )
 from mmattn.checkpoints.check import check_insertion, require_same_insertion
+from mmattn.checkpoints.read import read_checkpoint
 from mmattn.checkpoints.trust import UntrustedCheckpoint, refuse_code, require_no_code
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     'load_adapter',
     'merge_adapter',
     'read_adapter',
+    'read_checkpoint',
     'refuse_code',
     'require_no_code',
     'require_same_insertion',

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 
 import torch
 from mmengine.model import is_model_wrapper
-from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
 from mmattn.checkpoints.adapter_file import (
@@ -19,6 +18,7 @@ from mmattn.checkpoints.adapter_file import (
     write_adapter,
 )
 from mmattn.checkpoints.fingerprint import Fingerprint
+from mmattn.checkpoints.read import read_checkpoint
 from mmattn.checkpoints.state import ATTENTION, parts_with_attention, specs_in, split_state, state_dict_of
 from mmattn.checkpoints.trust import refuse_code
 from mmattn.files import write_file
@@ -157,7 +157,7 @@ def merge_adapter(
         trust_checkpoint: Let ``base`` run code, see :func:`~mmattn.checkpoints.refuse_code`.
     """
     taken = read_adapter(adapter)
-    checkpoint = load_file(base, trust_checkpoint)
+    checkpoint = read_checkpoint(base, trust_checkpoint=trust_checkpoint)
     state = state_dict_of(checkpoint)
     if specs_in(state) or split_state(state)[1]:
         raise WrongBase(
@@ -173,17 +173,9 @@ def merge_adapter(
 
 def check_base(base: str, adapter: str | os.PathLike, trust_checkpoint: bool = False) -> None:
     """Raise :class:`WrongBase` unless ``adapter`` was trained on the checkpoint ``base``."""
-    read_adapter(adapter).require_base(
-        Fingerprint.of(_base_state(load_file(base, trust_checkpoint))), f"'{base}'"
-    )
-
-
-def load_file(path: str, trust_checkpoint: bool = False) -> Mapping:
-    """Load a checkpoint by its path or URL, on the CPU; one that would run code only if it is trusted."""
-    if '://' not in path and not os.path.isfile(path):
-        raise FileNotFoundError(f"no checkpoint file '{path}'; looked in {os.getcwd()}")
-    with refuse_code(trust_checkpoint):
-        return CheckpointLoader.load_checkpoint(path, map_location='cpu')
+    taken = read_adapter(adapter)
+    state = _base_state(read_checkpoint(base, trust_checkpoint=trust_checkpoint))
+    taken.require_base(Fingerprint.of(state), f"'{base}'")
 
 
 def _base_state(checkpoint: Mapping) -> dict[str, Tensor]:

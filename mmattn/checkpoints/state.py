@@ -25,7 +25,7 @@ def state_dict_of(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: It is no checkpoint.
     """
-    state = checkpoint.get('state_dict', checkpoint)
+    state = checkpoint.get('state_dict', checkpoint) if isinstance(checkpoint, Mapping) else None
     if not isinstance(state, Mapping) or not state or not all(isinstance(key, str) for key in state):
         raise ValueError('this is not a checkpoint: it holds no state_dict')
     return {key.removeprefix('module.'): value for key, value in state.items()}

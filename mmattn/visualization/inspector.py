@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import cv2
 import mmcv
 from mmdet.apis import init_detector
@@ -11,10 +9,9 @@ from mmdet.registry import DATASETS
 from mmdet.utils import get_test_pipeline_cfg
 from mmengine.dataset import Compose
 from mmengine.registry import DefaultScope
-from mmengine.runner import CheckpointLoader
 
-from mmattn.checkpoints import check_insertion, refuse_code
-from mmattn.engine.data_root import load_config
+from mmattn.checkpoints import check_insertion, read_checkpoint, refuse_code
+from mmattn.engine.data_root import DATA_ROOT_VARIABLE, load_config
 from mmattn.visualization.inspection import ImageInspection, inspect_image
 from mmattn.visualization.sources import gate_sources
 
@@ -55,16 +52,7 @@ class Inspector:
         num_cams: int = 3,
         trust_checkpoint: bool = False,
     ):
-        if '://' not in checkpoint and not os.path.isfile(checkpoint):
-            raise FileNotFoundError(f"no checkpoint file '{checkpoint}'; looked in {os.getcwd()}")
-        try:
-            with refuse_code(trust_checkpoint):
-                weights = CheckpointLoader.load_checkpoint(checkpoint, 'cpu')
-        except ValueError:  # it says all
-            raise
-        except Exception as error:  # a file that is no checkpoint may raise anything
-            text = f'{type(error).__name__}: {error}'.partition('\n')[0]
-            raise ValueError(f"'{checkpoint}' cannot be read as a checkpoint: {text}") from error
+        weights = read_checkpoint(checkpoint, trust_checkpoint=trust_checkpoint)
         self.cfg = load_config(config, data_root, cfg_options)
         with refuse_code(trust_checkpoint):
             self.model = init_detector(self.cfg, checkpoint, device=device)
@@ -108,12 +96,18 @@ class Inspector:
 
         Raises:
             ValueError: If the config has no such data set.
+            FileNotFoundError: If a file of the data set is missing.
         """
         loader = self.cfg.get(f'{split}_dataloader')
         if loader is None:
             raise ValueError(f'--dataset {split}: the config has no {split}_dataloader')
         with DefaultScope.overwrite_default_scope('mmdet'):
-            dataset = DATASETS.build(loader.dataset)
+            try:
+                dataset = DATASETS.build(loader.dataset)
+            except FileNotFoundError as error:
+                raise FileNotFoundError(
+                    f'--dataset {split}: {error}. Set the data root with --data-root or {DATA_ROOT_VARIABLE}'
+                ) from error
         while hasattr(dataset, 'dataset'):  # a wrapper that repeats or mixes
             dataset = dataset.dataset
         return [dataset.get_data_info(i)['img_path'] for i in range(len(dataset))]
