@@ -17,6 +17,7 @@ from mmattn.engine.cli import (
     run_tool,
 )
 from mmattn.engine.mistakes import user_input
+from mmattn.engine.output_path import require_writable_file
 from mmattn.files import write_file
 
 
@@ -66,6 +67,9 @@ def parse_args():
 
 def main():
     args = parse_args()
+    if args.plot:
+        with user_input():
+            require_writable_file(args.plot, '--plot')
     timing = None
     if args.time:
         timing = TimingOptions(args.batch, args.dtype, args.repeats, args.warmup, args.device)

@@ -3,7 +3,7 @@
 
 import os
 
-from mmattn.cost import configs_to_markdown
+from mmattn.cost import configs_to_markdown, list_configs
 from mmattn.engine.cli import Parser, logs_to_stderr, run_tool
 
 
@@ -13,6 +13,8 @@ def main():
     folder = parser.parse_args().folder
     if not os.path.isdir(folder):
         parser.error(f"no folder '{folder}'; looked in {os.getcwd()}")
+    if not list_configs(folder):
+        parser.error(f"no configs in '{folder}': it has no *.py below it, except in _base_")
     with logs_to_stderr():
         table = configs_to_markdown(folder)
     print(table)

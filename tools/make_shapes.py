@@ -48,9 +48,12 @@ def parse_args():
 
 def main():
     from mmattn.engine.mistakes import user_input
+    from mmattn.engine.output_path import require_writable_folder
 
     args = parse_args()
     with user_input(errors=(OSError, ValueError)):
+        if not os.path.exists(args.out):
+            require_writable_folder(args.out, '--out')
         settings = ShapesSettings(args.train, args.val, args.size, args.seed)
         written = make_shapes(args.out, settings, args.force, args.workers)
     print(f'shapes: {args.out} {"written" if written else "is already there with these settings"}')

@@ -19,7 +19,9 @@ from mmattn.engine.mistakes import user_input
 def parse_args():
     parser = Parser(description=__doc__)
     parser.add_argument('config', help='config file path, or mmdet::FOLDER/FILE.py')
-    parser.add_argument('globs', nargs='*', help="only these, such as 'backbone.**.residual' or neck.output")
+    parser.add_argument(
+        'globs', nargs='*', default=[], help="only these, such as 'backbone.**.residual' or neck.output"
+    )
     add_shape_option(parser)
     parser.add_argument(
         '--blocks',

@@ -19,6 +19,8 @@ from mmattn.demo.coco_metrics import coco_metrics, metrics_table, write_metrics
 from mmattn.demo.image_page import draw_pairs, write_page, write_sheet
 from mmattn.demo.learning_curve import draw_learning_curve
 from mmattn.engine import load_config, user_input
+from mmattn.engine.data_root import require_model
+from mmattn.engine.output_path import require_writable_folder
 
 TARGETS = dict(AP50=0.80, AP=0.50)
 """Metrics that the demo must reach on the validation split."""
@@ -78,6 +80,13 @@ def run_demo(
         settings: Settings of the data set, if not the default ones.
         trust_checkpoint: Let checkpoints run code, see :func:`~mmattn.checkpoints.refuse_code`.
     """
+    with user_input():
+        cfg = load_config(str(config), str(data_root), cfg_options)
+        _require_for_demo(cfg, str(config))
+        require_writable_folder(Path(work_dir).parent, '--work-dir')
+        if not Path(data_root).exists():
+            require_writable_folder(data_root, '--data-root')
+
     seconds = {}
     start = time.perf_counter()
     print(f'shapes data set in {data_root}: generated if it does not exist', flush=True)
@@ -87,7 +96,6 @@ def run_demo(
 
     start = time.perf_counter()
     with user_input():
-        cfg = load_config(str(config), str(data_root), cfg_options)
         moved = move_aside(work_dir)
         with refuse_code(trust_checkpoint):
             runner = _train(cfg, work_dir)
@@ -97,6 +105,17 @@ def run_demo(
     metrics, files = write_report(cfg, runner)
     seconds['report'] = time.perf_counter() - start
     return DemoResult(metrics, files, seconds, moved)
+
+
+def _require_for_demo(cfg: Config, config: str) -> None:
+    """Raise a ``ValueError`` if the demo cannot train or evaluate what a config describes."""
+    require_model(cfg, config)
+    for part, key in (('train_cfg', 'max_iters'), ('val_evaluator', 'ann_file')):
+        if not (cfg.get(part) or {}).get(key):
+            raise ValueError(
+                f"config '{config}' has no {part}.{key}, which the demo needs: give one of configs/shapes, "
+                'or a config on top of it'
+            )
 
 
 def _train(cfg: Config, work_dir: str | Path) -> Runner:

@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 
 from mmattn.engine.data.copies import restore_given
-from mmattn.engine.mistakes import BUILD_ERRORS
+from mmattn.engine.mistakes import BUILD_ERRORS, user_input
 
 DATA_ROOT_VARIABLE = 'MMATTN_DATA_ROOT'
 _PARTS = ('train_dataloader', 'val_dataloader', 'test_dataloader', 'val_evaluator', 'test_evaluator')
@@ -55,18 +55,20 @@ def require_model(cfg: Config, config: str) -> None:
 
 
 def _read(config: str) -> Config:
-    if '::' in config and not os.path.exists(config):
-        from mmengine.hub import get_config
-
-        return get_config(config)
-    if not os.path.isfile(config):
+    if '::' not in config and not os.path.isfile(config):
         raise FileNotFoundError(f"no config file '{config}' (looked in {os.getcwd()})")
+    what = f"config '{config}' cannot be read"
     try:
-        return Config.fromfile(config)
+        with user_input(what):
+            if os.path.isfile(config):
+                return Config.fromfile(config)
+            from mmengine.hub import get_config
+
+            return get_config(config)
     except BUILD_ERRORS:
         raise
     except Exception as error:  # a config is code, which may raise anything
-        raise ValueError(f"config '{config}' cannot be read: {type(error).__name__}: {error}") from error
+        raise ValueError(f'{what}: {type(error).__name__}: {error}') from error
 
 
 def replace_data_root(cfg: Config, root: str) -> None:

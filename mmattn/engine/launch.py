@@ -15,11 +15,12 @@ from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner, find_latest_checkpoint
 
-from mmattn.checkpoints import refuse_code
+from mmattn.checkpoints import read_checkpoint, refuse_code
 from mmattn.engine.data import prepare_data
 from mmattn.engine.data_root import load_config, require_model
 from mmattn.engine.distributed import prepare_processes, read_ranks
 from mmattn.engine.mistakes import user_input
+from mmattn.engine.output_path import require_writable_file, require_writable_folder
 from mmattn.engine.whole_files import use_whole_files
 from mmattn.files import DiskFull, disk_full, is_disk_full
 
@@ -60,10 +61,11 @@ def train(
             )
         cfg.auto_scale_lr.enable = True
     if resume == 'auto':
-        _resume_latest(cfg)
+        _resume_latest(cfg, trust_checkpoint)
     elif resume is not None:
         cfg.resume, cfg.load_from = True, resume
-    _check_checkpoint(cfg.get('load_from'), '--resume' if resume else 'load_from')
+    what = '--resume' if resume else 'load_from'
+    _check_checkpoint(cfg.get('load_from'), what, trust_checkpoint, cfg.get('resume'))
     _prepare_data(cfg, ('train', 'val'), drop_bad_images)
     prepare_processes(cfg)
     _keep_last_checkpoint(cfg)
@@ -102,7 +104,11 @@ def test(
     if out is not None and not out.endswith(('.pkl', '.pickle')):
         raise ValueError(f"--out was '{out}': predictions are written as .pkl or .pickle")
     cfg = _prepare(config, data_root, cfg_options, launcher, work_dir)
-    _check_checkpoint(checkpoint, 'the checkpoint')
+    if out is not None and '://' not in out:
+        require_writable_file(out, '--out')
+    if show_dir:
+        require_writable_folder(os.path.join(cfg.work_dir, show_dir), '--show-dir')
+    _check_checkpoint(checkpoint, 'the checkpoint', trust_checkpoint)
     cfg.load_from = checkpoint
     if show or show_dir:
         from mmdet.engine.hooks.utils import trigger_visualization_hook
@@ -138,6 +144,7 @@ def _prepare(
     # As in MMDetection: the command line's, else the config's own, else named after the file.
     name = os.path.splitext(os.path.basename(config))[0]
     cfg.work_dir = work_dir or cfg.get('work_dir') or os.path.join('./work_dirs', name)
+    require_writable_folder(cfg.work_dir, '--work-dir')
     _add_hook(cfg, 'mmattn.CheckInsertionHook')
     return cfg
 
@@ -164,7 +171,7 @@ def _disk_full_in_training(error: OSError, work_dir: str) -> DiskFull:
     return DiskFull(error.errno, f'{text}, and {go_on}')
 
 
-def _resume_latest(cfg: Config) -> None:
+def _resume_latest(cfg: Config, trust_checkpoint: bool) -> None:
     """Resume from the latest checkpoint of the work directory; without one, start as configured."""
     latest = find_latest_checkpoint(cfg.work_dir)
     if latest is None:
@@ -173,7 +180,8 @@ def _resume_latest(cfg: Config) -> None:
             f'--resume: no checkpoint in {cfg.work_dir} yet, training starts from {start}', logger='current'
         )
     else:
-        _check_checkpoint(latest, f'which {cfg.work_dir}/last_checkpoint names')
+        what = f'which {cfg.work_dir}/last_checkpoint names'
+        _check_checkpoint(latest, what, trust_checkpoint, resume=True)
         cfg.resume, cfg.load_from = True, None
 
 
@@ -182,9 +190,16 @@ def _prepare_data(cfg: Config, parts: Sequence[str], drop_bad_images: bool) -> N
     prepare_data(cfg, parts, read_ranks(cfg.launcher).local_rank == 0, drop_bad_images)
 
 
-def _check_checkpoint(path: str | None, what: str) -> None:
-    if path and '://' not in path and not os.path.isfile(path):
-        raise FileNotFoundError(f"no checkpoint file '{path}' ({what}); looked in {os.getcwd()}")
+def _check_checkpoint(path: str | None, what: str, trust_checkpoint: bool, resume: bool = False) -> None:
+    """Read a local checkpoint once before anything is built, which takes longer."""
+    if not path or '://' in path:
+        return
+    meta = read_checkpoint(path, what, trust_checkpoint).get('meta') or {}
+    if resume and not {'epoch', 'iter'} <= meta.keys():
+        raise ValueError(
+            f"'{path}' ({what}) holds weights, but not the epoch and iteration of a run to resume. To start "
+            'a run from these weights, use --cfg-options load_from=... instead of --resume'
+        )
 
 
 def _build_runner(cfg: Config) -> Runner:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmattn.engine.mistakes import user_input
+from mmattn.engine.output_path import require_writable_folder
 from mmattn.visualization.image_files import evenly_spread, images_at
 from mmattn.visualization.inspector import Inspector
 from mmattn.visualization.output import model_name, show_attention
@@ -41,13 +42,14 @@ def show_detectors(
         ValueError: If a detector is given twice, or one cannot be built, or has no gates to show.
         FileExistsError: If there is an earlier result, and ``overwrite`` is False.
     """
+    out_dir = out_dir or os.path.join('work_dirs', model_name(detectors[0][0]), 'show_attention')
     with user_input():
         named = _named(detectors)
+        require_writable_folder(out_dir, '--out-dir')
     inspectors = {name: _inspector(*files, options) for name, files in named.items()}
     with user_input(errors=(ValueError, KeyError, OSError, ImportError)):
         first = next(iter(inspectors.values()))
         paths = first.dataset_images(dataset) if dataset else images_at(images)
-        out_dir = out_dir or os.path.join('work_dirs', model_name(detectors[0][0]), 'show_attention')
         files = show_attention(inspectors, evenly_spread(paths, limit), out_dir, sites, overwrite)
     return f'{len(files) // 2} of {len(paths)} image(s): sheets, arrays, and {files[-1]}'
 

@@ -192,7 +192,8 @@ def fail(what, error, remedy):
 
 def main():
     if len(sys.argv) != 2 or sys.argv[1].startswith('-'):
-        sys.exit(__doc__)
+        print(__doc__, file=sys.stderr)
+        sys.exit(2)
     try:
         Setup(Path(sys.argv[1]).absolute()).run()
     except KeyboardInterrupt:
