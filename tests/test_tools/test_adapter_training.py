@@ -6,17 +6,16 @@ import torch
 from mmattn import engine
 from mmattn.checkpoints import adapter_of_checkpoint, merge_adapter, read_adapter
 
-from .squares import small, write_squares
+from .squares import metrics_of, small
 
 STOCK = 'configs/retinanet/retinanet_r18_fpn_folder.py'
 ATTENDED = 'configs/cbam/retinanet_r18-cbam_fpn_folder.py'
 
 
 @pytest.mark.slow
-def test_an_adapter_trained_and_merged_has_the_ap_that_the_run_printed(tmp_path, monkeypatch, request):
-    monkeypatch.chdir(request.config.rootpath)
-    monkeypatch.delenv('MMATTN_DATA_ROOT', raising=False)
-    squares = str(write_squares(tmp_path / 'squares'))
+@pytest.mark.usefixtures('in_project')
+def test_an_adapter_trained_and_merged_has_the_ap_that_the_run_printed(squares, tmp_path, monkeypatch):
+    squares = str(squares)
     seen = []
     monkeypatch.setattr('mmattn.checkpoints.check.print_log', lambda text, **_: seen.append(text))
 
@@ -27,10 +26,6 @@ def test_an_adapter_trained_and_merged_has_the_ap_that_the_run_printed(tmp_path,
             default_hooks__checkpoint__interval=epochs,
             **more,
         )
-
-    def metrics(runner):
-        scalars = runner.message_hub.log_scalars
-        return {key.removeprefix('val/'): scalars[key].current() for key in scalars if 'bbox_mAP' in key}
 
     engine.train(STOCK, work_dir=str(tmp_path / 'stock'), data_root=squares, cfg_options=options(8))
     base = tmp_path / 'stock' / 'epoch_8.pth'
@@ -46,7 +41,7 @@ def test_an_adapter_trained_and_merged_has_the_ap_that_the_run_printed(tmp_path,
             custom_hooks=[dict(type='mmattn.AdapterHook', interval=-1)],
         ),
     )
-    expected = metrics(runner)
+    expected = metrics_of(runner)
     path = tmp_path / 'work' / 'adapter_epoch_3.safetensors'
     adapter = read_adapter(path)
     full = torch.load(tmp_path / 'work' / 'epoch_3.pth', weights_only=False)

@@ -14,20 +14,13 @@ from mmengine.config import Config
 
 from mmattn.engine import distributed
 
-from .squares import as_arguments, small, write_squares
+from .squares import as_arguments, small
 
 CONFIG = 'configs/cbam/retinanet_r18-cbam_fpn_folder.py'
 NO_GPU = dict(CUDA_VISIBLE_DEVICES='-1')
 
 
-@pytest.fixture(scope='module')
-def squares(tmp_path_factory):
-    return write_squares(tmp_path_factory.mktemp('data') / 'squares')
-
-
-@pytest.fixture(autouse=True)
-def _in_project(monkeypatch, request):
-    monkeypatch.chdir(request.config.rootpath)
+pytestmark = pytest.mark.usefixtures('in_project')
 
 
 def free_port():
@@ -76,17 +69,8 @@ def test_two_processes_train_and_test(squares, tmp_path):
     assert float(trained) > 0.05
     assert 'Epoch(train) [8][4/4]' in done.stdout + done.stderr  # 16 images, 2 x 2 a step
     for processes in (1, 2):
-        tested = shell(
-            'dist_test.sh',
-            CONFIG,
-            tmp_path / 'epoch_8.pth',
-            processes,
-            '--work-dir',
-            tmp_path,
-            '--data-root',
-            squares,
-            *as_arguments(small()),
-        )
+        flags = ['--work-dir', tmp_path, '--data-root', squares, *as_arguments(small())]
+        tested = shell('dist_test.sh', CONFIG, tmp_path / 'epoch_8.pth', processes, *flags)
         assert ap(tested) == trained
 
 
@@ -190,30 +174,19 @@ def test_slurm_processes(squares, tmp_path):
     asked = (tmp_path / 'srun.txt').read_text()
     assert '-p cpu --job-name=squares --ntasks=2 ' in asked and '--exclusive --mem=0' in asked
     assert '--gres' not in asked
+    flags = ['--work-dir', tmp_path, '--data-root', squares, *as_arguments(small())]
+    more['MASTER_PORT'] = free_port()
     tested = shell(
-        'slurm_test.sh',
-        'cpu',
-        'squares',
-        CONFIG,
-        tmp_path / 'work' / 'epoch_8.pth',
-        '--work-dir',
-        tmp_path,
-        '--data-root',
-        squares,
-        *as_arguments(small()),
-        **{**more, 'MASTER_PORT': free_port()},
+        'slurm_test.sh', 'cpu', 'squares', CONFIG, tmp_path / 'work' / 'epoch_8.pth', *flags, **more
     )
     assert ap(tested) == trained
 
 
 @pytest.mark.slow
-def test_a_corrupt_image_ends_all_processes(squares, tmp_path):
-    import shutil
-
-    data = tmp_path / 'data'
-    shutil.copytree(squares, data)
-    (data / 'images' / 'train_3.png').write_bytes(b'nothing to see')
-    done = shell('dist_train.sh', CONFIG, 2, '--work-dir', tmp_path, '--data-root', data, *options())
+def test_a_corrupt_image_ends_all_processes(corrupt_squares, tmp_path):
+    done = shell(
+        'dist_train.sh', CONFIG, 2, '--work-dir', tmp_path, '--data-root', corrupt_squares, *options()
+    )
     assert done.returncode != 0
     assert re.search(r"OSError: corrupt image '\S*images/train_3.png' \(14 bytes\)", done.stderr)
 

@@ -1,8 +1,6 @@
 """tools/show_attention.py and AttentionMapHook on a detector and a data set."""
 
 import os
-import subprocess
-import sys
 
 import cv2
 import numpy as np
@@ -15,37 +13,37 @@ from mmattn.engine.build_model import build_model
 from mmattn.hooks import attention_map_hook
 from mmattn.visualization import Inspector, show_attention
 
-from .squares import CLASSES, as_arguments, small, write_squares
+from .squares import CLASSES, as_arguments, small
 
 CONFIG = 'configs/cbam/retinanet_r18-cbam_fpn_folder.py'
 SE = 'configs/se/retinanet_r18-se_fpn_folder.py'
 STOCK = 'configs/retinanet/retinanet_r18_fpn_folder.py'
 
 
+pytestmark = pytest.mark.usefixtures('in_project')
+
+
 @pytest.fixture(scope='module')
-def data(tmp_path_factory):
-    root = write_squares(tmp_path_factory.mktemp('data') / 'squares')
-    images = root.parent / 'images'
-    images.mkdir()
+def images(tmp_path_factory):
+    """Folder of a wide image and a tall one."""
+    folder = tmp_path_factory.mktemp('images')
     for name, size in (('wide', (60, 140)), ('tall', (140, 60))):
-        cv2.imwrite(str(images / f'{name}.png'), np.full((*size, 3), 90, np.uint8))
-    return root
+        cv2.imwrite(str(folder / f'{name}.png'), np.full((*size, 3), 90, np.uint8))
+    return folder
 
 
 @pytest.fixture(scope='module')
-def checkpoint(data, request):
+def checkpoint(squares, tmp_path_factory, request):
     """A checkpoint of each config, untrained: what is drawn does not depend on it."""
+    folder = tmp_path_factory.mktemp('checkpoints')
 
     def write(config):
-        path = data.parent / (os.path.basename(config) + '.pth')
+        path = folder / (os.path.basename(config) + '.pth')
         if not path.exists():
-            os.chdir(request.config.rootpath)
             torch.manual_seed(0)
-            os.environ['MMATTN_DATA_ROOT'] = str(data)
-            try:
-                model = build_model(config, options())
-            finally:
-                del os.environ['MMATTN_DATA_ROOT']
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setenv('MMATTN_DATA_ROOT', str(squares))
+                model = build_model(str(request.config.rootpath / config), options())
             meta = dict(dataset_meta=dict(classes=CLASSES))
             torch.save(dict(state_dict=model.state_dict(), meta=meta), path)
         return str(path)
@@ -57,29 +55,15 @@ def options():
     return small(model__test_cfg__score_thr=0.0, model__test_cfg__max_per_img=5)
 
 
-def run_tool(*args, data=None):
-    root = ['--data-root', str(data)] if data else []
-    command = [sys.executable, 'tools/show_attention.py', *map(str, args), *root, *as_arguments(options())]
-    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, 'MMATTN_DATA_ROOT': ''})
-
-
-def test_the_tool_on_a_folder_against_another_detector(data, checkpoint, tmp_path, monkeypatch, request):
-    monkeypatch.chdir(request.config.rootpath)
+def test_the_tool_on_a_folder_against_another_detector(squares, images, checkpoint, tmp_path, run_tool):
+    others = ['--compare', SE, checkpoint(SE), '--out-dir', tmp_path / 'out', '--score-thr', 0]
     done = run_tool(
-        CONFIG,
-        checkpoint(CONFIG),
-        data.parent / 'images',
-        '--compare',
-        SE,
-        checkpoint(SE),
-        '--out-dir',
-        tmp_path / 'out',
-        '--score-thr',
-        0,
-        data=data,
+        'show_attention.py',
+        *(CONFIG, checkpoint(CONFIG), images, *others, '--data-root', squares),
+        *as_arguments(options()),
     )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == f'2 of 2 image(s): sheets, arrays, and {tmp_path}/out/index.html'
+    assert done.code == 0, done.err
+    assert done.out.splitlines()[-1] == f'2 of 2 image(s): sheets, arrays, and {tmp_path}/out/index.html'
     assert sorted(os.listdir(tmp_path / 'out')) == [
         'index.html',
         'tall.npz',
@@ -99,20 +83,10 @@ def test_the_tool_on_a_folder_against_another_detector(data, checkpoint, tmp_pat
     assert all(f'<h3>{name}</h3>' in page for name in names) and 'tall.png' in page
 
 
-def test_what_goes_wrong_is_said_in_a_line(data, checkpoint, tmp_path, monkeypatch, request):
-    monkeypatch.chdir(request.config.rootpath)
-    monkeypatch.setenv('MMATTN_DATA_ROOT', str(data))
-    done = run_tool(CONFIG, tmp_path / 'none.pth', data.parent / 'images', data=data)
-    assert done.returncode == 2 and done.stderr.endswith(
-        f'show_attention.py: {CONFIG} and {tmp_path}/none.pth: FileNotFoundError: no checkpoint file '
-        f"'{tmp_path}/none.pth'; looked in {os.getcwd()}\n"
-    )
-    (tmp_path / 'empty.pth').touch()
-    with pytest.raises(ValueError, match='empty.pth. cannot be read as a checkpoint: it is cut off'):
-        Inspector(CONFIG, str(tmp_path / 'empty.pth'), str(data), options())
-    one = Inspector(CONFIG, checkpoint(CONFIG), str(data), options(), score_thr=0.0)
-    plain = Inspector(STOCK, checkpoint(STOCK), str(data), options(), score_thr=0.0)
-    image = str(data.parent / 'images/wide.png')
+def test_what_goes_wrong_is_said_in_a_line(squares, images, checkpoint, tmp_path):
+    one = Inspector(CONFIG, checkpoint(CONFIG), str(squares), options(), score_thr=0.0)
+    plain = Inspector(STOCK, checkpoint(STOCK), str(squares), options(), score_thr=0.0)
+    image = str(images / 'wide.png')
     with pytest.raises(ValueError, match='no attention with gates in plain'):
         show_attention({'plain': plain}, [image], str(tmp_path / 'a'))
     assert not (tmp_path / 'a').exists()
@@ -143,15 +117,13 @@ def test_what_goes_wrong_is_said_in_a_line(data, checkpoint, tmp_path, monkeypat
         )
     assert sorted(os.listdir(tmp_path / 'b')) == ['index.html', 'wide.npz', 'wide.png']
     with pytest.raises(FileExistsError, match='wide.png is one of the images, and its sheet would'):
-        show_attention({'one': one}, [image], str(data.parent / 'images'), overwrite=True)
+        show_attention({'one': one}, [image], str(images), overwrite=True)
     assert cv2.imread(image).shape == (60, 140, 3)
     assert len(one.dataset_images('val')) == 8 and one.dataset_images('train')[0].endswith('train_0.png')
 
 
-def test_overlays_of_the_same_pictures_at_each_evaluation(data, tmp_path, monkeypatch, request):
+def test_overlays_of_the_same_pictures_at_each_evaluation(squares, tmp_path, monkeypatch):
     """In every backend; with a moving average, of the averaged weights, which are evaluated."""
-    monkeypatch.chdir(request.config.rootpath)
-    monkeypatch.delenv('MMATTN_DATA_ROOT', raising=False)
     seen = []
     inspect_image = attention_map_hook.inspect_image
 
@@ -163,7 +135,7 @@ def test_overlays_of_the_same_pictures_at_each_evaluation(data, tmp_path, monkey
     runner = engine.train(
         CONFIG,
         work_dir=str(tmp_path),
-        data_root=str(data),
+        data_root=str(squares),
         cfg_options=small(
             train_cfg__max_epochs=2,
             train_cfg__val_interval=1,

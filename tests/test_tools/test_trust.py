@@ -1,9 +1,5 @@
 """A checkpoint that runs code does not, whichever tool it is given to."""
 
-import runpy
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 from mmdet.apis import DetInferencer, init_detector
@@ -15,20 +11,12 @@ from mmattn.datasets.shapes import ShapesSettings
 from mmattn.demo import run_demo
 
 from ..test_checkpoints.attacks import evil_checkpoint
-from .squares import as_arguments, small, write_squares
+from .squares import as_arguments, small
 
 CONFIG = 'configs/cbam/retinanet_r18-cbam_fpn_folder.py'
 
 
-@pytest.fixture(autouse=True)
-def _in_project(monkeypatch, request):
-    monkeypatch.chdir(request.config.rootpath)
-    monkeypatch.delenv('MMATTN_DATA_ROOT', raising=False)
-
-
-@pytest.fixture(scope='module')
-def squares(tmp_path_factory):
-    return write_squares(tmp_path_factory.mktemp('data') / 'squares', train=4, val=2)
+pytestmark = pytest.mark.usefixtures('in_project')
 
 
 @pytest.fixture
@@ -41,16 +29,13 @@ def evil(tmp_path):
 
 
 @pytest.fixture
-def refuses(monkeypatch, capfd, evil):
+def refuses(run_tool, evil):
     """Run a tool; it has to end as at a user's mistake, with what the checkpoint names."""
 
     def run(tool, *args):
-        monkeypatch.setattr(sys, 'argv', [tool, *map(str, args)])
-        with pytest.raises(SystemExit) as stop:
-            runpy.run_path(str(Path('tools', tool)), run_name='__main__')
-        said = capfd.readouterr().err
-        assert stop.value.code == 2
-        assert 'posix.system' in said and str(evil) in said and '--trust-checkpoint' in said
+        done = run_tool(tool, *args)
+        assert done.code == 2
+        assert 'posix.system' in done.err and str(evil) in done.err and '--trust-checkpoint' in done.err
 
     return run
 

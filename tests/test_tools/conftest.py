@@ -1,0 +1,114 @@
+"""Shared by the tests of tools: the project as the current folder, easy data, a tool run in this process."""
+
+import runpy
+import shutil
+import sys
+from typing import NamedTuple
+
+import pytest
+import torch
+from mmengine.logging import MMLogger
+
+from mmattn.checkpoints import adapter_of_checkpoint, write_adapter
+from mmattn.engine import build_model, load_config
+
+from .squares import CLASSES, small, write_squares
+
+
+@pytest.fixture
+def in_project(monkeypatch, request):
+    """The project's folder, to which the tests' config paths are relative; no data root from outside."""
+    monkeypatch.chdir(request.config.rootpath)
+    monkeypatch.delenv('MMATTN_DATA_ROOT', raising=False)
+
+
+@pytest.fixture(scope='package')
+def squares(tmp_path_factory):
+    """Folder of the easy data; whoever changes it copies it first."""
+    return write_squares(tmp_path_factory.mktemp('data') / 'squares')
+
+
+@pytest.fixture
+def corrupt_squares(squares, tmp_path):
+    """The easy data with an image that is none: ``images/train_3.png``."""
+    data = tmp_path / 'data'
+    shutil.copytree(squares, data)
+    (data / 'images' / 'train_3.png').write_bytes(b'nothing to see')
+    return data
+
+
+@pytest.fixture(scope='package')
+def files(squares, tmp_path_factory, request):
+    """A folder with a detector that has attention, one that has none, and files that are wrong."""
+    folder = tmp_path_factory.mktemp('files')
+    config = request.config.rootpath / 'configs/cbam/retinanet_r18-cbam_fpn_folder.py'
+    narrow = dict(model__backbone__base_channels=8, model__neck__in_channels=[8, 16, 32, 64])
+    cfg = load_config(str(config), str(squares), small(**narrow))
+    cfg.dump(folder / 'detector.py')
+    cfg.model.type = cfg.model.pop('detector')
+    del cfg.model.insert
+    cfg.dump(folder / 'stock.py')
+    for name in ('detector', 'stock'):
+        state = build_model(str(folder / f'{name}.py')).state_dict()
+        torch.save(
+            dict(state_dict=state, meta=dict(dataset_meta=dict(classes=CLASSES))), folder / f'{name}.pth'
+        )
+    torch.save(3, folder / 'three.pth')
+    write_adapter(adapter_of_checkpoint(torch.load(folder / 'detector.pth')), folder / 'adapter.safetensors')
+    for name, text in {
+        'syntax.py': 'model = dict(\n',
+        'raises.py': 'x = 1 / 0\n',
+        'no_base.py': "_base_ = './nowhere.py'\n",
+        'no_model.py': 'x = 1\n',
+        'text.txt': 'hello',
+        'empty.pth': '',
+        'file': '',
+        'broken/a.py': 'model = dict(\n',
+        'folder_with_file/mine.txt': '',
+    }.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text)
+    for name in ('folder', 'a.pkl'):
+        (folder / name).mkdir()
+    (folder / 'images').symlink_to(squares / 'images')
+    return folder
+
+
+@pytest.fixture
+def in_files(files, monkeypatch):
+    """The folder of these files as the current one."""
+    monkeypatch.chdir(files)
+    for name in ('MMATTN_DATA_ROOT', 'MMATTN_DEBUG', 'SLURM_PROCID'):
+        monkeypatch.delenv(name, raising=False)
+    return files
+
+
+class Done(NamedTuple):
+    """How a tool ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def run_tool(monkeypatch, capfd, request):
+    """Run a tool of ``tools/`` as a program, in this process; an error that it lets through is raised."""
+    monkeypatch.setenv('LOCAL_RANK', '0')  # which tools set, and nobody unsets
+    loggers = set(MMLogger._instance_dict)
+
+    def run(tool, *arguments):
+        path = str(request.config.rootpath / 'tools' / tool)
+        monkeypatch.setattr(sys, 'argv', [path, *map(str, arguments)])
+        code = 0
+        try:
+            runpy.run_path(path, run_name='__main__')
+        except SystemExit as stop:
+            code = stop.code
+        return Done(code, *capfd.readouterr())
+
+    yield run
+    # A runner's logger writes to the standard output of this test, which is gone in the next one.
+    for name in set(MMLogger._instance_dict) - loggers:
+        for handler in MMLogger._instance_dict.pop(name).handlers:
+            handler.close()

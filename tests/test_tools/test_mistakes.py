@@ -1,0 +1,261 @@
+"""A user's mistake ends every tool with exit code 2 and the message alone."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+NO_DETECTOR = ('nowhere.py', "no config file 'nowhere.py' (looked in ")
+NO_PYTHON = ('syntax.py', "config 'syntax.py' cannot be read: SyntaxError: '(' was never closed")
+NO_RULE = (
+    '--cfg-options model.insert.0.at=neck.x',
+    "rule at='neck.x': nothing in the model matches 'neck.x'",
+)
+NO_BLOCK = (
+    '--cfg-options model.insert.0.block.type=mmattn.CBMA',
+    "is not registered; did you mean 'mmattn.CBAM'?",
+)
+NO_VALUE = ('--cfg-options model', "--cfg-options takes key=value, and 'model' has no =")
+IN_THE_WAY = "/file' is a file, and a folder is needed"
+
+# Tool, its arguments, what its message says. The files are those of the fixture below.
+MISTAKES = [
+    ('train.py', '', 'the following arguments are required: config'),
+    ('train.py', *NO_DETECTOR),
+    ('train.py', 'folder', "no config file 'folder'"),
+    ('train.py', *NO_PYTHON),
+    ('train.py', 'raises.py', "config 'raises.py' cannot be read: ZeroDivisionError: division by zero"),
+    ('train.py', 'text.txt', "config 'text.txt' cannot be read: OSError: Only py/yml/yaml/json"),
+    ('train.py', 'no_base.py', "config 'no_base.py' cannot be read: FileNotFoundError:"),
+    ('train.py', 'mmdet::no/config.py', "config 'mmdet::no/config.py' cannot be read: FileNotFoundError:"),
+    ('train.py', 'no_model.py', "config 'no_model.py' has no model"),
+    ('train.py', 'detector.py --bogus', 'unrecognized arguments: --bogus'),
+    ('train.py', f'detector.py {NO_RULE[0]}', NO_RULE[1]),
+    ('train.py', f'detector.py {NO_BLOCK[0]}', NO_BLOCK[1]),
+    ('train.py', f'detector.py {NO_VALUE[0]}', NO_VALUE[1]),
+    ('train.py', 'detector.py --cfg-options model.insert.0.block.bogus=1', "CBAM has no option 'bogus'"),
+    ('train.py', 'detector.py --cfg-options model.insert.7.at=neck', 'Index 7 exceeds the length of list'),
+    ('train.py', 'detector.py --cfg-options model.bogus=1', "unexpected keyword argument 'bogus'"),
+    ('train.py', 'detector.py --cfg-options optim_wrapper.optimizer.lr=-1', 'Invalid learning rate: -1'),
+    ('train.py', 'detector.py --cfg-options load_from=no.pth', "no checkpoint file 'no.pth' (load_from)"),
+    ('train.py', 'detector.py --data-root no', "no annotation file 'no/annotations/train.json'"),
+    ('train.py', 'detector.py --resume no.pth', "no checkpoint file 'no.pth' (--resume); looked in "),
+    ('train.py', 'detector.py --resume text.txt', "'text.txt' cannot be read as a checkpoint: "),
+    ('train.py', 'detector.py --resume empty.pth', "'empty.pth' cannot be read as a checkpoint: "),
+    ('train.py', 'detector.py --resume three.pth', "'three.pth' (--resume): this is not a checkpoint"),
+    (
+        'train.py',
+        'detector.py --resume detector.pth',
+        'holds weights, but not the epoch and iteration of a run',
+    ),
+    ('train.py', 'detector.py --launcher bogus', "argument --launcher: invalid choice: 'bogus'"),
+    ('train.py', 'detector.py --launcher slurm', '--launcher slurm was asked for, but SLURM_PROCID'),
+    (
+        'train.py',
+        'detector.py --auto-scale-lr --cfg-options auto_scale_lr=None',
+        '--auto-scale-lr was asked for, but detector.py does not state the batch size',
+    ),
+    ('train.py', 'detector.py --work-dir file', f'--work-dir file: {IN_THE_WAY}'),
+    ('train.py', 'detector.py --work-dir file/below', f'--work-dir file/below: {IN_THE_WAY}'),
+    ('test.py', 'detector.py', 'the following arguments are required: checkpoint'),
+    ('test.py', f'{NO_DETECTOR[0]} detector.pth', NO_DETECTOR[1]),
+    ('test.py', f'{NO_PYTHON[0]} detector.pth', NO_PYTHON[1]),
+    ('test.py', 'detector.py no.pth', "no checkpoint file 'no.pth' (the checkpoint)"),
+    ('test.py', 'detector.py folder', "no checkpoint file 'folder' (the checkpoint)"),
+    (
+        'test.py',
+        'detector.py empty.pth',
+        "'empty.pth' cannot be read as a checkpoint: ",
+    ),
+    ('test.py', f'detector.py detector.pth {NO_RULE[0]}', NO_RULE[1]),
+    ('test.py', 'detector.py detector.pth --data-root no', "no annotation file 'no/annotations/val.json'"),
+    (
+        'test.py',
+        'detector.py detector.pth --out x.json',
+        "--out was 'x.json': predictions are written as .pkl",
+    ),
+    ('test.py', 'detector.py detector.pth --out file/x.pkl', f'--out file/x.pkl: {IN_THE_WAY}'),
+    ('test.py', 'detector.py detector.pth --out a.pkl', '--out a.pkl: there is a folder of this name'),
+    ('test.py', 'detector.py detector.pth --show-dir {}/file', f'--show-dir {{}}/file: {IN_THE_WAY}'),
+    ('test.py', 'detector.py detector.pth --work-dir file', f'--work-dir file: {IN_THE_WAY}'),
+    ('test.py', 'detector.py detector.pth --wait-time soon', "--wait-time: invalid float value: 'soon'"),
+    ('cost.py', '', 'the following arguments are required: config'),
+    ('cost.py', *NO_DETECTOR),
+    ('cost.py', *NO_PYTHON),
+    ('cost.py', 'no_model.py', "config 'no_model.py' has no model"),
+    ('cost.py', f'detector.py {NO_RULE[0]}', NO_RULE[1]),
+    ('cost.py', f'detector.py {NO_BLOCK[0]}', NO_BLOCK[1]),
+    ('cost.py', f'detector.py {NO_VALUE[0]}', NO_VALUE[1]),
+    ('cost.py', 'detector.py detector.py', 'a config is given twice'),
+    ('cost.py', 'detector.py --shape 0', '--shape takes one positive number or two: height and width'),
+    ('cost.py', 'detector.py --shape 1 2 3', '--shape takes one positive number or two: height and width'),
+    ('cost.py', 'detector.py --shape wide', "argument --shape: invalid int value: 'wide'"),
+    ('cost.py', 'detector.py --baseline bogus', "argument --baseline: invalid choice: 'bogus'"),
+    (
+        'cost.py',
+        'stock.py --baseline plain',
+        '--baseline plain takes inserted attention out of stock.py, and',
+    ),
+    ('cost.py', 'detector.py --dtype fp64', "argument --dtype: invalid choice: 'fp64'"),
+    ('cost.py', 'detector.py --device bogus', "argument --device: 'bogus' cannot be used: "),
+    ('cost.py', 'detector.py --repeats 1', '--repeats is at least 2'),
+    ('cost.py', 'detector.py --plot file/x.png', f'--plot file/x.png: {IN_THE_WAY}'),
+    ('cost.py', 'detector.py --shape 32 --plot x.doc', "no plot: ValueError: Format 'doc' is not supported"),
+    ('sites.py', '', 'the following arguments are required: config\n'),
+    ('sites.py', *NO_DETECTOR),
+    ('sites.py', *NO_PYTHON),
+    ('sites.py', 'no_model.py', "config 'no_model.py' has no model"),
+    ('sites.py', f'detector.py {NO_RULE[0]}', NO_RULE[1]),
+    ('sites.py', f'detector.py {NO_VALUE[0]}', NO_VALUE[1]),
+    ('sites.py', 'detector.py neck.x --shape 32', "no site matches 'neck.x'; nearest: "),
+    ('sites.py', 'detector.py --shape -3', '--shape takes one positive number or two: height and width'),
+    ('sites.py', 'stock.py --shape 32 --blocks CBMA', "'mmattn.CBMA' is not registered; did you mean"),
+    ('sites.py', 'stock.py --shape 32 --blocks SKConv', "the cost of SKConv depends on 'out_channels'"),
+    ('show_attention.py', 'detector.py detector.pth', 'give IMAGE|FOLDER or --dataset, one of them'),
+    ('show_attention.py', 'detector.py detector.pth images --dataset val', 'give IMAGE|FOLDER or --dataset'),
+    ('show_attention.py', f'{NO_DETECTOR[0]} detector.pth images', NO_DETECTOR[1]),
+    ('show_attention.py', f'{NO_PYTHON[0]} detector.pth images', NO_PYTHON[1]),
+    ('show_attention.py', f'detector.py detector.pth images {NO_RULE[0]}', NO_RULE[1]),
+    ('show_attention.py', 'detector.py no.pth images', "no checkpoint file 'no.pth'; looked in "),
+    ('show_attention.py', 'detector.py text.txt images', "'text.txt' cannot be read as a checkpoint: "),
+    ('show_attention.py', 'detector.py detector.pth no', "no image or folder 'no'; looked in "),
+    ('show_attention.py', 'detector.py detector.pth folder', "no images in 'folder'; looked for .jpg"),
+    ('show_attention.py', 'detector.py detector.pth text.txt', "'text.txt' cannot be read as an image"),
+    (
+        'show_attention.py',
+        'detector.py detector.pth images --sites neck.x',
+        "'neck.x' matches no site that has a gate",
+    ),
+    ('show_attention.py', 'detector.py detector.pth images --out-dir file', f'--out-dir file: {IN_THE_WAY}'),
+    ('show_attention.py', 'detector.py detector.pth images --limit -1', '--limit is at least 0'),
+    (
+        'show_attention.py',
+        'detector.py detector.pth images --score-thr a',
+        "--score-thr: invalid float value: 'a'",
+    ),
+    (
+        'show_attention.py',
+        'detector.py detector.pth images --device bogus',
+        "--device: 'bogus' cannot be used",
+    ),
+    (
+        'show_attention.py',
+        'detector.py detector.pth images --compare detector.py detector.pth',
+        '--compare was given the first config and checkpoint again',
+    ),
+    ('show_attention.py', 'stock.py stock.pth images', 'no attention with gates in stock'),
+    ('show_attention.py', 'detector.py detector.pth --dataset bogus', "--dataset: invalid choice: 'bogus'"),
+    (
+        'show_attention.py',
+        'detector.py detector.pth --dataset val --data-root no',
+        "'no/annotations/val.json'. Set the data root with --data-root or MMATTN_DATA_ROOT",
+    ),
+    ('adapter.py', '', 'the following arguments are required: command'),
+    ('adapter.py', 'bogus', "argument command: invalid choice: 'bogus'"),
+    ('adapter.py', 'save no.pth x.safetensors', "no checkpoint file 'no.pth'; looked in "),
+    ('adapter.py', 'save text.txt x.safetensors', "'text.txt' cannot be read as a checkpoint: "),
+    ('adapter.py', 'save empty.pth x.safetensors', "'empty.pth' cannot be read as a checkpoint: "),
+    ('adapter.py', 'save three.pth x.safetensors', "'three.pth': this is not a checkpoint"),
+    ('adapter.py', 'save stock.pth x.safetensors', 'the checkpoint has no attention to save'),
+    ('adapter.py', 'save detector.pth x.safetensors --base three.pth', "'three.pth' (--base): this is not a"),
+    (
+        'adapter.py',
+        'save detector.pth text.txt',
+        "text.txt' exists already: name another file, or replace it",
+    ),
+    (
+        'adapter.py',
+        'save detector.pth no/x.safetensors',
+        "no/x.safetensors' cannot be written: there is no folder",
+    ),
+    ('adapter.py', 'merge stock.pth no.safetensors x.pth', "no adapter file 'no.safetensors'"),
+    ('adapter.py', 'merge detector.pth adapter.safetensors x.pth', "'detector.pth' has attention already"),
+    ('adapter.py', 'check stock.pth adapter.safetensors', "the weights of 'stock.pth' are not those"),
+    ('adapter.py', 'check stock.pth text.txt', "'text.txt' is damaged, or not a safetensors file"),
+    ('adapter.py', 'list detector.pth', "'detector.pth' is damaged, or not a safetensors file"),
+    ('blocks.py', '--bogus', 'unrecognized arguments: --bogus'),
+    ('list_configs.py', 'no', "no folder 'no'; looked in "),
+    ('list_configs.py', 'folder', "no configs in 'folder'"),
+    ('list_configs.py', 'broken', "config 'broken/a.py' cannot be read: SyntaxError: "),
+    ('make_shapes.py', '--train many', "argument --train: invalid int value: 'many'"),
+    ('make_shapes.py', '--out new --val 0', 'val=0 of the shapes data set: give a whole number from 1'),
+    ('make_shapes.py', '--out new --workers 0', 'workers=0'),
+    (
+        'make_shapes.py',
+        '--out folder_with_file',
+        'exists and is not a shapes data set (it has no shapes.json)',
+    ),
+    ('make_shapes.py', '--out file/below', f'--out file/below: {IN_THE_WAY}'),
+    ('demo.py', '--bogus', 'unrecognized arguments: --bogus'),
+    ('demo.py', f'--config {NO_DETECTOR[0]} --data-root new', NO_DETECTOR[1]),
+    ('demo.py', f'--config {NO_PYTHON[0]} --data-root new', NO_PYTHON[1]),
+    ('demo.py', '--config detector.py --data-root new', "config 'detector.py' has no train_cfg.max_iters"),
+    ('demo.py', f'--data-root new {NO_VALUE[0]}', NO_VALUE[1]),
+    ('demo.py', '--data-root folder_with_file', 'exists and is not a shapes data set'),
+    ('demo.py', '--data-root file/below', f'--data-root file/below: {IN_THE_WAY}'),
+    ('demo.py', '--data-root new --work-dir file/below', IN_THE_WAY),
+    ('doctor.py', '--bogus', 'unrecognized arguments: --bogus'),
+    ('dev/build_mmcv.py', '--bogus', 'unrecognized arguments: --bogus'),
+    ('dev/house_map.py', '--bogus', 'unrecognized arguments: --bogus'),
+    ('dev/setup_env.py', '', 'python3 tools/dev/setup_env.py .venv'),
+]
+
+
+@pytest.mark.parametrize('tool, arguments, says', MISTAKES, ids=[f'{row[0]} {row[1]}' for row in MISTAKES])
+def test_a_mistake_is_a_message_and_exit_code_2(tool, arguments, says, in_files, run_tool):
+    before = sorted(os.listdir())
+    done = run_tool(tool, *shlex.split(arguments.format(in_files)))
+    assert done.code == 2, done
+    assert says.format(in_files) in re.sub(r"'/\S*/file'", "/file'", done.err)
+    assert 'Traceback' not in done.err
+    # nothing but the message, with argparse's lines on usage
+    assert re.match(rf'(usage: \S+|{os.path.basename(tool)}: |Make the virtual environment)', done.err)
+    assert set(os.listdir()) - set(before) <= {'work_dirs'}
+
+
+def test_every_tool_is_in_the_table(request):
+    tools = request.config.rootpath / 'tools'
+    paths = {path.relative_to(tools).as_posix() for path in (*tools.glob('*.py'), *tools.glob('dev/*.py'))}
+    assert {tool for tool, *_ in MISTAKES} == paths - {'dev/ninja_pch.py'}  # which hands all on to ninja
+
+
+def test_amp_needs_a_gpu(in_files, run_tool, monkeypatch):
+    monkeypatch.setattr(sys.modules['mmattn.engine.launch'], 'get_device', lambda: 'cpu')
+    done = run_tool('train.py', 'detector.py', '--amp')
+    assert done.code == 2 and done.err.startswith(
+        'train.py: --amp was asked for, but this machine has no GPU'
+    )
+
+
+@pytest.mark.parametrize('value, shown', [('1', True), ('0', False), ('', False)])
+def test_debug_shows_the_traceback_too(value, shown, in_files, run_tool, monkeypatch):
+    monkeypatch.setenv('MMATTN_DEBUG', value)
+    done = run_tool('sites.py', 'nowhere.py')
+    assert done.code == 2
+    assert done.err.startswith('Traceback (most recent call last)') == shown
+    assert done.err.splitlines()[-1].startswith('sites.py: no model was built from nowhere.py: ')
+
+
+def test_an_error_in_the_training_loop_is_no_mistake(in_files, run_tool, monkeypatch, tmp_path):
+    def fail(*args, **kwargs):
+        raise ValueError('the loss is not finite')
+
+    monkeypatch.setattr('mmdet.models.RetinaNet.loss', fail)
+    with pytest.raises(ValueError, match='the loss is not finite'):
+        run_tool('train.py', 'detector.py', '--work-dir', tmp_path)
+
+
+def test_a_program_ends_so_too(in_files, request):
+    """In a process of its own, as a user runs it."""
+    project = request.config.rootpath
+    done = subprocess.run(
+        [sys.executable, project / 'tools/train.py', 'detector.py', *NO_RULE[0].split()],
+        text=True,
+        capture_output=True,
+        env={**os.environ, 'PYTHONPATH': str(project)},
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith(f'train.py: {NO_RULE[1]}') and done.stderr.count('\n') == 1
