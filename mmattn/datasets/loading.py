@@ -4,6 +4,7 @@ import mmcv
 from mmcv.transforms import LoadImageFromFile as _LoadImageFromFile
 from mmengine import fileio
 
+from mmattn.datasets.image_header import read_header
 from mmattn.registry import TRANSFORMS
 
 
@@ -11,8 +12,9 @@ from mmattn.registry import TRANSFORMS
 class LoadImageFromFile(_LoadImageFromFile):
     """mmcv's ``LoadImageFromFile``, but every failure names the file.
 
-    mmcv passes on OpenCV's error for an empty file, which does not say which file it was, and takes
-    a JPEG that was cut off as it is, with the lost part grey. Here both are errors.
+    mmcv passes on OpenCV's error for an empty file, which does not say which file it was, takes a JPEG that
+    was cut off as it is, with the lost part grey, and an image of another size than its annotation says, as
+    EXIF orientations make them. Here all of these are errors.
 
     Use it in training pipelines. In test pipelines keep mmcv's: MMDetection's inferencer looks for
     it by its name.
@@ -47,11 +49,27 @@ class LoadImageFromFile(_LoadImageFromFile):
             raise self._broken(path, data, f'{self.imdecode_backend} cannot decode it')
         if is_cut_off(data):
             raise self._broken(path, data, 'the JPEG has no end: its last part is missing')
+        self._check_size(path, data, image.shape, results)
         if self.to_float32:
             image = image.astype('float32')
         results['img'] = image
         results['img_shape'] = results['ori_shape'] = image.shape[:2]
         return results
+
+    @staticmethod
+    def _check_size(path, data, shape, results):
+        """Compare an image's size with the annotation file's, in whose pixels the boxes are."""
+        found, expected = shape[:2], (results.get('height'), results.get('width'))
+        if None in expected or found == tuple(expected):
+            return
+        header = read_header(data)
+        turned = header and header.is_quarter_turned
+        raise OSError(
+            f"image '{path}' is {found[1]}x{found[0]} when loaded, but its annotation says "
+            f'{expected[1]}x{expected[0]} (width x height)'
+            + (f'; its EXIF orientation is {header.orientation}' if turned else '')
+            + '. Its boxes would be misplaced: see docs/data.md; --drop-bad-images leaves such images out'
+        )
 
     @staticmethod
     def _broken(path, data, why):

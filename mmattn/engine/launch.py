@@ -16,7 +16,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner, find_latest_checkpoint
 
 from mmattn.checkpoints import read_checkpoint, refuse_code
-from mmattn.engine.data import prepare_data
+from mmattn.engine.data import loading_explained, prepare_data
 from mmattn.engine.data_root import load_config, require_model
 from mmattn.engine.distributed import prepare_processes, read_ranks
 from mmattn.engine.mistakes import user_input
@@ -69,7 +69,7 @@ def train(
     _prepare_data(cfg, ('train', 'val'), drop_bad_images)
     prepare_processes(cfg)
     _keep_last_checkpoint(cfg)
-    with refuse_code(trust_checkpoint):
+    with refuse_code(trust_checkpoint), loading_explained(cfg, ('train', 'val')):
         runner = _build_runner(cfg)
         try:
             runner.train()
@@ -118,7 +118,7 @@ def test(
     if tta:
         _set_tta(cfg)
     prepare_processes(cfg)
-    with refuse_code(trust_checkpoint):
+    with refuse_code(trust_checkpoint), loading_explained(cfg, ('test',)):
         runner = _build_runner(cfg)
         if out is not None:
             from mmdet.evaluation import DumpDetResults
@@ -146,6 +146,7 @@ def _prepare(
     cfg.work_dir = work_dir or cfg.get('work_dir') or os.path.join('./work_dirs', name)
     require_writable_folder(cfg.work_dir, '--work-dir')
     _add_hook(cfg, 'mmattn.CheckInsertionHook')
+    _add_hook(cfg, 'mmattn.CheckDataHook')
     return cfg
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.dataset import BaseDataset
+from PIL import Image
 
 from mmattn.datasets import LoadImageFromFile
 from mmattn.datasets.loading import is_cut_off
@@ -56,6 +57,27 @@ def test_options_it_has_not_are_refused(options):
         f'mmattn.LoadImageFromFile has no {next(iter(options))}',
     ):
         LoadImageFromFile(**options)
+
+
+@pytest.mark.parametrize('orientation', [1, 6])
+def test_another_size_than_the_annotation_says_is_named(image, orientation):
+    load = LoadImageFromFile()
+    load(dict(img_path=str(image), height=64, width=48))
+    if orientation != 1:
+        turned = Image.open(image)
+        exif = turned.getexif()
+        exif[0x0112] = orientation
+        turned.save(image, exif=exif)
+        says = r'is 64x48 when loaded, but its annotation says 48x64 .*; its EXIF orientation is 6. Its boxes'
+    else:
+        cv2.imwrite(str(image), np.zeros((20, 30, 3), 'uint8'))
+        says = r'is 30x20 when loaded, but its annotation says 48x64 \(width x height\). Its boxes'
+    with pytest.raises(OSError, match=f"image '.*cells.jpg' {says}"):
+        load(dict(img_path=str(image), height=64, width=48))
+    load(dict(img_path=str(image)))  # nothing to compare with
+    LoadImageFromFile(color_type='color_ignore_orientation')(
+        dict(img_path=str(image), height=20 if orientation == 1 else 64, width=30 if orientation == 1 else 48)
+    )
 
 
 def test_missing_is_named():

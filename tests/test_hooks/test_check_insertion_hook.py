@@ -66,8 +66,9 @@ def test_the_tools_install_it_once(command, own, tmp_path, monkeypatch):
     with pytest.raises(Built) as built:
         getattr(engine, command)(str(config), *([str(weights)] if command == 'test' else []))
     types = [hook['type'] for hook in built.value.args[0].custom_hooks]
-    assert types.count('mmattn.CheckInsertionHook') == 1
-    assert len(types) == len({*(hook['type'] for hook in own or ()), 'mmattn.CheckInsertionHook'})
+    assert types.count('mmattn.CheckInsertionHook') == types.count('mmattn.CheckDataHook') == 1
+    ours = {'mmattn.CheckInsertionHook', 'mmattn.CheckDataHook'}
+    assert len(types) == len({*(hook['type'] for hook in own or ()), *ours})
 
 
 @pytest.mark.parametrize(

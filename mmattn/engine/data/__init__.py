@@ -7,6 +7,16 @@ repairs what is certain; ``examine.py`` has them in order.
 from mmattn.engine.data.check import check_data, prepare_data
 from mmattn.engine.data.copies import restore_given
 from mmattn.engine.data.findings import DataRefused, Finding
+from mmattn.engine.data.loaded import check_loaded, loading_explained
 from mmattn.engine.data.reading import read_classes
 
-__all__ = ['DataRefused', 'Finding', 'check_data', 'prepare_data', 'read_classes', 'restore_given']
+__all__ = [
+    'DataRefused',
+    'Finding',
+    'check_data',
+    'check_loaded',
+    'loading_explained',
+    'prepare_data',
+    'read_classes',
+    'restore_given',
+]

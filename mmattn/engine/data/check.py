@@ -13,9 +13,9 @@ from mmattn.engine.data.box_rules import none_is_usable
 from mmattn.engine.data.classes import check_heads
 from mmattn.engine.data.copies import use_copies
 from mmattn.engine.data.examination import Examination
-from mmattn.engine.data.examine import examine
+from mmattn.engine.data.examine import WHOLE, examine
 from mmattn.engine.data.findings import REFUSE, REPAIR, DataRefused, Finding
-from mmattn.engine.data.overlap import evaluator_knows_the_images, parts_are_apart
+from mmattn.engine.data.overlap import evaluator_knows_the_images, leave_out_dropped, parts_are_apart
 from mmattn.engine.data.sources import Source, find_sources
 
 Checked = list[tuple[Source, Examination]]
@@ -77,12 +77,13 @@ def _check_part(
     for source in find_sources(cfg, part):
         data = _examined_before(source, checked)
         if data is None:
-            data = examine(source, open_images=open_images, drop_bad_images=drop_bad_images)
+            data = examine(source, cfg.get(WHOLE, False), open_images, drop_bad_images)
             refused += [f"the annotation file '{source.path}' ({source.where}): {f}" for f in data.of(REFUSE)]
         checked.append((source, data))
         if source.folder is not None:
             datasets.append(data)
         elif not data.is_refused:
+            leave_out_dropped(data, datasets)
             refused += _texts(evaluator_knows_the_images(data, datasets))
     if not any(data.is_refused for data in datasets):
         refused += _texts(none_is_usable(datasets))

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
+from copy import deepcopy
 from typing import Any
 
 from mmengine.config import Config
@@ -36,8 +37,10 @@ def use_copies(cfg: Config, checked: Sequence[tuple[Source, Examination]], write
         path = _copy_path(cfg.work_dir, data)
         if write and source == data.source:
             _write(path, data)
+        top = source.key.partition('.')[0]
+        cfg[top] = deepcopy(cfg[top])  # in most configs val's and test's are one object
         node, last = _node(cfg, source.key)
-        cfg.setdefault(GIVEN, {})[source.key] = node[last]
+        cfg[GIVEN] = {**cfg.get(GIVEN, {}), source.key: node[last]}
         node[last] = path
 
 

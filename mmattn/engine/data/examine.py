@@ -11,6 +11,9 @@ from mmattn.engine.data.findings import TELL, Finding
 from mmattn.engine.data.reading import read_annotations
 from mmattn.engine.data.sources import Source
 
+WHOLE = 'parse_large_ann_files'
+"""Key of a config: whether large annotation files are parsed before they are loaded."""
+
 Rule = Callable[[Examination], Iterator[Finding]]
 
 # A stage relies on what the rules of earlier ones found right or repaired.

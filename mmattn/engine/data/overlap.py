@@ -24,6 +24,13 @@ def parts_are_apart(trained: Sequence[Examination], evaluated: Sequence[Examinat
             )
 
 
+def leave_out_dropped(metric: Examination, datasets: Sequence[Examination]) -> None:
+    """Leave the images that data sets left out also out of an evaluator's own file, all of which counts."""
+    if any(data.dropped for data in datasets):
+        ids = {image['id'] for data in datasets for image in data.images}
+        metric.images[:] = [image for image in metric.images if image['id'] in ids]
+
+
 def evaluator_knows_the_images(metric: Examination, datasets: Sequence[Examination]) -> Finding | None:
     """Return that an evaluator's annotation file lacks images that it will be asked about."""
     ids = {image['id'] for data in datasets for image in data.images}
