@@ -51,8 +51,9 @@ def test_schema_shapes_and_registration(name, backend, layout):
         pytest.skip(missing_reason(backend))
     # Gradients go to placeholders, which stand for the map: PyTorch's comparison of gradients would not
     # understand that; test_compiled_into_one_graph compares them.
+    given = arguments(name, backend, layout)
     torch.library.opcheck(
         getattr(torch.ops.mmattn, name).default,
-        arguments(name, backend, layout),
+        given,
         test_utils=('test_schema', 'test_autograd_registration', 'test_faketensor'),
     )
