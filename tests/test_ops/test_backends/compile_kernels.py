@@ -15,19 +15,19 @@ from triton.compiler import ASTSource
 from mmattn.ops.backends.triton import kernels
 
 MAPS = ('x', 'y', 'dy', 'dx')
-NUMBERS = ('c_units', 'p_units', 'along_c', 'along_p', 'splits', 'span', 'row', 'ties_row', 'divisor', 'L')
-GATES = dict(GATED=True, SPATIAL=True)
+GATES = dict(HAS_CHANNEL=True, HAS_SPATIAL=True)
+POOLED = dict(HAS_DAVG=True, HAS_DAMAX=False, HAS_DSTATS=False)  # as SE is
 KERNELS = [
     ('apply_gates', GATES),
-    ('apply_gates', dict(GATED=True, SPATIAL=False)),
+    ('apply_gates', dict(HAS_CHANNEL=True, HAS_SPATIAL=False)),
     ('gates_backward', GATES),
-    ('gates_backward', dict(GATED=False, SPATIAL=True)),
+    ('gates_backward', dict(HAS_CHANNEL=False, HAS_SPATIAL=True)),
     ('stats_backward', {}),
-    ('reduce', dict(GATED=True, AMAX=True, OF_CHANNELS=False)),
-    ('reduce', dict(GATED=False, AMAX=True, OF_CHANNELS=True)),
-    ('reduce', dict(GATED=False, AMAX=False, OF_CHANNELS=True)),
-    ('map_backward', dict(**GATES, USED=True, AVG=True, AMAX=True, STATS=True)),
-    ('map_backward', dict(GATED=True, SPATIAL=False, USED=True, AVG=True, AMAX=False, STATS=False)),
+    ('reduce', dict(OF_CHANNELS=False, HAS_CHANNEL=True, WITH_AMAX=True)),
+    ('reduce', dict(OF_CHANNELS=True, HAS_CHANNEL=False, WITH_AMAX=True)),
+    ('reduce', dict(OF_CHANNELS=True, HAS_CHANNEL=False, WITH_AMAX=False)),
+    ('map_backward', dict(**GATES, HAS_DY=True, HAS_DAVG=True, HAS_DAMAX=True, HAS_DSTATS=True)),
+    ('map_backward', dict(HAS_DY=True, HAS_CHANNEL=True, HAS_SPATIAL=False, **POOLED)),
 ]
 
 
@@ -45,7 +45,7 @@ def source(name, flags, dtype, dense, units):
         if parameter.name in constants:
             signature[parameter.name] = 'constexpr'
             continue
-        is_number = parameter.name in NUMBERS
+        is_number = parameter.name in kernels._SIZES
         signature[parameter.name] = 'i32' if is_number else '*' + (dtype if parameter.name in MAPS else small)
         if not is_number:
             attributes[(i,)] = [['tt.divisibility', 16]]
@@ -63,7 +63,7 @@ def main(capabilities, dtypes):
             for units in (16, 1)
         ]
         cases += [
-            ('join', dict(AMAX=True), 'fp32', True, 16),
+            ('join', dict(WITH_AMAX=True), 'fp32', True, 16),
             ('map_backward', KERNELS[-2][1], 'fp64', True, 2),
         ]
         for name, flags, dtype, dense, units in cases:

@@ -104,21 +104,8 @@ class _Sizes:
 
 
 @lru_cache(4096)
-def _plan_reduce(sizes: _Sizes, of_channels: bool):
-    if of_channels:
-        bc, bp = sizes.tile(1024 if sizes.dense else 64)
-        along_c, along_p, extent, block, least = _blocks(sizes.c, bc), 1, sizes.p, bp, 256
-    else:
-        bc, bp = sizes.tile()
-        along_c, along_p, extent, block, least = 1, _blocks(sizes.p, bp), sizes.c, bc, 64
-    programs = sizes.n * along_c * along_p
-    splits, span = sizes.splits(programs, extent, block, least)
-    units, layout = sizes.layout()
-    return (programs, splits), (*units, along_c, along_p, splits, span), dict(layout, BC=bc, BP=bp), extent
-
-
-@lru_cache(4096)
 def _plan_elements(sizes: _Sizes):
+    """A program for each tile."""
     bc, bp = sizes.tile()
     along_c, along_p = _blocks(sizes.c, bc), _blocks(sizes.p, bp)
     units, layout = sizes.layout()
@@ -126,21 +113,16 @@ def _plan_elements(sizes: _Sizes):
 
 
 @lru_cache(4096)
-def _plan_gates_backward(sizes: _Sizes):
-    bc, bp = sizes.tile(WIDTH if sizes.dense else 32)
-    along_p = _blocks(sizes.p, bp)
-    splits, span = sizes.splits(sizes.n * along_p, sizes.c, bc, 64)
+def _plan_reduction(sizes: _Sizes, of_channels: bool, width: int):
+    """For each tile of channels (positions) programs that walk over its positions (channels)."""
+    bc, bp = sizes.tile(width)
+    if of_channels:
+        along, extent, block, least = _blocks(sizes.c, bc), sizes.p, bp, 256
+    else:
+        along, extent, block, least = _blocks(sizes.p, bp), sizes.c, bc, 64
+    splits, span = sizes.splits(sizes.n * along, extent, block, least)
     units, layout = sizes.layout()
-    return (sizes.n * along_p, splits), (*units, along_p, splits, span), dict(layout, BC=bc, BP=bp)
-
-
-@lru_cache(4096)
-def _plan_stats_backward(sizes: _Sizes):
-    bc, bp = sizes.tile(WIDTH if sizes.dense else 64)
-    along_c = _blocks(sizes.c, bc)
-    splits, span = sizes.splits(sizes.n * along_c, sizes.p, bp, 256)
-    units, layout = sizes.layout()
-    return (sizes.n * along_c, splits), (*units, along_c, splits, span), dict(layout, BC=bc, BP=bp)
+    return (sizes.n * along, splits), (*units, along, splits, span), dict(layout, BC=bc, BP=bp)
 
 
 class _Map:
@@ -180,30 +162,32 @@ class _Map:
             row,
             length,
             divisor,
-            AMAX=with_amax,
+            WITH_AMAX=with_amax,
             B=block,
         )
 
-    def reduce(self, g: Tensor | None, outs: tuple[Tensor, ...], row: int, of_channels: bool) -> None:
+    def reduce(self, channel: Tensor | None, outs: tuple[Tensor, ...], row: int, of_channels: bool) -> None:
         """Means, and with three ``outs`` maxima and their ties, of channels or of positions."""
-        grid, numbers, constants, extent = _plan_reduce(self.sizes, of_channels)
-        length = self.sizes.c if of_channels else self.sizes.p
+        sizes = self.sizes
+        length, extent = (sizes.c, sizes.p) if of_channels else (sizes.p, sizes.c)
+        width = (1024 if sizes.dense else 64) if of_channels else WIDTH
+        grid, integers, constants = _plan_reduction(sizes, of_channels, width)
         splits, with_amax = grid[1], len(outs) == 3
         whole = splits == 1
-        parts = outs if whole else tuple(self.new(self.sizes.n, splits, length) for _ in outs)
+        parts = outs if whole else tuple(self.new(sizes.n, splits, length) for _ in outs)
         self.launch(
             'reduce',
             grid,
             self.x,
-            self.x if g is None else g,
+            self.x if channel is None else channel,
             *(parts if with_amax else parts * 3),
-            *numbers,
+            *integers,
             row if whole else length,
             length,
             extent if whole else 1,
-            GATED=g is not None,
-            AMAX=with_amax,
             OF_CHANNELS=of_channels,
+            HAS_CHANNEL=channel is not None,
+            WITH_AMAX=with_amax,
             **constants,
         )
         if not whole:
@@ -233,19 +217,19 @@ def stats(x: Tensor, channel: Tensor | None) -> Stats:
 
 def apply_gates(x: Tensor, gates: Gates) -> Tensor:
     on = _Map(x)
-    g, s = _flat(*gates)
+    channel, spatial = _flat(*gates)
     y = torch.empty_like(x)
-    grid, numbers, constants = _plan_elements(on.sizes)
+    grid, integers, constants = _plan_elements(on.sizes)
     on.launch(
         'apply_gates',
         grid,
         x,
-        x if g is None else g,
-        x if s is None else s,
+        x if channel is None else channel,
+        x if spatial is None else spatial,
         y,
-        *numbers,
-        GATED=g is not None,
-        SPATIAL=s is not None,
+        *integers,
+        HAS_CHANNEL=channel is not None,
+        HAS_SPATIAL=spatial is not None,
         **constants,
     )
     return y
@@ -253,46 +237,46 @@ def apply_gates(x: Tensor, gates: Gates) -> Tensor:
 
 def gates_backward(x: Tensor, dy: Tensor, gates: Gates) -> Gates:
     on = _Map(x)
-    g, s = _flat(*gates)
+    channel, spatial = _flat(*gates)
     n, c, h, w = x.shape
-    grid, numbers, constants = _plan_gates_backward(on.sizes)
+    grid, integers, constants = _plan_reduction(on.sizes, False, WIDTH if on.sizes.dense else 32)
     along_p, splits = grid[0] // n, grid[1]
-    dg = on.new(n, c, 1, 1) if g is not None else on.new(0)
-    ds = on.new(n, 1, h, w) if s is not None else on.new(0)
-    dg_parts = on.new(n, along_p, c) if g is not None and along_p > 1 else dg
-    ds_parts = on.new(n, splits, h * w) if s is not None and splits > 1 else ds
+    dchannel = on.new(n, c, 1, 1) if channel is not None else on.new(0)
+    dspatial = on.new(n, 1, h, w) if spatial is not None else on.new(0)
+    dchannel_parts = on.new(n, along_p, c) if channel is not None and along_p > 1 else dchannel
+    dspatial_parts = on.new(n, splits, h * w) if spatial is not None and splits > 1 else dspatial
     on.launch(
         'gates_backward',
         grid,
         dy,
         x,
-        x if g is None else g,
-        x if s is None else s,
-        dg_parts,
-        ds_parts,
-        *numbers,
-        GATED=g is not None,
-        SPATIAL=s is not None,
+        x if channel is None else channel,
+        x if spatial is None else spatial,
+        dchannel_parts,
+        dspatial_parts,
+        *integers,
+        HAS_CHANNEL=channel is not None,
+        HAS_SPATIAL=spatial is not None,
         **constants,
     )
-    if dg_parts is not dg:
-        on.join((dg_parts,), (dg,), c)
-    if ds_parts is not ds:
-        on.join((ds_parts,), (ds,), h * w)
-    return Gates(dg, ds)
+    if dchannel_parts is not dchannel:
+        on.join((dchannel_parts,), (dchannel,), c)
+    if dspatial_parts is not dspatial:
+        on.join((dspatial_parts,), (dspatial,), h * w)
+    return Gates(dchannel, dspatial)
 
 
 def stats_backward(x: Tensor, channel: Tensor, dstats: Tensor, stats: Stats) -> Tensor:
     on = _Map(x)
     n, c = x.shape[:2]
-    grid, numbers, constants = _plan_stats_backward(on.sizes)
-    dg = on.new(n, c, 1, 1)
+    grid, integers, constants = _plan_reduction(on.sizes, True, WIDTH if on.sizes.dense else 64)
+    dchannel = on.new(n, c, 1, 1)
     small = _flat(channel, dstats, stats.amax_mean, stats.ties)
-    parts = dg if grid[1] == 1 else on.new(n, grid[1], c)
-    on.launch('stats_backward', grid, x, *small, parts, *numbers, **constants)
-    if parts is not dg:
-        on.join((parts,), (dg,), c)
-    return dg
+    parts = dchannel if grid[1] == 1 else on.new(n, grid[1], c)
+    on.launch('stats_backward', grid, x, *small, parts, *integers, **constants)
+    if parts is not dchannel:
+        on.join((parts,), (dchannel,), c)
+    return dchannel
 
 
 def map_backward(x: Tensor, grads: MapGrads) -> Tensor:
@@ -300,7 +284,7 @@ def map_backward(x: Tensor, grads: MapGrads) -> Tensor:
     dx = torch.empty_like(x)
     dy, *small = grads  # in the order of the kernel's arguments
     given = _flat(*small)
-    grid, numbers, constants = _plan_elements(on.sizes)
+    grid, integers, constants = _plan_elements(on.sizes)
     on.launch(
         'map_backward',
         grid,
@@ -308,13 +292,13 @@ def map_backward(x: Tensor, grads: MapGrads) -> Tensor:
         x,
         *(x if t is None else t for t in given),
         dx,
-        *numbers,
-        GATED=grads.channel is not None,
-        SPATIAL=grads.spatial is not None,
-        USED=dy is not None,
-        AVG=grads.davg is not None,
-        AMAX=grads.damax is not None,
-        STATS=grads.dstats is not None,
+        *integers,
+        HAS_DY=dy is not None,
+        HAS_CHANNEL=grads.channel is not None,
+        HAS_SPATIAL=grads.spatial is not None,
+        HAS_DAVG=grads.davg is not None,
+        HAS_DAMAX=grads.damax is not None,
+        HAS_DSTATS=grads.dstats is not None,
         **constants,
     )
     return dx

@@ -3,9 +3,12 @@
 A map is read in tiles of ``BC`` channels and ``BP`` positions. ``DENSE`` is true for NCHW, false for
 channels_last, and changes addresses only. ``C`` and ``P`` come as multiples of ``AC`` and ``AP``, powers of
 two up to 16: from that the compiler knows how many elements it may read in one instruction. Sums are taken
-in ``ACC``, fp32 or fp64, in an order that the sizes decide: no atomics. ``v`` is always ``x * g`` in the
-map's own dtype, so that a kernel that searches for a maximum again finds the very number that another one
-found.
+in ``ACC``, fp32 or fp64, in an order that the sizes decide: no atomics. ``v`` is always ``x * channel`` in
+the map's own dtype, so that a kernel that searches for a maximum again finds the very number that another
+one found.
+
+Tensors come as pointers, the comments say to what. Where a flag says that there is no such tensor, the
+pointer is not read.
 """
 
 # ruff: noqa: N803, N806
@@ -16,7 +19,19 @@ import triton.language as tl
 
 # Without this, Triton would compile a variant of a kernel for each sort of number (1, a multiple of 16,
 # others) while a model trains on images of many sizes. What the compiler has to know is in AC and AP.
-_SIZES = ['c_units', 'p_units', 'along_c', 'along_p', 'splits', 'span', 'row', 'ties_row', 'divisor', 'L']
+_SIZES = [
+    'c_units',
+    'p_units',
+    'along_c',
+    'along_p',
+    'along',
+    'splits',
+    'span',
+    'row',
+    'ties_row',
+    'divisor',
+    'L',
+]
 
 
 @triton.jit
@@ -30,73 +45,99 @@ def _at(c, p, C, P, DENSE: tl.constexpr):
 
 
 @triton.jit
-def _accumulate(v, here, total, amax, ties, ACC: tl.constexpr):
-    """Take values ``v`` into running sums, maxima (NaN is the highest) and numbers of maxima."""
-    higher = ((v > amax) | (v != v)) & here
-    ties = tl.where(higher, 1.0, ties + ((v == amax) & here).to(ACC))
-    amax = tl.where(higher, v, amax)
-    return total + tl.where(here, v, 0.0), amax, ties
+def _program(c_units, p_units, tiles, AC: tl.constexpr, AP: tl.constexpr):
+    """Channels and positions of a map; its image, and the one of an image's ``tiles``, of this program."""
+    n = (tl.program_id(0) // tiles).to(tl.int64)
+    return c_units * AC, p_units * AP, n, tl.program_id(0) % tiles
 
 
 @triton.jit
-def _amax_and_ties(amax, ties, axis: tl.constexpr):
-    """The maximum along an axis, and how often it is there."""
-    wrong = tl.max((amax != amax).to(tl.int32), axis)
-    highest = tl.max(tl.where(amax != amax, float('-inf'), amax), axis)
-    n = tl.sum(tl.where(amax == tl.expand_dims(highest, axis), ties, 0.0), axis)
-    return tl.where(wrong > 0, float('nan'), highest), n
-
-
-@triton.jit(do_not_specialize=_SIZES)
-def reduce(
-    x,
-    g,
-    total,
-    amax,
-    ties,
+def _elements(
     c_units,
     p_units,
     along_c,
     along_p,
-    splits,
-    span,
-    row,
-    ties_row,
-    divisor,
-    GATED: tl.constexpr,
-    AMAX: tl.constexpr,
-    OF_CHANNELS: tl.constexpr,
     BC: tl.constexpr,
     BP: tl.constexpr,
     DENSE: tl.constexpr,
     AC: tl.constexpr,
     AP: tl.constexpr,
-    ACC: tl.constexpr,
 ):
-    """Sums, maxima and numbers of maxima of ``x * g``, of each channel or of each position.
+    """As :func:`_program`, with this program's channels and positions, what of them exists, and offsets."""
+    C, P, n, tile = _program(c_units, p_units, along_c * along_p, AC, AP)
+    c = tile // along_p * BC + tl.arange(0, BC)
+    p = tile % along_p * BP + tl.arange(0, BP)
+    here = (c < C)[:, None] & (p < P)[None, :]
+    return C, P, n, c, p, here, n * C * P + _at(c, p, C, P, DENSE)
 
-    Program ``(n * tiles + tile, split)`` walks over ``span`` tiles of positions (channels) and writes entry
-    ``split`` of ``(N, splits, C)`` (``(N, splits, P)``). Rows are ``row`` elements apart, those of ties
-    ``ties_row``.
+
+@triton.jit
+def _rounded(gate, there, x, ACC: tl.constexpr):
+    """Gates, rounded to the dtype of the map ``x``."""
+    return tl.load(gate, there, other=0.0).to(x.dtype.element_ty).to(ACC)
+
+
+@triton.jit
+def _accumulate(v, here, sums, amax, ties, ACC: tl.constexpr):
+    """Take values ``v`` into running sums, maxima (NaN is the highest) and their ties."""
+    higher = ((v > amax) | (v != v)) & here
+    ties = tl.where(higher, 1.0, ties + ((v == amax) & here).to(ACC))
+    amax = tl.where(higher, v, amax)
+    return sums + tl.where(here, v, 0.0), amax, ties
+
+
+@triton.jit
+def _amax_and_ties(amax, ties, axis: tl.constexpr):
+    """The maximum along an axis, and how often it is there."""
+    is_nan = tl.max((amax != amax).to(tl.int32), axis)
+    of_axis = tl.max(tl.where(amax != amax, float('-inf'), amax), axis)
+    n = tl.sum(tl.where(amax == tl.expand_dims(of_axis, axis), ties, 0.0), axis)
+    return tl.where(is_nan > 0, float('nan'), of_axis), n
+
+
+@triton.jit(do_not_specialize=_SIZES)
+def reduce(
+    x,  # (N, C, P)
+    channel,  # (N, C)
+    total,  # (N, splits, C or P), rows `row` apart: sums / divisor
+    amax,  # as total
+    ties,  # (N, splits, C or P), rows `ties_row` apart
+    c_units,  # C / AC
+    p_units,  # P / AP
+    along,  # tiles of channels (positions)
+    splits,  # programs that share a tile's positions (channels)
+    span,  # tiles of positions (channels) a program
+    row,  # elements
+    ties_row,  # elements
+    divisor,  # a number
+    OF_CHANNELS: tl.constexpr,  # reduce the positions of each channel, else the channels of each position
+    HAS_CHANNEL: tl.constexpr,  # bool
+    WITH_AMAX: tl.constexpr,  # bool
+    BC: tl.constexpr,  # channels of a tile
+    BP: tl.constexpr,  # positions of a tile
+    DENSE: tl.constexpr,  # bool
+    AC: tl.constexpr,  # divides C
+    AP: tl.constexpr,  # divides P
+    ACC: tl.constexpr,  # dtype of sums
+):
+    """Sums, maxima and ties of ``x * channel``, of each channel or of each position.
+
+    Program ``(n * along + tile, split)`` walks over ``span`` tiles and writes entry ``split``.
     """
-    C = c_units * AC
-    P = p_units * AP
-    tiles = along_c * along_p
-    n = (tl.program_id(0) // tiles).to(tl.int64)
-    tile = tl.program_id(0) % tiles
+    C, P, n, tile = _program(c_units, p_units, along, AC, AP)
     split = tl.program_id(1)
     x += n * C * P
     sums = tl.zeros((BC, BP), ACC)
-    maxima = tl.full((BC, BP), float('-inf'), ACC)
-    shares = tl.zeros((BC, BP), ACC)
+    running_amax = tl.full((BC, BP), float('-inf'), ACC)
+    running_ties = tl.zeros((BC, BP), ACC)
     if OF_CHANNELS:
         c = tile * BC + tl.arange(0, BC)
         for step in range(split * span, tl.minimum(tl.cdiv(P, BP), (split + 1) * span)):
             p = step * BP + tl.arange(0, BP)
             here = (c < C)[:, None] & (p < P)[None, :]
             v = tl.load(x + _at(c, p, C, P, DENSE), here, other=0.0).to(ACC)
-            if AMAX:
-                sums, maxima, shares = _accumulate(v, here, sums, maxima, shares, ACC)
+            if WITH_AMAX:
+                sums, running_amax, running_ties = _accumulate(v, here, sums, running_amax, running_ties, ACC)
             else:
                 sums += v
         out = c
@@ -107,270 +148,247 @@ def reduce(
             c = step * BC + tl.arange(0, BC)
             here = (c < C)[:, None] & (p < P)[None, :]
             v = tl.load(x + _at(c, p, C, P, DENSE), here, other=0.0)
-            if GATED:
-                gates = tl.load(g + n * C + c, c < C, other=0.0).to(v.dtype)
-                v = (v.to(ACC) * gates.to(ACC)[:, None]).to(v.dtype)
-            sums, maxima, shares = _accumulate(v.to(ACC), here, sums, maxima, shares, ACC)
+            if HAS_CHANNEL:
+                v = (v.to(ACC) * _rounded(channel + n * C + c, c < C, x, ACC)[:, None]).to(v.dtype)
+            sums, running_amax, running_ties = _accumulate(
+                v.to(ACC), here, sums, running_amax, running_ties, ACC
+            )
         out = p
         there = p < P
     at = (n * splits + split) * row + out
     tl.store(total + at, tl.sum(sums, 1 if OF_CHANNELS else 0) / divisor, there)
-    if AMAX:
-        highest, sharing = _amax_and_ties(maxima, shares, 1 if OF_CHANNELS else 0)
-        tl.store(amax + at, highest, there)
-        tl.store(ties + (n * splits + split) * ties_row + out, sharing, there)
+    if WITH_AMAX:
+        tile_amax, tile_ties = _amax_and_ties(running_amax, running_ties, 1 if OF_CHANNELS else 0)
+        tl.store(amax + at, tile_amax, there)
+        tl.store(ties + (n * splits + split) * ties_row + out, tile_ties, there)
 
 
 @triton.jit(do_not_specialize=_SIZES)
 def join(
-    total,
-    amax,
-    ties,
-    total_out,
-    amax_out,
-    ties_out,
-    L,
-    splits,
-    row,
-    ties_row,
-    divisor,
-    AMAX: tl.constexpr,
-    B: tl.constexpr,
-    ACC: tl.constexpr,
+    total,  # (N, splits, L)
+    amax,  # (N, splits, L)
+    ties,  # (N, splits, L)
+    total_out,  # (N, L), rows `row` apart: sums / divisor
+    amax_out,  # as total_out
+    ties_out,  # (N, L), rows `ties_row` apart
+    L,  # C or P
+    splits,  # partial results
+    row,  # elements
+    ties_row,  # elements
+    divisor,  # a number
+    WITH_AMAX: tl.constexpr,  # bool
+    B: tl.constexpr,  # elements of a program
+    ACC: tl.constexpr,  # dtype of sums
 ):
-    """Combine partial results ``(N, splits, L)``. Output rows are ``row`` elements apart, of ties
-    ``ties_row``."""
+    """Combine partial results."""
     blocks = tl.cdiv(L, B)
     n = (tl.program_id(0) // blocks).to(tl.int64)
     i = tl.program_id(0) % blocks * B + tl.arange(0, B)
     there = i < L
     sums = tl.zeros((B,), ACC)
-    maxima = tl.full((B,), float('-inf'), ACC)
-    shares = tl.zeros((B,), ACC)
+    running_amax = tl.full((B,), float('-inf'), ACC)
+    running_ties = tl.zeros((B,), ACC)
     for split in range(splits):
         at = (n * splits + split) * L + i
         sums += tl.load(total + at, there, other=0.0)
-        if AMAX:
-            highest = tl.load(amax + at, there, other=0.0)
-            sharing = tl.load(ties + at, there, other=0.0)
-            higher = (highest > maxima) | (highest != highest)
-            shares = tl.where(higher, sharing, tl.where(highest == maxima, shares + sharing, shares))
-            maxima = tl.where(higher, highest, maxima)
+        if WITH_AMAX:
+            part_amax = tl.load(amax + at, there, other=0.0)
+            part_ties = tl.load(ties + at, there, other=0.0)
+            higher = (part_amax > running_amax) | (part_amax != part_amax)
+            shared = tl.where(part_amax == running_amax, running_ties + part_ties, running_ties)
+            running_ties = tl.where(higher, part_ties, shared)
+            running_amax = tl.where(higher, part_amax, running_amax)
     tl.store(total_out + n * row + i, sums / divisor, there)
-    if AMAX:
-        tl.store(amax_out + n * row + i, maxima, there)
-        tl.store(ties_out + n * ties_row + i, shares, there)
+    if WITH_AMAX:
+        tl.store(amax_out + n * row + i, running_amax, there)
+        tl.store(ties_out + n * ties_row + i, running_ties, there)
 
 
 @triton.jit(do_not_specialize=_SIZES)
 def apply_gates(
-    x,
-    g,
-    s,
-    y,
-    c_units,
-    p_units,
-    along_c,
-    along_p,
-    GATED: tl.constexpr,
-    SPATIAL: tl.constexpr,
-    BC: tl.constexpr,
-    BP: tl.constexpr,
-    DENSE: tl.constexpr,
-    AC: tl.constexpr,
-    AP: tl.constexpr,
-    ACC: tl.constexpr,
+    x,  # (N, C, P)
+    channel,  # (N, C)
+    spatial,  # (N, P)
+    y,  # (N, C, P)
+    c_units,  # C / AC
+    p_units,  # P / AP
+    along_c,  # tiles of channels
+    along_p,  # tiles of positions
+    HAS_CHANNEL: tl.constexpr,  # bool
+    HAS_SPATIAL: tl.constexpr,  # bool
+    BC: tl.constexpr,  # channels of a tile
+    BP: tl.constexpr,  # positions of a tile
+    DENSE: tl.constexpr,  # bool
+    AC: tl.constexpr,  # divides C
+    AP: tl.constexpr,  # divides P
+    ACC: tl.constexpr,  # dtype of products
 ):
-    """``y = (x * g) * s``, each product rounded to the map's dtype."""
-    C = c_units * AC
-    P = p_units * AP
-    tiles = along_c * along_p
-    n = (tl.program_id(0) // tiles).to(tl.int64)
-    tile = tl.program_id(0) % tiles
-    c = tile // along_p * BC + tl.arange(0, BC)
-    p = tile % along_p * BP + tl.arange(0, BP)
-    here = (c < C)[:, None] & (p < P)[None, :]
-    at = n * C * P + _at(c, p, C, P, DENSE)
+    """``y = (x * channel) * spatial``, each product rounded to the map's dtype."""
+    C, P, n, c, p, here, at = _elements(c_units, p_units, along_c, along_p, BC, BP, DENSE, AC, AP)
     v = tl.load(x + at, here, other=0.0)
-    if GATED:
-        gates = tl.load(g + n * C + c, c < C, other=0.0).to(v.dtype)
-        v = (v.to(ACC) * gates.to(ACC)[:, None]).to(v.dtype)
-    if SPATIAL:
-        gates = tl.load(s + n * P + p, p < P, other=0.0).to(v.dtype)
-        v = (v.to(ACC) * gates.to(ACC)[None, :]).to(v.dtype)
+    if HAS_CHANNEL:
+        v = (v.to(ACC) * _rounded(channel + n * C + c, c < C, x, ACC)[:, None]).to(v.dtype)
+    if HAS_SPATIAL:
+        v = (v.to(ACC) * _rounded(spatial + n * P + p, p < P, x, ACC)[None, :]).to(v.dtype)
     tl.store(y + at, v, here)
 
 
 @triton.jit(do_not_specialize=_SIZES)
 def gates_backward(
-    dy,
-    x,
-    g,
-    s,
-    dg,
-    ds,
-    c_units,
-    p_units,
-    along_p,
-    splits,
-    span,
-    GATED: tl.constexpr,
-    SPATIAL: tl.constexpr,
-    BC: tl.constexpr,
-    BP: tl.constexpr,
-    DENSE: tl.constexpr,
-    AC: tl.constexpr,
-    AP: tl.constexpr,
-    ACC: tl.constexpr,
+    dy,  # (N, C, P)
+    x,  # (N, C, P)
+    channel,  # (N, C)
+    spatial,  # (N, P)
+    dchannel,  # (N, along, C)
+    dspatial,  # (N, splits, P)
+    c_units,  # C / AC
+    p_units,  # P / AP
+    along,  # tiles of positions
+    splits,  # programs that share a tile's channels
+    span,  # tiles of channels a program
+    HAS_CHANNEL: tl.constexpr,  # bool
+    HAS_SPATIAL: tl.constexpr,  # bool
+    BC: tl.constexpr,  # channels of a tile
+    BP: tl.constexpr,  # positions of a tile
+    DENSE: tl.constexpr,  # bool
+    AC: tl.constexpr,  # divides C
+    AP: tl.constexpr,  # divides P
+    ACC: tl.constexpr,  # dtype of sums
 ):
-    """Gradients of the gates: ``dg (N, along_p, C)`` of each tile of positions, ``ds (N, splits, P)``.
+    """Gradients of the gates: of the channel gate by tiles of positions, of the spatial one by splits.
 
-    Program ``(n * along_p + tile, split)`` walks over ``span`` tiles of channels.
+    Program ``(n * along + tile, split)`` walks over ``span`` tiles of channels.
     """
-    C = c_units * AC
-    P = p_units * AP
-    n = (tl.program_id(0) // along_p).to(tl.int64)
-    tile = tl.program_id(0) % along_p
+    C, P, n, tile = _program(c_units, p_units, along, AC, AP)
     split = tl.program_id(1)
     p = tile * BP + tl.arange(0, BP)
     x += n * C * P
     dy += n * C * P
     sums = tl.zeros((BC, BP), ACC)
-    if SPATIAL:
-        spatial = tl.load(s + n * P + p, p < P, other=0.0).to(x.dtype.element_ty).to(ACC)
+    if HAS_SPATIAL:
+        spatial_gate = _rounded(spatial + n * P + p, p < P, x, ACC)
     for step in range(split * span, tl.minimum(tl.cdiv(C, BC), (split + 1) * span)):
         c = step * BC + tl.arange(0, BC)
         here = (c < C)[:, None] & (p < P)[None, :]
         at = _at(c, p, C, P, DENSE)
         d = tl.load(dy + at, here, other=0.0).to(ACC) * tl.load(x + at, here, other=0.0).to(ACC)
-        if SPATIAL:
-            if GATED:
-                channel = tl.load(g + n * C + c, c < C, other=0.0).to(x.dtype.element_ty).to(ACC)
-                sums += d * channel[:, None]
+        if HAS_SPATIAL:
+            if HAS_CHANNEL:
+                sums += d * _rounded(channel + n * C + c, c < C, x, ACC)[:, None]
             else:
                 sums += d
-        if GATED:
-            if SPATIAL:
-                d *= spatial[None, :]
-            tl.store(dg + (n * along_p + tile) * C + c, tl.sum(d, 1), c < C)
-    if SPATIAL:
-        tl.store(ds + (n * splits + split) * P + p, tl.sum(sums, 0), p < P)
+        if HAS_CHANNEL:
+            if HAS_SPATIAL:
+                d *= spatial_gate[None, :]
+            tl.store(dchannel + (n * along + tile) * C + c, tl.sum(d, 1), c < C)
+    if HAS_SPATIAL:
+        tl.store(dspatial + (n * splits + split) * P + p, tl.sum(sums, 0), p < P)
 
 
 @triton.jit
-def _statistics(dstats, stats, ties, n, p, C, P, ACC: tl.constexpr):
-    """At positions: the gradient of a value, what a maximum gets besides, and the maximum."""
+def _stats_shares(v, dstats, stats, ties, n, p, C, P, ACC: tl.constexpr):
+    """What elements ``v`` get of the gradients of the statistics at their positions ``p``."""
     there = p < P
-    highest = tl.load(stats + n * 2 * P + p, there, other=0.0)
-    sharing = tl.load(ties + n * P + p, there, other=1.0)
-    of_amax = tl.load(dstats + n * 2 * P + p, there, other=0.0).to(ACC) / sharing
-    of_mean = tl.load(dstats + n * 2 * P + P + p, there, other=0.0).to(ACC) / C
-    return of_mean, of_amax, highest
+    amax = tl.load(stats + n * 2 * P + p, there, other=0.0)
+    amax_ties = tl.load(ties + n * P + p, there, other=1.0)
+    by_amax = tl.load(dstats + n * 2 * P + p, there, other=0.0).to(ACC) / amax_ties
+    by_mean = tl.load(dstats + n * 2 * P + P + p, there, other=0.0).to(ACC) / C
+    return by_mean[None, :] + tl.where(v == amax[None, :], by_amax[None, :], 0.0)
 
 
 @triton.jit(do_not_specialize=_SIZES)
 def stats_backward(
-    x,
-    g,
-    dstats,
-    stats,
-    ties,
-    dg,
-    c_units,
-    p_units,
-    along_c,
-    splits,
-    span,
-    BC: tl.constexpr,
-    BP: tl.constexpr,
-    DENSE: tl.constexpr,
-    AC: tl.constexpr,
-    AP: tl.constexpr,
-    ACC: tl.constexpr,
+    x,  # (N, C, P)
+    channel,  # (N, C)
+    dstats,  # (N, 2, P)
+    stats,  # (N, 2, P)
+    ties,  # (N, P)
+    dchannel,  # (N, splits, C)
+    c_units,  # C / AC
+    p_units,  # P / AP
+    along,  # tiles of channels
+    splits,  # programs that share a tile's positions
+    span,  # tiles of positions a program
+    BC: tl.constexpr,  # channels of a tile
+    BP: tl.constexpr,  # positions of a tile
+    DENSE: tl.constexpr,  # bool
+    AC: tl.constexpr,  # divides C
+    AP: tl.constexpr,  # divides P
+    ACC: tl.constexpr,  # dtype of sums
 ):
-    """Gradient of ``g`` by way of the statistics, ``(N, splits, C)``; a program walks over ``span``
-    tiles of positions."""
-    C = c_units * AC
-    P = p_units * AP
-    n = (tl.program_id(0) // along_c).to(tl.int64)
-    c = tl.program_id(0) % along_c * BC + tl.arange(0, BC)
+    """Gradient of the channel gate by way of the statistics.
+
+    Program ``(n * along + tile, split)`` walks over ``span`` tiles of positions.
+    """
+    C, P, n, tile = _program(c_units, p_units, along, AC, AP)
+    c = tile * BC + tl.arange(0, BC)
     split = tl.program_id(1)
     x += n * C * P
-    gates = tl.load(g + n * C + c, c < C, other=0.0).to(x.dtype.element_ty).to(ACC)
+    channel_gate = _rounded(channel + n * C + c, c < C, x, ACC)
     sums = tl.zeros((BC, BP), ACC)
     for step in range(split * span, tl.minimum(tl.cdiv(P, BP), (split + 1) * span)):
         p = step * BP + tl.arange(0, BP)
         here = (c < C)[:, None] & (p < P)[None, :]
-        of_x = tl.load(x + _at(c, p, C, P, DENSE), here, other=0.0)
-        v = (of_x.to(ACC) * gates[:, None]).to(of_x.dtype).to(ACC)
-        of_mean, of_amax, highest = _statistics(dstats, stats, ties, n, p, C, P, ACC)
-        sums += of_x.to(ACC) * (of_mean[None, :] + tl.where(v == highest[None, :], of_amax[None, :], 0.0))
-    tl.store(dg + (n * splits + split) * C + c, tl.sum(sums, 1), c < C)
+        element = tl.load(x + _at(c, p, C, P, DENSE), here, other=0.0)
+        v = (element.to(ACC) * channel_gate[:, None]).to(element.dtype).to(ACC)
+        sums += element.to(ACC) * _stats_shares(v, dstats, stats, ties, n, p, C, P, ACC)
+    tl.store(dchannel + (n * splits + split) * C + c, tl.sum(sums, 1), c < C)
 
 
 @triton.jit(do_not_specialize=_SIZES)
 def map_backward(
-    dy,
-    x,
-    g,
-    s,
-    davg,
-    damax,
-    amax,
-    ties,
-    dstats,
-    stats,
-    stats_ties,
-    dx,
-    c_units,
-    p_units,
-    along_c,
-    along_p,
-    GATED: tl.constexpr,
-    SPATIAL: tl.constexpr,
-    USED: tl.constexpr,
-    AVG: tl.constexpr,
-    AMAX: tl.constexpr,
-    STATS: tl.constexpr,
-    BC: tl.constexpr,
-    BP: tl.constexpr,
-    DENSE: tl.constexpr,
-    AC: tl.constexpr,
-    AP: tl.constexpr,
-    ACC: tl.constexpr,
+    dy,  # (N, C, P)
+    x,  # (N, C, P)
+    channel,  # (N, C)
+    spatial,  # (N, P)
+    davg,  # (N, C)
+    damax,  # (N, C)
+    amax,  # (N, C)
+    ties,  # (N, C)
+    dstats,  # (N, 2, P)
+    stats,  # (N, 2, P)
+    stats_ties,  # (N, P)
+    dx,  # (N, C, P)
+    c_units,  # C / AC
+    p_units,  # P / AP
+    along_c,  # tiles of channels
+    along_p,  # tiles of positions
+    HAS_DY: tl.constexpr,  # bool
+    HAS_CHANNEL: tl.constexpr,  # bool
+    HAS_SPATIAL: tl.constexpr,  # bool
+    HAS_DAVG: tl.constexpr,  # bool
+    HAS_DAMAX: tl.constexpr,  # bool
+    HAS_DSTATS: tl.constexpr,  # bool
+    BC: tl.constexpr,  # channels of a tile
+    BP: tl.constexpr,  # positions of a tile
+    DENSE: tl.constexpr,  # bool
+    AC: tl.constexpr,  # divides C
+    AP: tl.constexpr,  # divides P
+    ACC: tl.constexpr,  # dtype of sums
 ):
-    """``dx = (dy * s + of the channel statistics) * g + of the pooling``; ``USED``: there is a ``dy``."""
-    C = c_units * AC
-    P = p_units * AP
-    tiles = along_c * along_p
-    n = (tl.program_id(0) // tiles).to(tl.int64)
-    tile = tl.program_id(0) % tiles
-    c = tile // along_p * BC + tl.arange(0, BC)
-    p = tile % along_p * BP + tl.arange(0, BP)
-    here = (c < C)[:, None] & (p < P)[None, :]
-    at = n * C * P + _at(c, p, C, P, DENSE)
+    """``dx = (dy * spatial + by the channel statistics) * channel + by the pooling``."""
+    C, P, n, c, p, here, at = _elements(c_units, p_units, along_c, along_p, BC, BP, DENSE, AC, AP)
     row = n * C + c
-    if AMAX or STATS:
-        of_x = tl.load(x + at, here, other=0.0)
-    if GATED:
-        gates = tl.load(g + row, c < C, other=0.0).to(x.dtype.element_ty).to(ACC)[:, None]
+    if HAS_DAMAX or HAS_DSTATS:
+        element = tl.load(x + at, here, other=0.0)
+    if HAS_CHANNEL:
+        channel_gate = _rounded(channel + row, c < C, x, ACC)[:, None]
     d = tl.zeros((BC, BP), ACC)
-    if USED:
+    if HAS_DY:
         d = tl.load(dy + at, here, other=0.0).to(ACC)
-        if SPATIAL:
-            d *= tl.load(s + n * P + p, p < P, other=0.0).to(x.dtype.element_ty).to(ACC)[None, :]
-    if STATS:
-        v = of_x.to(ACC)
-        if GATED:
-            v = (v * gates).to(of_x.dtype).to(ACC)
-        of_mean, of_amax, highest = _statistics(dstats, stats, stats_ties, n, p, C, P, ACC)
-        d += of_mean[None, :] + tl.where(v == highest[None, :], of_amax[None, :], 0.0)
-    if GATED:
-        d *= gates
-    if AVG:
+        if HAS_SPATIAL:
+            d *= _rounded(spatial + n * P + p, p < P, x, ACC)[None, :]
+    if HAS_DSTATS:
+        v = element.to(ACC)
+        if HAS_CHANNEL:
+            v = (v * channel_gate).to(element.dtype).to(ACC)
+        d += _stats_shares(v, dstats, stats, stats_ties, n, p, C, P, ACC)
+    if HAS_CHANNEL:
+        d *= channel_gate
+    if HAS_DAVG:
         d += (tl.load(davg + row, c < C, other=0.0).to(ACC) / P)[:, None]
-    if AMAX:
-        more = tl.load(damax + row, c < C, other=0.0).to(ACC) / tl.load(ties + row, c < C, other=1.0)
-        at_amax = tl.load(amax + row, c < C, other=0.0)
-        d += tl.where(of_x.to(ACC) == at_amax[:, None], more[:, None], 0.0)
+    if HAS_DAMAX:
+        by_amax = tl.load(damax + row, c < C, other=0.0).to(ACC) / tl.load(ties + row, c < C, other=1.0)
+        row_amax = tl.load(amax + row, c < C, other=0.0)
+        d += tl.where(element.to(ACC) == row_amax[:, None], by_amax[:, None], 0.0)
     tl.store(dx + at, d.to(x.dtype.element_ty), here)
