@@ -31,6 +31,7 @@ def healthy(doctor, monkeypatch):
         'cv2': {},
         'ops': {'device': 'cpu'},
         'attention': {'by': 'cpu', 'missing': '', 'device': 'cpu'},
+        'weights': {'folder': '/cache dir', 'missing': {}, 'unreachable': ''},
         'detector': {'plain': 0.2, 'with_attention': 0.3, 'device': 'cpu'},
     }
     monkeypatch.setattr(doctor, 'probe', lambda name: answers[name])
@@ -57,7 +58,7 @@ def test_all_well(doctor, healthy):
     assert {row['verdict'] for row in rows(doctor).values()} <= {'ok', 'warn'}
     text = doctor.table(doctor.examine())
     assert text.endswith('Everything needed is here and works.')
-    assert 'with attention  forward, backward, detections on cpu in 0.3 s' in text
+    assert 'with attention      forward, backward, detections on cpu in 0.3 s' in text
 
 
 @pytest.mark.parametrize('device, fix', [('cpu', 'apt-get install gcc'), ('cuda', 'pip install triton')])
@@ -69,6 +70,20 @@ def test_attention_that_is_slow(doctor, healthy, device, fix):
     ].startswith(fix)
     healthy['attention'] = {'error': 'ImportError: no'}
     assert rows(doctor)['fast attention']['verdict'] == 'FAIL'
+
+
+def test_pretrained_weights_that_cannot_be_fetched(doctor, healthy):
+    url = 'https://download.pytorch.org/models/resnet18-f37072fd.pth'
+    assert rows(doctor)['pretrained weights']['found'] == 'in /cache dir'
+    healthy['weights']['missing'] = {'resnet18': url}
+    row = rows(doctor)['pretrained weights']
+    assert row['verdict'] == 'ok' and row['found'] == 'resnet18: fetched into /cache dir when first needed'
+    healthy['weights']['unreachable'] = 'no such host'
+    row = rows(doctor)['pretrained weights']
+    assert (
+        row['verdict'] == 'warn' and 'not in /cache dir, and cannot be fetched (no such host)' in row['found']
+    )
+    assert f"cd '/cache dir' && curl -O {url} " in row['fix']
 
 
 def test_mmcv_missing(doctor, healthy, monkeypatch):
@@ -187,7 +202,7 @@ def test_every_probe_is_run(doctor, monkeypatch):
 
     def answer(name):
         asked.append(name)
-        return dict(devices=[], threads=1, built_for_cuda=None, device='cpu', by='cpu', missing='')
+        return dict(devices=[], threads=1, built_for_cuda=None, device='cpu', by='cpu', missing='', folder='')
 
     monkeypatch.setattr(doctor, 'probe', answer)
     doctor.examine()

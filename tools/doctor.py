@@ -17,6 +17,7 @@ import sys
 from collections.abc import Callable
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from shlex import quote
 from types import ModuleType
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -202,6 +203,27 @@ def check_attention(report: Report) -> None:
         report.add('fast attention', f'by {result["by"]}, run on {result["device"]}')
 
 
+def check_weights(report: Report) -> None:
+    """Check that the pretrained weights of mmattn's configs are in the cache, or can be fetched."""
+    result = probe('weights')
+    if 'error' in result:
+        report.add('pretrained weights', result['error'], FAIL, FIX['mmattn'])
+        return
+    missing, folder = result['missing'], result['folder']
+    if not missing:
+        report.add('pretrained weights', f'in {folder}')
+    elif not result['unreachable']:
+        report.add('pretrained weights', f'{", ".join(missing)}: fetched into {folder} when first needed')
+    else:
+        report.add(
+            'pretrained weights',
+            f'{", ".join(missing)}: not in {folder}, and cannot be fetched ({result["unreachable"]})',
+            WARN,
+            f'mkdir -p {quote(folder)} && cd {quote(folder)} && curl -O {" -O ".join(missing.values())}   '
+            '# those that your configs name; or copy the files from another machine',
+        )
+
+
 def check_detectors(report: Report, possible: bool) -> None:
     """Check a small Faster R-CNN as MMDetection has it, and the same with attention."""
     result = probe('detector') if possible else None
@@ -237,6 +259,8 @@ def examine() -> Report:
         report.add("mmcv's ops", 'not tried: something above is missing', SKIP)
     if torch and {'mmengine', 'mmattn'} <= present:
         check_attention(report)
+    if torch and {'mmengine', 'mmcv', 'mmdet', 'mmattn'} <= present:
+        check_weights(report)
     check_detectors(report, bool(ops) and {'mmdet', 'mmattn'} <= present)
     return report
 

@@ -19,6 +19,7 @@ from mmattn.checkpoints.adapter_file import (
     write_adapter,
 )
 from mmattn.checkpoints.check import check_insertion, require_same_insertion
+from mmattn.checkpoints.pretrained import load_checkpoints
 from mmattn.checkpoints.read import read_checkpoint
 from mmattn.checkpoints.trust import UntrustedCheckpoint, refuse_code, require_no_code
 
@@ -35,6 +36,7 @@ __all__ = [
     'check_base',
     'check_insertion',
     'load_adapter',
+    'load_checkpoints',
     'merge_adapter',
     'read_adapter',
     'read_checkpoint',

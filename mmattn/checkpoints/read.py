@@ -8,8 +8,8 @@ from typing import Any
 
 from mmengine.runner import CheckpointLoader
 
+from mmattn.checkpoints.pretrained import NotFetched, load_checkpoints
 from mmattn.checkpoints.state import state_dict_of
-from mmattn.checkpoints.trust import refuse_code
 
 
 def read_checkpoint(path: str, what: str = '', trust_checkpoint: bool = False) -> Mapping[str, Any]:
@@ -22,6 +22,7 @@ def read_checkpoint(path: str, what: str = '', trust_checkpoint: bool = False) -
 
     Raises:
         FileNotFoundError: If there is no such file.
+        NotFetched: If it cannot be fetched.
         UntrustedCheckpoint: If it would run code, and is not trusted.
         ValueError: If it cannot be read, or holds no weights.
     """
@@ -29,9 +30,9 @@ def read_checkpoint(path: str, what: str = '', trust_checkpoint: bool = False) -
     if '://' not in path and not os.path.isfile(path):
         raise FileNotFoundError(f"no checkpoint file '{path}'{asked}; looked in {os.getcwd()}")
     try:
-        with refuse_code(trust_checkpoint):
+        with load_checkpoints(trust_checkpoint):
             checkpoint = CheckpointLoader.load_checkpoint(path, map_location='cpu')
-    except ValueError:  # says it all
+    except (ValueError, NotFetched):  # says it all
         raise
     except Exception as error:  # a file that is no checkpoint may raise anything
         text = f'{type(error).__name__}: {error}'.partition('\n')[0]

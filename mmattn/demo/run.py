@@ -12,7 +12,7 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from mmattn.checkpoints import refuse_code
+from mmattn.checkpoints import load_checkpoints
 from mmattn.datasets import ShapesSettings, make_shapes
 from mmattn.datasets.shapes_settings import read_marker
 from mmattn.demo.coco_metrics import coco_metrics, metrics_table, write_metrics
@@ -97,7 +97,7 @@ def run_demo(
     start = time.perf_counter()
     with user_input():
         moved = move_aside(work_dir)
-        with refuse_code(trust_checkpoint):
+        with load_checkpoints(trust_checkpoint):
             runner = _train(cfg, work_dir)
     seconds['training'] = time.perf_counter() - start
 

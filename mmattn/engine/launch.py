@@ -15,7 +15,8 @@ from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner, find_latest_checkpoint
 
-from mmattn.checkpoints import read_checkpoint, refuse_code
+from mmattn.checkpoints import load_checkpoints, read_checkpoint
+from mmattn.engine.check_weights import check_weights, take_pretrained_from_checkpoint
 from mmattn.engine.data import loading_explained, prepare_data
 from mmattn.engine.data_root import load_config, require_model
 from mmattn.engine.distributed import prepare_processes, read_ranks
@@ -67,10 +68,14 @@ def train(
     what = '--resume' if resume else 'load_from'
     _check_checkpoint(cfg.get('load_from'), what, trust_checkpoint, cfg.get('resume'))
     _prepare_data(cfg, ('train', 'val'), drop_bad_images)
+    if not (cfg.get('load_from') or cfg.get('resume')) and read_ranks(cfg.launcher).local_rank == 0:
+        check_weights(cfg)
     prepare_processes(cfg)
     _keep_last_checkpoint(cfg)
-    with refuse_code(trust_checkpoint), loading_explained(cfg, ('train', 'val')):
+    with load_checkpoints(trust_checkpoint), loading_explained(cfg, ('train', 'val')):
         runner = _build_runner(cfg)
+        if isinstance(runner, Runner):  # a FlexibleRunner has no model yet
+            take_pretrained_from_checkpoint(runner, trust_checkpoint)
         try:
             runner.train()
         except OSError as error:
@@ -118,7 +123,7 @@ def test(
     if tta:
         _set_tta(cfg)
     prepare_processes(cfg)
-    with refuse_code(trust_checkpoint), loading_explained(cfg, ('test',)):
+    with load_checkpoints(trust_checkpoint), loading_explained(cfg, ('test',)):
         runner = _build_runner(cfg)
         if out is not None:
             from mmdet.evaluation import DumpDetResults

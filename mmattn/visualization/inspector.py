@@ -10,7 +10,7 @@ from mmdet.utils import get_test_pipeline_cfg
 from mmengine.dataset import Compose
 from mmengine.registry import DefaultScope
 
-from mmattn.checkpoints import check_insertion, read_checkpoint, refuse_code
+from mmattn.checkpoints import check_insertion, load_checkpoints, read_checkpoint
 from mmattn.engine.data_root import DATA_ROOT_VARIABLE, load_config
 from mmattn.visualization.inspection import ImageInspection, inspect_image
 from mmattn.visualization.sources import gate_sources
@@ -54,7 +54,7 @@ class Inspector:
     ):
         weights = read_checkpoint(checkpoint, trust_checkpoint=trust_checkpoint)
         self.cfg = load_config(config, data_root, cfg_options)
-        with refuse_code(trust_checkpoint):
+        with load_checkpoints(trust_checkpoint):
             self.model = init_detector(self.cfg, checkpoint, device=device)
         check_insertion(self.model, weights)
         self.sources = gate_sources(self.model)

@@ -1,0 +1,102 @@
+"""Get pretrained weights before training, and only those that are not loaded over."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.logging import print_log
+from mmengine.model import BaseModule, PretrainedInit, is_model_wrapper
+from mmengine.runner import Runner, find_latest_checkpoint
+from torch import Tensor, nn
+
+from mmattn.checkpoints.pretrained import cached_file, fetch, url_of
+from mmattn.checkpoints.read import read_checkpoint
+from mmattn.insertion.attention_model import AttentionModel
+from mmattn.insertion.pretrained_check import pretrained_cfgs
+
+
+def check_weights(cfg: Config) -> None:
+    """Fetch the pretrained weights that the model of a config names, unless they are in the cache.
+
+    Raises:
+        FileNotFoundError: If a file is missing.
+        NotFetched: If weights cannot be fetched.
+        ValueError: If an address names no weights.
+    """
+    for where, address in _pretrained(cfg.model, 'model'):
+        if '://' not in address and not os.path.isfile(os.path.expanduser(address)):
+            raise FileNotFoundError(
+                f"no file '{address}' with pretrained weights ({where}); looked in {os.getcwd()}"
+            )
+        fetch(address, where)
+
+
+def _pretrained(node: Any, where: str) -> Iterator[tuple[str, str]]:
+    """Yield the config key and the address of all pretrained weights in a model's config."""
+    if isinstance(node, Mapping):
+        if node.get('type') in ('Pretrained', PretrainedInit) and isinstance(node.get('checkpoint'), str):
+            yield f'{where}.checkpoint', node['checkpoint']
+        node = node.items()
+    elif isinstance(node, (list, tuple)):
+        node = enumerate(node)
+    else:
+        return
+    for key, child in node:
+        yield from _pretrained(child, f'{where}.{key}')
+
+
+def take_pretrained_from_checkpoint(runner: Runner, trust_checkpoint: bool = False) -> None:
+    """Spare a runner to fetch pretrained weights that its ``load_from`` or ``resume`` overwrites at once.
+
+    The modules concerned start from the checkpoint itself, so that all else, as random numbers, is the same.
+
+    Args:
+        runner: Before training.
+        trust_checkpoint: Let the checkpoint run code.
+    """
+    path = runner._load_from or (runner._resume and find_latest_checkpoint(runner.work_dir))
+    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    missing = {name: module for name, module in model.named_modules() if _is_to_fetch(module)}
+    if not path or not missing:
+        return
+    checkpoint = read_checkpoint(path, trust_checkpoint=trust_checkpoint)
+    state = checkpoint.get('state_dict', checkpoint)
+    for name, module in missing.items():
+        prefix = _prefix_of(f'{name}.' if name else '', module, state)
+        if prefix is None:
+            continue
+        addresses = [cfg['checkpoint'] for cfg in pretrained_cfgs(module)]
+        instead = dict(type='Pretrained', checkpoint=path, prefix=prefix or None)
+        if isinstance(module.init_cfg, (list, tuple)):
+            own = pretrained_cfgs(module)
+            module.init_cfg = [cfg for cfg in module.init_cfg if cfg not in own] + [instead]
+        else:
+            module.init_cfg = instead
+        print_log(
+            f'{", ".join(addresses)}: not fetched, since {path} has all weights of {name or "the model"}',
+            logger='current',
+        )
+
+
+def _is_to_fetch(module: nn.Module) -> bool:
+    """Whether the module initialises itself as MMEngine does, by weights that are not in the cache."""
+    own = getattr(type(module), 'init_weights', None)
+    if own not in (BaseModule.init_weights, AttentionModel.init_weights):
+        return False  # Swin, for one, converts what it loads
+    urls = [url_of(cfg['checkpoint']) for cfg in pretrained_cfgs(module)]
+    return any(url and not os.path.isfile(cached_file(url)) for url in urls)
+
+
+def _prefix_of(prefix: str, module: nn.Module, state: Mapping[str, Any]) -> str | None:
+    """Return the prefix of the module's weights in a state dict, if it has all of them in their shapes."""
+    shapes = {key: value.shape for key, value in module.state_dict().items() if isinstance(value, Tensor)}
+    for found in (prefix, f'module.{prefix}'):
+        if all(
+            key.endswith('num_batches_tracked') or getattr(state.get(found + key), 'shape', None) == shape
+            for key, shape in shapes.items()
+        ):
+            return found
+    return None
