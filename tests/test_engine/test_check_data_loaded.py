@@ -92,8 +92,8 @@ def test_another_format(tmp_path, mmdet_scope):
     (tmp_path / 'VOC2012/ImageSets/a.txt').write_text('one\n')
     voc = (
         '<annotation><size><width>60</width><height>50</height></size><object><name>dog</name>'
-        '<difficult>{}</difficult><bndbox><xmin>30</xmin><ymin>20</ymin><xmax>50</xmax><ymax>44</ymax></bndbox>'
-        '</object></annotation>'
+        '<difficult>{}</difficult><bndbox><xmin>30</xmin><ymin>20</ymin><xmax>50</xmax><ymax>44</ymax>'
+        '</bndbox></object></annotation>'
     )
     dataset = dict(
         type='VOCDataset',

@@ -1,0 +1,112 @@
+"""Training on what an exporter wrote otherwise than COCO: the same as on COCO's own, or refused."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from mmattn import engine
+
+from .squares import as_arguments, small, write_squares
+
+CONFIG = 'configs/cbam/retinanet_r18-cbam_fpn_folder.py'
+# a detector this young is sure of nothing
+OPTIONS = small(
+    train_cfg__max_epochs=1,
+    train_cfg__val_interval=1,
+    model__test_cfg__score_thr=0.0,
+    model__test_cfg__nms_pre=50,
+    model__test_cfg__max_per_img=20,
+)
+
+
+@pytest.fixture(autouse=True)
+def _in_project(monkeypatch, request):
+    monkeypatch.chdir(request.config.rootpath)
+    monkeypatch.delenv('MMATTN_DATA_ROOT', raising=False)
+
+
+def edit(root, part, change, encoding='utf-8'):
+    file = root / 'annotations' / f'{part}.json'
+    content = json.loads(file.read_text(encoding='utf-8'))
+    change(content)
+    file.write_text(json.dumps(content), encoding=encoding)
+
+
+def odd(content):
+    """All at once: what converters of other formats, pandas and Windows leave."""
+    for image in content['images']:
+        image.update(id=f'{image["id"]:05}', file_name=f'C:\\set\\images\\{image["file_name"]}')
+        del image['width'], image['height']
+    for annotation in content['annotations']:
+        annotation.update(
+            id=annotation['id'] - 1,
+            image_id=float(annotation['image_id']),
+            category_id=str(annotation['category_id']),
+            bbox=[str(value) for value in annotation['bbox']],
+        )
+        del annotation['area'], annotation['iscrowd']
+
+
+def odd_in_another_order(content):
+    odd(content)
+    content['categories'].reverse()
+
+
+def train(root, work_dir):
+    runner = engine.train(
+        CONFIG,
+        work_dir=str(work_dir),
+        data_root=str(root),
+        cfg_options=OPTIONS,
+    )
+    scalars = runner.message_hub.log_scalars
+    return {key: scalars[key].data[0].tolist() for key in scalars if 'loss' in key or 'bbox_mAP' in key}
+
+
+def test_an_odd_export_trains_as_cocos_own(tmp_path):
+    """Every loss and every metric has the same bits; so has the test of the checkpoint."""
+    root = write_squares(tmp_path / 'squares', train=4, val=4)
+    clean = train(root, tmp_path / 'clean')
+    assert {'train/loss', 'val/coco/bbox_mAP'} <= clean.keys()
+    edit(root, 'train', odd, 'utf-8-sig')
+    edit(root, 'val', odd_in_another_order, 'utf-16')
+    assert train(root, tmp_path / 'odd') == clean
+    left = tmp_path / 'odd' / os.path.basename(CONFIG)
+    found = engine.test(str(left), str(tmp_path / 'odd/epoch_1.pth'), work_dir=str(tmp_path / 'test'))
+    assert {f'val/{key}': [value] for key, value in found.items()}.items() <= clean.items()
+    assert list((tmp_path / 'test/data').glob('val-*.json'))  # it made a copy of its own
+
+
+def test_a_refusal_is_a_message_alone(tmp_path):
+    root = write_squares(tmp_path / 'squares', train=4, val=4)
+
+    def corners(content):
+        for annotation in content['annotations']:
+            x, y, width, height = annotation['bbox']
+            annotation['bbox'] = [x, y, x + width, y + height]
+
+    edit(root, 'train', corners)
+    project = os.getcwd()
+    done = subprocess.run(
+        [
+            sys.executable,
+            f'{project}/tools/train.py',
+            CONFIG,
+            '--work-dir',
+            tmp_path / 'work',
+            '--data-root',
+            root,
+            *as_arguments(small()),
+        ],
+        text=True,
+        capture_output=True,
+        timeout=300,
+        env={**os.environ, 'PYTHONPATH': project, 'OMP_NUM_THREADS': '1'},
+    )
+    assert done.returncode == 2 and 'Traceback' not in done.stderr
+    assert done.stderr.strip().splitlines()[-1].startswith('train.py: ')
+    assert 'the numbers look like two corners (x1, y1, x2, y2), as VOC has them' in done.stderr
+    assert not list((tmp_path / 'work').rglob('*.pth'))
