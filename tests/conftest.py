@@ -30,6 +30,32 @@ def test_data():
 
 
 @pytest.fixture
+def in_project(monkeypatch, request):
+    """The project's folder, to which the tests' config paths are relative; no data root from outside."""
+    monkeypatch.chdir(request.config.rootpath)
+    monkeypatch.delenv('MMATTN_DATA_ROOT', raising=False)
+
+
+@pytest.fixture(scope='session')
+def squares(tmp_path_factory):
+    """Folder of the easy data; whoever changes it copies it first."""
+    from tests.squares import write_squares
+
+    return write_squares(tmp_path_factory.mktemp('data') / 'squares')
+
+
+@pytest.fixture(scope='session')
+def detectors(squares, tmp_path_factory, request):
+    """Folder of small untrained detectors of the easy data, each NAME.py and NAME.pth.
+
+    ``detector`` has CBAM, ``other`` has SE, ``stock`` has no attention. Whoever writes there copies it first.
+    """
+    from tests.squares import write_detectors
+
+    return write_detectors(tmp_path_factory.mktemp('detectors'), squares, request.config.rootpath / 'configs')
+
+
+@pytest.fixture
 def mmdet_scope():
     """mmdet as the default scope, as in a run of its tools; undone afterwards."""
     from mmdet.utils import register_all_modules

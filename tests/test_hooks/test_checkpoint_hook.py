@@ -16,8 +16,8 @@ from torch.utils.data import DataLoader
 
 from mmattn.engine import whole_files
 from mmattn.hooks import CheckpointHook, checkpoint_hook
+from tests.squares import as_arguments, small, write_squares
 from tests.test_files import on_a_small_disk
-from tests.test_tools.squares import as_arguments, small, write_squares
 
 RUNS = itertools.count()
 

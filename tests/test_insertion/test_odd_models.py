@@ -1,6 +1,5 @@
 """Models that are unlike mmdet's: wrapped, compiled, without shapes, with outputs and names of their own."""
 
-import threading
 from typing import NamedTuple
 
 import pytest
@@ -11,8 +10,6 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from mmattn import attach, detach, sites
-from mmattn.insertion import fake_mmcv_ops
-from mmattn.insertion.fake_run import fake_run
 from tests.test_blocks.helpers import randomise
 
 SE = dict(type='mmattn.SE', start='identity')
@@ -111,24 +108,6 @@ def test_no_size(size):
         sites(Parts(), size)
 
 
-def test_caches_within_containers_are_left_as_they_were():
-
-    class Caching(Parts):
-        seen, cache = None, None
-
-        def forward(self, x):
-            x = super().forward(x)
-            self.seen.append(x)
-            self.cache['last'] = x
-            return x
-
-    model = Caching()
-    model.seen, model.cache = [1], dict(last=2, first=3)
-    seen, cache = model.seen, model.cache
-    assert fake_run(model).covered == ['']
-    assert model.seen is seen == [1] and model.cache is cache == dict(last=2, first=3)
-
-
 @pytest.mark.parametrize(
     'wrap',
     [nn.DataParallel, lambda model: torch.compile(model, backend='eager')],
@@ -197,31 +176,6 @@ def test_detach_after_a_change_of_class(changed, name):
     assert all(a.equal(b) for a, b in zip(model(x), before))  # all or nothing
     parametrize.remove_parametrizations(module, 'scale')
     assert all(a.equal(b) for a, b in zip(detach(model)(x), stock)) and type(model) is Detector
-
-
-def test_compiled_ops_on_data_stay_what_they_are_meanwhile():
-    from mmcv.ops import ModulatedDeformConv2dPack
-
-    torch.manual_seed(0)
-    conv, x = ModulatedDeformConv2dPack(4, 4, 3, padding=1), torch.randn(1, 4, 8, 8)
-    nn.init.normal_(conv.conv_offset.weight)
-    expected = conv(x)
-    with fake_mmcv_ops.shapes_only():
-        assert conv(x).equal(expected)
-    assert conv(x).equal(expected)
-
-
-def test_fake_runs_in_two_threads_leave_one_model_as_it_was():
-    model, found = small().train(), []
-    expected, training = [site.name for site in sites(model)], [m.training for m in model.modules()]
-    threads = [
-        threading.Thread(target=lambda: found.append([site.name for site in sites(model)])) for _ in range(3)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert found == [expected] * 3 and [m.training for m in model.modules()] == training
 
 
 def test_the_stride_of_the_smallest_maps():

@@ -13,9 +13,9 @@ from mmengine.hub import get_config
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 
+from tests.squares import CLASSES, write_squares
 from tests.test_insertion.models import build, features, model_cfg, narrow
 from tests.test_insertion.test_survives import rules
-from tests.test_tools.squares import CLASSES, write_squares
 
 MOMENTUM = 0.25
 

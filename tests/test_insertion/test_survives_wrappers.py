@@ -16,8 +16,8 @@ from mmengine.structures import InstanceData
 
 from mmattn import attach
 from tests.test_blocks.helpers import randomise
-from tests.test_engine.test_gradients import assert_same, backward, in_two_processes
-from tests.test_engine.test_gradients import detector as seeded_detector
+from tests.test_engine.test_distributed_step import assert_same, backward, in_two_processes
+from tests.test_engine.test_distributed_step import detector as seeded_detector
 from tests.test_insertion.models import build, features, model_cfg, narrow
 from tests.test_insertion.test_survives import cbams, detector, gradients, rules
 

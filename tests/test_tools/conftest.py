@@ -1,4 +1,4 @@
-"""Shared by the tests of tools: the project as the current folder, easy data, a tool run in this process."""
+"""Shared by the tests of tools: files that are right and wrong, and a tool run in this process."""
 
 import runpy
 import shutil
@@ -10,22 +10,6 @@ import torch
 from mmengine.logging import MMLogger
 
 from mmattn.checkpoints import adapter_of_checkpoint, write_adapter
-from mmattn.engine import build_model, load_config
-
-from .squares import CLASSES, small, write_squares
-
-
-@pytest.fixture
-def in_project(monkeypatch, request):
-    """The project's folder, to which the tests' config paths are relative; no data root from outside."""
-    monkeypatch.chdir(request.config.rootpath)
-    monkeypatch.delenv('MMATTN_DATA_ROOT', raising=False)
-
-
-@pytest.fixture(scope='package')
-def squares(tmp_path_factory):
-    """Folder of the easy data; whoever changes it copies it first."""
-    return write_squares(tmp_path_factory.mktemp('data') / 'squares')
 
 
 @pytest.fixture
@@ -38,21 +22,10 @@ def corrupt_squares(squares, tmp_path):
 
 
 @pytest.fixture(scope='package')
-def files(squares, tmp_path_factory, request):
+def files(detectors, squares, tmp_path_factory):
     """A folder with a detector that has attention, one that has none, and files that are wrong."""
     folder = tmp_path_factory.mktemp('files')
-    config = request.config.rootpath / 'configs/cbam/retinanet_r18-cbam_fpn_folder.py'
-    narrow = dict(model__backbone__base_channels=8, model__neck__in_channels=[8, 16, 32, 64])
-    cfg = load_config(str(config), str(squares), small(**narrow))
-    cfg.dump(folder / 'detector.py')
-    cfg.model.type = cfg.model.pop('detector')
-    del cfg.model.insert
-    cfg.dump(folder / 'stock.py')
-    for name in ('detector', 'stock'):
-        state = build_model(str(folder / f'{name}.py')).state_dict()
-        torch.save(
-            dict(state_dict=state, meta=dict(dataset_meta=dict(classes=CLASSES))), folder / f'{name}.pth'
-        )
+    shutil.copytree(detectors, folder, dirs_exist_ok=True)
     torch.save(3, folder / 'three.pth')
     write_adapter(adapter_of_checkpoint(torch.load(folder / 'detector.pth')), folder / 'adapter.safetensors')
     for name, text in {

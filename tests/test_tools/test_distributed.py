@@ -13,8 +13,7 @@ import torch
 from mmengine.config import Config
 
 from mmattn.engine import distributed
-
-from .squares import as_arguments, small
+from tests.squares import as_arguments, small
 
 CONFIG = 'configs/cbam/retinanet_r18-cbam_fpn_folder.py'
 NO_GPU = dict(CUDA_VISIBLE_DEVICES='-1')

@@ -9,9 +9,9 @@ from mmattn import attach, engine
 from mmattn.checkpoints import UntrustedCheckpoint, refuse_code, save_adapter
 from mmattn.datasets.shapes import ShapesSettings
 from mmattn.demo import run_demo
+from tests.squares import as_arguments, small
 
 from ..test_checkpoints.attacks import evil_checkpoint
-from .squares import as_arguments, small
 
 CONFIG = 'configs/cbam/retinanet_r18-cbam_fpn_folder.py'
 

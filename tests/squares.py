@@ -4,6 +4,7 @@ import json
 
 import cv2
 import numpy as np
+import torch
 
 CLASSES = ('bright', 'dark')
 SIZE = 96
@@ -77,3 +78,26 @@ def metrics_of(runner):
     """COCO's metrics of a run's last evaluation, by the names that ``engine.test`` has for them."""
     scalars = runner.message_hub.log_scalars
     return {key.removeprefix('val/'): scalars[key].current() for key in scalars if 'bbox_mAP' in key}
+
+
+def write_detectors(folder, squares, configs):
+    """Write configs and untrained checkpoints of narrow detectors of the squares: detector, other, stock."""
+    from mmattn.engine import build_model, load_config
+
+    options = small(
+        model__backbone__base_channels=8,
+        model__neck__in_channels=[8, 16, 32, 64],
+        model__test_cfg__score_thr=0.0,
+        model__test_cfg__max_per_img=5,
+    )
+    for name, config in dict(
+        detector='cbam/retinanet_r18-cbam_fpn_folder.py',
+        other='se/retinanet_r18-se_fpn_folder.py',
+        stock='retinanet/retinanet_r18_fpn_folder.py',
+    ).items():
+        load_config(str(configs / config), str(squares), options).dump(folder / f'{name}.py')
+        torch.manual_seed(0)
+        state = build_model(str(folder / f'{name}.py')).state_dict()
+        checkpoint = dict(state_dict=state, meta=dict(dataset_meta=dict(classes=CLASSES)))
+        torch.save(checkpoint, folder / f'{name}.pth')
+    return folder

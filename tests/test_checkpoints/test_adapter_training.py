@@ -5,8 +5,7 @@ import torch
 
 from mmattn import engine
 from mmattn.checkpoints import adapter_of_checkpoint, merge_adapter, read_adapter
-
-from .squares import metrics_of, small
+from tests.squares import metrics_of, small
 
 STOCK = 'configs/retinanet/retinanet_r18_fpn_folder.py'
 ATTENDED = 'configs/cbam/retinanet_r18-cbam_fpn_folder.py'

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-DEV = Path(__file__).resolve().parents[1] / 'tools' / 'dev'
+DEV = Path(__file__).resolve().parents[2] / 'tools' / 'dev'
 
 needs_compiler = pytest.mark.skipif(
     not (shutil.which('c++') and shutil.which('ninja')), reason='needs c++ and ninja on PATH'

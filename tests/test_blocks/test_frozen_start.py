@@ -1,6 +1,6 @@
 """Frozen stages: what trains there, and the warning where nothing can (MMDetection's own door).
 
-That attention inserted into frozen stages trains is in test_training_state.py.
+That attention inserted into frozen stages trains is in test_insertion/test_attention.py.
 """
 
 import copy

@@ -3,7 +3,6 @@
 import re
 from collections import Counter
 
-import numpy as np
 import pytest
 import torch
 from mmdet.models import FPN, ResNet
@@ -13,7 +12,6 @@ from mmengine.hub import get_config
 from torch import nn
 
 from mmattn import attach, sites
-from mmattn.insertion.fake_run import fake_run
 from mmattn.insertion.find_sites import find_sites
 from mmattn.insertion.site import ELEMENT, INPUT
 from tests.test_insertion.models import build, model_cfg
@@ -241,59 +239,6 @@ def test_the_stride_of_odd_maps():
     found = {site.name: site for site in sites(build(model_cfg()), (800, 1333)) if site.part == 'output'}
     assert [site.stride for site in found.values()] == [4, 8, 16, 32, 64]
     assert found['neck.output.4'].size == (13, 21)
-
-
-def test_a_fake_run_leaves_the_model_as_it_was():
-
-    class Caching(ResNet):
-        cache = None
-
-        def forward(self, x):
-            self.cache = x.new_ones(x.shape[2:])
-            self.register_buffer('seen', x.sum())
-            return super().forward(x)
-
-    model = build(model_cfg())
-    model.backbone.__class__ = Caching
-    model.train()
-    model.backbone.layer2.eval()
-    training = [module.training for module in model.modules()]
-    state = {name: value.clone() for name, value in model.state_dict().items()}
-    random = torch.get_rng_state(), np.random.get_state()[1].copy()
-    run = fake_run(model, SIZE)
-    assert run.covered == ['backbone', 'neck', 'rpn_head']
-    assert run.outputs('backbone.layer4')[0].shape[1] == 512
-    assert [module.training for module in model.modules()] == training
-    assert model.backbone.cache is None and not hasattr(model.backbone, 'seen')
-    assert list(model.state_dict()) == list(state)
-    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
-    assert torch.equal(torch.get_rng_state(), random[0]) and (np.random.get_state()[1] == random[1]).all()
-    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
-
-
-def test_a_fake_run_takes_no_memory():
-    model = nn.Sequential(nn.Conv2d(3, 1024, 1), nn.Conv2d(1024, 8, 1))
-    # Its first map alone would have 4 TiB.
-    assert sites(model, (32768, 32768))[0].size == (32768, 32768)
-
-
-def test_where_the_neck_cannot_run_without_data_the_backbone_still_tells():
-
-    class Stubborn(FPN):
-        def forward(self, inputs):
-            return super().forward(inputs) if float(inputs[0].sum()) else None
-
-    model = build(model_cfg())
-    model.neck.__class__ = Stubborn
-    table = find_sites(model)
-    assert [len(table.names.get(name, ())) for name in ('backbone.stage4', 'neck.output')] == [1, 0]
-    assert table.names['neck.fpn_convs.0'][0].channels == 256  # by its attribute
-    with pytest.raises(
-        ValueError,
-        match="'neck': it is unknown whether Stubborn returns one map.*a run on "
-        'fake tensors failed with DataDependentOutputException',
-    ):
-        attach(model, dict(at='neck', block=dict(type='mmattn.SE')))
 
 
 @pytest.mark.parametrize('channels', [1, 4])

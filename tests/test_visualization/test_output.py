@@ -1,0 +1,64 @@
+"""Sheets, arrays and a page of images, and what is said when they cannot be."""
+
+import os
+
+import cv2
+import numpy as np
+import pytest
+
+from mmattn.visualization import Inspector, show_attention
+
+
+@pytest.fixture
+def inspectors(detectors):
+    """A detector with attention, and one without."""
+    return [
+        Inspector(str(detectors / f'{name}.py'), str(detectors / f'{name}.pth'))
+        for name in ('detector', 'stock')
+    ]
+
+
+@pytest.fixture
+def image(tmp_path):
+    """Path of an image in a folder of its own."""
+    path = tmp_path / 'images/wide.png'
+    path.parent.mkdir()
+    cv2.imwrite(str(path), np.full((60, 140, 3), 90, np.uint8))
+    return str(path)
+
+
+def test_what_goes_wrong_is_said_in_a_line(inspectors, image, tmp_path):
+    one, plain = inspectors
+    with pytest.raises(ValueError, match='no attention with gates in plain'):
+        show_attention({'plain': plain}, [image], str(tmp_path / 'a'))
+    assert not (tmp_path / 'a').exists()
+    with pytest.raises(ValueError, match="'neck.x' matches no site that has a gate; nearest: backbone"):
+        show_attention({'one': one}, [image], str(tmp_path / 'a'), ['neck.x'])
+    written = show_attention(
+        {'one': one, 'plain': plain}, [image], str(tmp_path / 'a'), ['backbone.layer4.**']
+    )
+    assert [os.path.basename(each) for each in written] == ['wide.png', 'wide.npz', 'index.html']
+    with np.load(written[1]) as arrays:
+        assert {name.split('/')[1] for name in arrays if name.startswith('one/backbone')} == {
+            'backbone.layer4.0.residual',
+            'backbone.layer4.1.residual',
+        }
+    with pytest.raises(FileExistsError, match='wide.png exists already: give another --out-dir'):
+        show_attention({'one': one}, [image], str(tmp_path / 'a'))
+    (tmp_path / 'bad.png').write_text('no image')
+    (tmp_path / 'empty.png').touch()
+    with pytest.raises(
+        ValueError,
+        match="bad.png' cannot be read as an image; '.*empty.png' cannot be "
+        'read as an image. The other 1 of 3 are in',
+    ):
+        show_attention(
+            {'one': one},
+            [str(tmp_path / 'bad.png'), image, str(tmp_path / 'empty.png')],
+            str(tmp_path / 'b'),
+        )
+    assert sorted(os.listdir(tmp_path / 'b')) == ['index.html', 'wide.npz', 'wide.png']
+    with pytest.raises(FileExistsError, match='wide.png is one of the images, and its sheet would'):
+        show_attention({'one': one}, [image], os.path.dirname(image), overwrite=True)
+    assert cv2.imread(image).shape == (60, 140, 3)
+    assert len(one.dataset_images('val')) == 8 and one.dataset_images('train')[0].endswith('train_0.png')
