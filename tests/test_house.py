@@ -210,3 +210,65 @@ def test_long_lines_are_found(tmp_path):
     code.write_text(f'# {"x" * 109}  # noqa\n# {"x" * 108}\n')
     assert [line.split(':')[-2] for line in long_lines(page)] == ['1', '5']
     assert [line.split(':')[-2] for line in long_lines(code)] == ['1']
+
+
+# A module that no test of its room names is reached through others; here is the test that does.
+TESTED_BY = {
+    'blocks.clips': 'test_insertion/test_clips.py',
+    'checkpoints.adapter_table': 'test_tools/test_adapter.py',
+    'checkpoints.fingerprint': 'test_checkpoints/test_adapter.py',
+    'checkpoints.numpy_data': 'test_checkpoints/test_trust.py',
+    'checkpoints.pickled_names': 'test_checkpoints/test_trust.py',
+    'checkpoints.state': 'test_checkpoints/test_check.py',
+    'cost.compare': 'test_tools/test_logs.py',
+    'cost.config_table': 'test_configs/test_parameters.py',
+    'datasets.image_header': 'test_engine/test_check_data_variants.py',
+    'engine.data': 'test_engine/test_check_data_variants.py',  # a file goes in, a message comes out
+    'engine.whole_files': 'test_hooks/test_checkpoint_hook.py',
+    'hooks.model': 'test_hooks/test_attention_stats_hook.py',
+    'insertion.attention_model': 'test_insertion/test_with_attention.py',
+    'insertion.fake_tensors': 'test_insertion/test_fake_run.py',
+    'insertion.module_traits': 'test_insertion/test_find_sites.py',
+    'insertion.positions': 'test_insertion/test_attach.py',
+    'insertion.residual_ends': 'test_insertion/test_find_sites.py',
+    'insertion.resnet_positions': 'test_insertion/test_attach.py',
+    'insertion.virtual_names': 'test_insertion/test_find_sites.py',
+    'ops.backends.aten': 'test_ops/test_backends/test_numbers.py',
+    'ops.precision': 'test_blocks/test_contract.py',
+    'ops.tensors': 'test_ops/test_dispatch.py',
+    'visualization.from_files': 'test_tools/test_show_attention.py',
+    'visualization.plots': 'test_visualization/test_sheet.py',
+}
+ROOMS = sorted(path.parent.name for path in (ROOT / 'mmattn').glob('*/__init__.py'))
+
+
+def modules_named_in(folder):
+    """Modules of ours that the tests in a folder import, or whose functions and classes they import."""
+    found = {path.stem.removeprefix('test_') for path in folder.rglob('test_*.py')}
+    for path in folder.rglob('*.py'):
+        for node in ast.walk(tree_of(path)):
+            if isinstance(node, ast.ImportFrom) and (node.module or '').split('.')[0] == 'mmattn':
+                found.add(node.module)
+                for alias in node.names:
+                    value = getattr(importlib.import_module(node.module), alias.name, None)
+                    found |= {f'{node.module}.{alias.name}', getattr(value, '__module__', None)}
+    return found
+
+
+@pytest.mark.parametrize('room', ROOMS)
+def test_each_module_has_its_test(room):
+    """In a file of its name, by a test that imports it, or by the one that TESTED_BY names."""
+    folder = ROOT / f'tests/test_{room}'
+    assert folder.is_dir(), f'tests/test_{room}: a folder for the tests of mmattn/{room}'
+    found = modules_named_in(folder)
+    without = set()
+    for path in (ROOT / 'mmattn' / room).rglob('*.py'):
+        name = '.'.join(path.relative_to(ROOT / 'mmattn').with_suffix('').parts)
+        if path.name != '__init__.py' and not {f'mmattn.{name}', path.stem.lstrip('_')} & found:
+            without.add(
+                name if name in TESTED_BY else name.rpartition('.')[0] if name.count('.') > 1 else name
+            )
+    listed = {name for name in TESTED_BY if name.split('.')[0] == room}
+    assert without == listed, 'give a module a test that imports it, or say in TESTED_BY where its test is'
+    for name in listed:
+        assert (ROOT / 'tests' / TESTED_BY[name]).is_file(), TESTED_BY[name]

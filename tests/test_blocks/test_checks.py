@@ -1,0 +1,54 @@
+"""A wrong option of a block says what is possible."""
+
+import pytest
+
+from mmattn.blocks import SE
+from mmattn.blocks._checks import channel_groups, check_choice, check_options, check_positive_int
+
+
+@pytest.fixture
+def block():
+    return SE(24)
+
+
+def test_choices(block):
+    check_choice(block, 'start', 'paper', ('paper', 'identity'))
+    with pytest.raises(ValueError, match="^SE: start='papr'; possible: 'paper', 'identity'$"):
+        check_choice(block, 'start', 'papr', ('paper', 'identity'))
+
+
+@pytest.mark.parametrize('value', [0, -1, 1.0, '1', True, None])
+def test_no_positive_integer(value, block):
+    check_positive_int(block, 'reduction', 16)
+    with pytest.raises(ValueError, match=f'^SE: reduction={value!r}; it must be a positive integer$'):
+        check_positive_int(block, 'reduction', value)
+
+
+def test_odd_integers(block):
+    check_positive_int(block, 'kernel_size', 7, odd=True)
+    with pytest.raises(ValueError, match='kernel_size=6; it must be an odd positive integer$'):
+        check_positive_int(block, 'kernel_size', 6, odd=True)
+
+
+@pytest.mark.parametrize(
+    'option, text',
+    [
+        ('reducton', "SE has no option 'reducton'; did you mean 'reduction'? Its options: reduction, "),
+        ('kernel_size', "SE has no option 'kernel_size'. Its options: "),
+        ('in_channels', "SE has no option 'in_channels'. Channels are found at the site. Its options: "),
+    ],
+)
+def test_unknown_options(option, text):
+    check_options(SE, ['reduction', 'start'])
+    with pytest.raises(TypeError) as error:
+        check_options(SE, ['reduction', option])
+    assert str(error.value).startswith(text)
+
+
+def test_groups_divide_the_channels(block):
+    assert channel_groups(block, 'groups', None, 64) == 8  # the paper's 64 does not divide 24
+    assert channel_groups(block, 'groups', 3, 64) == 3
+    with pytest.raises(
+        ValueError, match='groups=5; it must divide in_channels=24, as 1, 2, 3, 4, 6, 8, 12, 24'
+    ):
+        channel_groups(block, 'groups', 5, 64)

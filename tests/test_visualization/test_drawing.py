@@ -1,0 +1,40 @@
+"""Labelled boxes on an image."""
+
+import numpy as np
+from PIL import Image, ImageColor
+
+from mmattn.visualization.drawing import COLOURS, draw_boxes
+
+NAMES, BY_CATEGORY = {1: 'cat', 2: 'dog'}, {1: COLOURS[0], 2: COLOURS[1]}
+
+
+def drawn(boxes, scale=1.0):
+    image = Image.new('RGB', (120, 100), 'black')
+    draw_boxes(image, boxes, NAMES, BY_CATEGORY, scale)
+    return np.asarray(image)
+
+
+def of_colour(image, colour):
+    return (image == ImageColor.getrgb(colour)).all(-1)
+
+
+def test_a_box_has_its_colour_where_it_is_and_a_white_rim():
+    image = drawn([dict(bbox=[20, 40, 50, 30], category_id=2)])
+    assert not of_colour(image, COLOURS[0]).any()
+    rows, columns = np.nonzero(of_colour(image, COLOURS[1])[40:])
+    assert (columns.min(), columns.max(), rows.max() + 40) == (21, 69, 69)
+    assert (image[60, 20] == 255).all() and not image[55, 40].any()  # its inside is left as it was
+
+
+def test_boxes_are_scaled():
+    assert (
+        drawn([dict(bbox=[10, 20, 25, 15], category_id=1)], 2.0)
+        == drawn([dict(bbox=[20, 40, 50, 30], category_id=1)])
+    ).all()
+
+
+def test_the_highest_score_is_on_top():
+    low, high = (dict(bbox=[20, 40, 50, 30], category_id=i, score=i / 10) for i in (1, 2))
+    for boxes in ([low, high], [high, low]):
+        frame = drawn(boxes)[60, 21]
+        assert tuple(frame) == ImageColor.getrgb(COLOURS[1])
