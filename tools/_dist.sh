@@ -13,17 +13,30 @@ usage() {
 #
 # One process per GPU (NCCL), or processes on CPUs (gloo) if there is no GPU. For several machines, run the
 # command on each with NNODES, NODE_RANK and MASTER_ADDR set. PORT must be free on the first machine.
+# RDZV=c10d lets machines that failed come back, MAX_RESTARTS times.
 run_with_torchrun() {
-    local processes=$1 tool=$2
+    local processes=$1 tool=$2 meet
+    local nodes=${NNODES:-1} rank=${NODE_RANK:-0} address=${MASTER_ADDR:-127.0.0.1} port=${PORT:-29500}
     # Each process gets its share of the processors: more threads than processors slow every step down.
     local share=$(($(nproc) / processes))
     export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((share > 1 ? share : 1))}
+    case ${RDZV:-static} in
+        static) meet=(--node_rank="$rank" --master_addr="$address" --master_port="$port") ;;
+        c10d)
+            # The first machine keeps the list of those present; told so, no name has to be guessed from.
+            meet=(--rdzv_backend=c10d --rdzv_endpoint="$address:$port" --rdzv_id="${RDZV_ID:-mmattn}"
+                --rdzv_conf="is_host=$([ "$rank" = 0 ] && echo true || echo false)")
+            # With a shared store, a machine that comes back waits in vain for an address that is told once.
+            export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
+            ;;
+        *) usage "RDZV='$RDZV': static (the default) or c10d" ;;
+    esac
     exec "${PYTHON:-python}" -m torch.distributed.run \
-        --nnodes="${NNODES:-1}" \
-        --node_rank="${NODE_RANK:-0}" \
-        --master_addr="${MASTER_ADDR:-127.0.0.1}" \
+        --nnodes="$nodes" \
         --nproc_per_node="$processes" \
-        --master_port="${PORT:-29500}" \
+        --max_restarts="${MAX_RESTARTS:-0}" \
+        ${LOCAL_ADDR:+--local_addr="$LOCAL_ADDR"} \
+        "${meet[@]}" \
         "$TOOLS/$tool" "${@:3}"
 }
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import os
 import subprocess
+from datetime import timedelta
 from typing import NamedTuple
 
 import torch
@@ -74,6 +75,7 @@ def prepare_processes(cfg: Config) -> None:
 
     Raises:
         RuntimeError: If this process was not started by the launcher.
+        TypeError: If ``env_cfg.dist_cfg.timeout`` is no number of seconds.
         ValueError: If there are more processes than GPUs, or the address of rank 0 cannot be found.
     """
     launcher = cfg.get('launcher', 'none')
@@ -97,10 +99,16 @@ def prepare_processes(cfg: Config) -> None:
     os.environ.setdefault('MASTER_PORT', '29500')
     if 'MASTER_ADDR' not in os.environ:
         os.environ['MASTER_ADDR'] = _first_host(launcher, world_size)
+    # Seconds, as MMEngine takes them. A machine that loses its power says no goodbye: this ends the wait.
+    timeout = (cfg.env_cfg.get('dist_cfg') or {}).get('timeout')
+    if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, (int, float))):
+        raise TypeError(f'env_cfg.dist_cfg.timeout is {timeout!r}: a number of seconds is needed')
     if not torch_dist.is_initialized():
-        torch_dist.init_process_group(backend='gloo')
+        torch_dist.init_process_group(
+            backend='gloo', timeout=None if timeout is None else timedelta(seconds=timeout)
+        )
         atexit.register(_leave_group)
-    cfg.env_cfg.dist_cfg = dict(backend='gloo')
+    cfg.env_cfg.dist_cfg = dict(backend='gloo', timeout=timeout)
     # A value in the config wins over the Runner's own device_ids=[LOCAL_RANK].
     cfg.model_wrapper_cfg = {
         'type': 'MMDistributedDataParallel',

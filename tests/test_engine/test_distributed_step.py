@@ -78,8 +78,8 @@ def nms_of_float64():
     )
 
 
-def backward(wrapped, model, indices, seed):
-    """Gradients by name after one backward pass, as MMEngine computes the loss."""
+def compute_gradients(wrapped, model, indices, seed):
+    """One backward pass, as MMEngine computes the loss."""
     torch.manual_seed(seed)
     data = model.data_preprocessor(batch(indices), True)
     data['inputs'] = data['inputs'].double()
@@ -89,6 +89,11 @@ def backward(wrapped, model, indices, seed):
     with nms_of_float64():
         losses = wrapped(**data, mode='loss')
     model.parse_losses(losses)[0].backward()
+
+
+def backward(wrapped, model, indices, seed):
+    """Gradients by name after one backward pass."""
+    compute_gradients(wrapped, model, indices, seed)
     return {
         name: parameter.grad.clone()
         for name, parameter in model.named_parameters()
@@ -96,10 +101,9 @@ def backward(wrapped, model, indices, seed):
     }
 
 
-def one_of_two(rank, port, config, folder):
+def join_two(rank, port):
+    """Make this process the one of two with this rank; return the config that its Runner would have."""
     import os
-
-    from mmengine.registry import MODEL_WRAPPERS
 
     os.environ.update(
         RANK=str(rank),
@@ -112,6 +116,13 @@ def one_of_two(rank, port, config, folder):
     torch.set_num_threads(1)
     cfg = Config(dict(launcher='pytorch', env_cfg=dict()))
     prepare_processes(cfg)
+    return cfg
+
+
+def one_of_two(rank, port, config, folder):
+    from mmengine.registry import MODEL_WRAPPERS
+
+    cfg = join_two(rank, port)
     model = detector(config)
     wrapped = MODEL_WRAPPERS.build(cfg.model_wrapper_cfg, default_args=dict(device_ids=[rank], module=model))
     assert not wrapped.find_unused_parameters
@@ -120,13 +131,13 @@ def one_of_two(rank, port, config, folder):
     torch.distributed.destroy_process_group()
 
 
-def in_two_processes(config, folder):
+def in_two_processes(config, folder, function=one_of_two):
     import socket
 
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
         port = free.getsockname()[1]
-    multiprocessing.spawn(one_of_two, (port, config, str(folder)), nprocs=2)
+    multiprocessing.spawn(function, (port, config, str(folder)), nprocs=2)
     return [torch.load(folder / f'{rank}.pt') for rank in range(2)]
 
 
