@@ -1,6 +1,5 @@
 """Count and measure what attention costs: parameters, operations, memory for the backward pass, time."""
 
-from mmattn.cost.block_cost import BlockCost, block_cost
 from mmattn.cost.block_table import (
     BlockRow,
     block_costs_to_markdown,
@@ -9,7 +8,8 @@ from mmattn.cost.block_table import (
     blocks_to_markdown,
 )
 from mmattn.cost.config_table import ConfigRow, config_row, configs_to_markdown, list_configs
-from mmattn.cost.model_cost import ModelCost, attention_of, model_cost
+from mmattn.cost.count_block import BlockCost, block_cost
+from mmattn.cost.count_model import ModelCost, attention_of, model_cost
 from mmattn.cost.op_count import OP_CATEGORIES, CountOps, OpCount
 from mmattn.cost.report import (
     AttentionCost,

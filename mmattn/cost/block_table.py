@@ -7,7 +7,7 @@ import re
 from dataclasses import asdict, dataclass
 
 from mmattn.blocks import AttentionBlock
-from mmattn.cost.block_cost import BlockCost, block_cost
+from mmattn.cost.count_block import BlockCost, block_cost
 from mmattn.registry import MODELS
 
 MAPS = {256: (200, 336), 512: (100, 168), 1024: (50, 84), 2048: (25, 42)}

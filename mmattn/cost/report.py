@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from mmattn.cost.model_cost import ModelCost, model_cost
+from mmattn.cost.count_model import ModelCost, model_cost
 from mmattn.cost.timing import Timing, inference, peak_memory, time_interleaved, training_step
 from mmattn.insertion.site import stage_of
 
@@ -21,7 +21,7 @@ class CostReport:
     """What one model costs.
 
     Attributes:
-        cost: Counted cost; see :class:`~mmattn.cost.model_cost.ModelCost`.
+        cost: Counted cost; see :class:`~mmattn.cost.count_model.ModelCost`.
         sites: Site name of each attention block, by the block's path; the path itself for a block that was
             not inserted at a site.
         inference: Measured time of inference, if it was measured.

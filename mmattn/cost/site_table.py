@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 from torch import nn
 
-from mmattn.cost.block_cost import BlockCost, block_cost
+from mmattn.cost.count_block import BlockCost, block_cost
 from mmattn.insertion.find_sites import find_sites
 from mmattn.insertion.globs import glob_match, nearest_names
 from mmattn.insertion.site import CONV, MODULE, Site

@@ -1,7 +1,7 @@
 """Functions of tensors. Nothing here knows a module or a detector."""
 
 from mmattn.ops.dispatch import BACKENDS, backend
-from mmattn.ops.lazy import (
+from mmattn.ops.lazy_map import (
     FeatureMap,
     apply_gate,
     channel_stats,
