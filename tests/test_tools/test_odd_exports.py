@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 
 import pytest
 
@@ -23,9 +21,8 @@ OPTIONS = small(
 
 
 @pytest.fixture(autouse=True)
-def _in_project(monkeypatch, request):
-    monkeypatch.chdir(request.config.rootpath)
-    monkeypatch.delenv('MMATTN_DATA_ROOT', raising=False)
+def _in_project(in_project):
+    pass
 
 
 def edit(root, part, change, encoding='utf-8'):
@@ -80,7 +77,7 @@ def test_an_odd_export_trains_as_cocos_own(tmp_path):
     assert list((tmp_path / 'test/data').glob('val-*.json'))  # it made a copy of its own
 
 
-def test_a_refusal_is_a_message_alone(tmp_path):
+def test_a_refusal_is_a_message_alone(tmp_path, run_tool):
     root = write_squares(tmp_path / 'squares', train=4, val=4)
 
     def corners(content):
@@ -89,24 +86,9 @@ def test_a_refusal_is_a_message_alone(tmp_path):
             annotation['bbox'] = [x, y, x + width, y + height]
 
     edit(root, 'train', corners)
-    project = os.getcwd()
-    done = subprocess.run(
-        [
-            sys.executable,
-            f'{project}/tools/train.py',
-            CONFIG,
-            '--work-dir',
-            tmp_path / 'work',
-            '--data-root',
-            root,
-            *as_arguments(small()),
-        ],
-        text=True,
-        capture_output=True,
-        timeout=300,
-        env={**os.environ, 'PYTHONPATH': project, 'OMP_NUM_THREADS': '1'},
-    )
-    assert done.returncode == 2 and 'Traceback' not in done.stderr
-    assert done.stderr.strip().splitlines()[-1].startswith('train.py: ')
-    assert 'the numbers look like two corners (x1, y1, x2, y2), as VOC has them' in done.stderr
+    options = ('--work-dir', tmp_path / 'work', '--data-root', root, *as_arguments(small()))
+    done = run_tool('train.py', CONFIG, *options)
+    assert done.code == 2 and 'Traceback' not in done.err
+    last = done.err.strip().splitlines()[-1]
+    assert last.startswith("train.py: the annotation file '") and 'the numbers look like two corners' in last
     assert not list((tmp_path / 'work').rglob('*.pth'))

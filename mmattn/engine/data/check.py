@@ -49,23 +49,47 @@ def check_data(
         DataRefused: If training or evaluation on the data would go wrong; a ``ValueError``.
         TypeError: If the config's classes are a string.
     """
+    checked, refused = find_faults(cfg, parts, open_images, drop_bad_images)
+    if refused:
+        raise DataRefused(refusal(refused))
+    return checked
+
+
+def find_faults(
+    cfg: Config, parts: Sequence[str], open_images: bool = True, drop_bad_images: bool = False
+) -> tuple[Checked, list[str]]:
+    """Check as :func:`check_data` does, but return what is refused beside what was examined.
+
+    Raises:
+        FileNotFoundError: If an annotation file or an image folder is missing, and nothing is refused before.
+        TypeError: If the config's classes are a string.
+    """
     checked: Checked = []
     refused: list[str] = []
     for part in parts:
         try:
             refused += _check_part(cfg, part, checked, open_images, drop_bad_images)
+        except DataRefused as error:
+            refused.append(str(error))
         except OSError as error:
             if not refused:
                 raise
             refused.append(str(error))
             break
-    if refused:
-        many = len(refused) > 1
-        raise DataRefused('the data cannot be used:\n- ' + '\n- '.join(refused) if many else refused[0])
-    for source, _ in checked:
-        if source.folder is not None:
-            check_heads(cfg.get('model'), len(source.classes), source.where)
-    return checked
+    if not refused:
+        try:
+            for source, _ in checked:
+                if source.folder is not None:
+                    check_heads(cfg.get('model'), len(source.classes), source.where)
+        except DataRefused as error:
+            refused.append(str(error))
+    return checked, refused
+
+
+def refusal(refused: Sequence[str]) -> str:
+    """Return one message for all that is refused."""
+    many = len(refused) > 1
+    return 'the data cannot be used:\n- ' + '\n- '.join(refused) if many else refused[0]
 
 
 def _check_part(

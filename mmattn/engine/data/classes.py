@@ -108,7 +108,7 @@ def _same_order(data: Examination, missing: Sequence[str]) -> Iterator[Finding]:
 
 def all_classes_have_boxes(data: Examination) -> Iterator[Finding]:
     """Tell of classes without a box to train on."""
-    if data.partial or not data.source.wants_boxes or data.source.folder is None:
+    if data.partial or data.source.part != 'train' or not data.source.wants_boxes:
         return
     labels = set(data.boxes.labels[data.boxes.usable()])
     without = [name for i, name in enumerate(data.source.classes) if i not in labels]

@@ -23,6 +23,12 @@ class Examination:
         open_images: Whether headers of images are read; else only those of images without a size.
         drop_bad_images: Whether images that cannot be used are left out instead of refused. All of them are
             decoded to find them.
+        findings: What rules found, in order.
+        dropped: Names of the images that are left out, each with the reason.
+        turned: Names of images that EXIF turns without a change of their size.
+        modes: Pillow's modes of the images that were opened, and how many have each.
+        images_opened: How many were.
+        has_boxes: Whether annotations are repaired so far that :attr:`boxes` can be read.
     """
 
     source: Source
@@ -35,6 +41,7 @@ class Examination:
     turned: list[str] = field(default_factory=list)
     modes: dict[str, int] = field(default_factory=dict)
     images_opened: int = 0
+    has_boxes: bool = False
 
     @property
     def images(self) -> list[dict]:

@@ -68,6 +68,7 @@ def examine(
             data.findings.extend(found)
         if data.is_refused:
             break
+        data.has_boxes |= stage is _CONTENT[1]
     if data.partial and (data.is_refused or data.is_repaired):
         return examine(source, True, open_images, drop_bad_images)
     return data
