@@ -223,8 +223,10 @@ TESTED_BY = {
     'cost.compare': 'test_tools/test_logs.py',
     'cost.config_table': 'test_configs/test_parameters.py',
     'datasets.image_header': 'test_engine/test_check_data_variants.py',
+    'engine.check_weights': 'test_tools/test_first_command.py',
     'engine.data': 'test_engine/test_check_data_variants.py',  # a file goes in, a message comes out
     'engine.whole_files': 'test_hooks/test_checkpoint_hook.py',
+    'hooks.check_data_hook': 'test_engine/test_check_data_loaded.py',
     'hooks.model': 'test_hooks/test_attention_stats_hook.py',
     'insertion.attention_model': 'test_insertion/test_with_attention.py',
     'insertion.fake_tensors': 'test_insertion/test_fake_run.py',

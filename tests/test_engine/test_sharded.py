@@ -5,8 +5,8 @@ import torch
 
 from mmattn.blocks import AttentionBlock
 
-from .test_gradients import assert_same, backward, compute_gradients, config_of, detector, in_two_processes
-from .test_gradients import join_two as join
+from .test_distributed_step import assert_same, backward, compute_gradients, config_of, detector, in_two_processes
+from .test_distributed_step import join_two as join
 
 CONFIG = 'cbam/retinanet_r18-cbam_fpn_1x_coco.py'
 
