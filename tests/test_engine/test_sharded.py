@@ -5,8 +5,7 @@ import torch
 
 from mmattn.blocks import AttentionBlock
 
-from .test_distributed_step import assert_same, backward, compute_gradients, config_of, detector, in_two_processes
-from .test_distributed_step import join_two as join
+from . import test_distributed_step as ddp
 
 CONFIG = 'cbam/retinanet_r18-cbam_fpn_1x_coco.py'
 
@@ -25,15 +24,15 @@ def sharded(rank, port, config, folder, unit):
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
-    join(rank, port)
-    model = detector(config)
+    ddp.join_two(rank, port)
+    model = ddp.detector(config)
     mesh = init_device_mesh('cpu', (2,))
     for module in sharded_parts(model, unit):
         fully_shard(module, mesh=mesh)
     fully_shard(model, mesh=mesh)
     parameters = list(model.attention.parameters())
     assert sum(p.to_local().numel() for p in parameters) < 0.6 * sum(p.numel() for p in parameters)
-    compute_gradients(model, model, [2 * rank, 2 * rank + 1], seed=rank)
+    ddp.compute_gradients(model, model, [2 * rank, 2 * rank + 1], seed=rank)
     gradients = {n: p.grad.full_tensor() for n, p in model.named_parameters() if p.grad is not None}
     torch.optim.SGD([p for p in model.parameters() if p.requires_grad], 0.1).step()
     weights = get_model_state_dict(model, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
@@ -56,12 +55,12 @@ def by_attention_block(rank, port, config, folder):
 @pytest.mark.slow
 @pytest.mark.parametrize('function', [by_model, by_residual_block, by_attention_block])
 def test_sharded_gradients_are_those_of_ddp(function, request, tmp_path):
-    config = config_of(request, CONFIG)
+    config = ddp.config_of(request, CONFIG)
     (tmp_path / 'ddp').mkdir()
-    expected, _ = in_two_processes(config, tmp_path / 'ddp')
-    found, _ = in_two_processes(config, tmp_path, function)
-    model = detector(config)
-    assert_same(found['gradients'], expected, model)
+    expected, _ = ddp.in_two_processes(config, tmp_path / 'ddp')
+    found, _ = ddp.in_two_processes(config, tmp_path, function)
+    model = ddp.detector(config)
+    ddp.assert_same(found['gradients'], expected, model)
     assert found['weights'].keys() == model.state_dict().keys()
-    backward(model, model, [0], seed=0)
+    ddp.backward(model, model, [0], seed=0)
     model.load_state_dict(found['weights'])
