@@ -238,8 +238,10 @@ TESTED_BY = {
     'ops.backends.aten': 'test_ops/test_backends/test_numbers.py',
     'ops.precision': 'test_blocks/test_contract.py',
     'ops.tensors': 'test_ops/test_dispatch.py',
+    'visualization.data_sheet': 'test_tools/test_check_data.py',
     'visualization.from_files': 'test_tools/test_show_attention.py',
     'visualization.plots': 'test_visualization/test_sheet.py',
+    'visualization.show_data': 'test_tools/test_check_data.py',
 }
 ROOMS = sorted(path.parent.name for path in (ROOT / 'mmattn').glob('*/__init__.py'))
 

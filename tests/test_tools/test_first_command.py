@@ -11,8 +11,7 @@ from mmengine.runner.checkpoint import save_checkpoint
 
 from mmattn import engine
 from mmattn.checkpoints.pretrained import NotFetched
-
-from .squares import as_arguments, small, write_squares
+from tests.squares import as_arguments, small, write_squares
 
 CONFIG = 'configs/cbam/retinanet_r18-cbam_fpn_folder.py'
 

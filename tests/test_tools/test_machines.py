@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from .machines import machines, wait_for, why_not
-from .squares import as_arguments, small, write_squares
+from tests.squares import as_arguments, small, write_squares
+from tests.test_tools.machines import machines, wait_for, why_not
 
 CONFIG = 'configs/cbam/retinanet_r18-cbam_fpn_folder.py'
 REASON = why_not()

@@ -6,8 +6,7 @@ import os
 import pytest
 
 from mmattn import engine
-
-from .squares import as_arguments, small, write_squares
+from tests.squares import as_arguments, small, write_squares
 
 CONFIG = 'configs/cbam/retinanet_r18-cbam_fpn_folder.py'
 # a detector this young is sure of nothing
