@@ -252,16 +252,16 @@ def _counts(outcome):
     same = [m for m in models if m['outcome'] == IDENTICAL]
     parts = [m for m in same if m.get('trunk_only')]
     in_part = sum(shortfall(entry) == IN_PART for _, _, entry in rows)
-    kinds = sum((Counter(m['sites']) for m in same), Counter())
-    blocks = ', '.join(f'{kinds[kind]:,} {LABELS[kind]}' for kind in LABELS if kinds[kind])
+    blocks_by_part = sum((Counter(m['sites']) for m in same), Counter())
+    blocks = ', '.join(f'{blocks_by_part[part]:,} {LABELS[part]}' for part in LABELS if blocks_by_part[part])
     return _paragraph(
         f'**{len(same)} of {len(compared)} compared models are identical.** MMDetection ships {len(rows)} '
         f'configs, of which {len(rows) - count[NO_MODEL] - count[NOT_LOADED]} load and have a model. Configs '
         'that differ only in weights, losses, normalisation of the input, training and test settings or '
         f'number of classes share one model: there are {len(models)} distinct models. Of the identical ones '
         f'{len(same) - len(parts)} are whole models ({count[IDENTICAL] - in_part} configs); of {len(parts)} '
-        f'({in_part} configs) only backbone and neck could be built. They have {sum(kinds.values()):,} '
-        f'blocks ({blocks}) and {sum(m["maps"] for m in same):,} maps.'
+        f'({in_part} configs) only backbone and neck could be built. They have '
+        f'{sum(blocks_by_part.values()):,} blocks ({blocks}) and {sum(m["maps"] for m in same):,} maps.'
     )
 
 

@@ -21,13 +21,14 @@ _KINDS = 'biufcSUmM?'
 class PickledDtype:
     """Stands for ``numpy.dtype`` while a file is read."""
 
-    def __init__(self, kind: str, *_: Any):
-        if not isinstance(kind, str) or np.dtype(kind).kind not in _KINDS:
-            raise UnpicklingError(f'it has an array of {kind!r}, which holds more than numbers')
-        self.dtype = np.dtype(kind)
+    def __init__(self, descriptor: str, *_: Any):
+        if not isinstance(descriptor, str) or np.dtype(descriptor).kind not in _KINDS:
+            raise UnpicklingError(f'it has an array of {descriptor!r}, which holds more than numbers')
+        self.dtype = np.dtype(descriptor)
 
     def __setstate__(self, state: tuple) -> None:
-        order = state[1]  # of (version, byte order, subarray, names, fields, ...), the rest as the kind says
+        # Of (version, byte order, subarray, names, fields, ...); all but the order is as the descriptor says.
+        order = state[1]
         if order in ('<', '>'):
             self.dtype = self.dtype.newbyteorder(order)
 

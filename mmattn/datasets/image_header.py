@@ -72,6 +72,6 @@ def describe_file(data: bytes) -> str:
             return what
     if start[4:8] == b'ftyp':
         brand = start[8:12].decode('latin-1')
-        kind = 'HEIC photo' if brand in ('heic', 'heix', 'mif1', 'msf1') else f'{brand} file'
-        return f'a {kind}; save it as JPEG'
+        file_type = 'HEIC photo' if brand in ('heic', 'heix', 'mif1', 'msf1') else f'{brand} file'
+        return f'a {file_type}; save it as JPEG'
     return 'an empty file' if not data else 'no image that can be decoded'

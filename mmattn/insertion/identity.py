@@ -235,12 +235,12 @@ def _unequal_maps(stock: list[Tensor], maps: list[Tensor], when: str) -> list[st
     if not unequal:
         return []
     first = unequal[0]
-    how = (
+    difference = (
         f'by up to {(stock[first] - maps[first]).abs().max():.3g}'
         if stock[first].shape == maps[first].shape
         else f'in shape: {tuple(maps[first].shape)}, not {tuple(stock[first].shape)}'
     )
-    return [f'{when} {len(unequal)} of {len(maps)} maps differ, map {first} {how}']
+    return [f'{when} {len(unequal)} of {len(maps)} maps differ, map {first} {difference}']
 
 
 def _unequal_states(state: Mapping[str, Tensor], other: Mapping[str, Tensor], when: str) -> list[str]:

@@ -71,7 +71,7 @@ def _parts(cfg: Config) -> list[str]:
 
 def _write_sheet(datasets: list[Examination], out: str, limit: int) -> None:
     sheet, data = data_sheet(datasets, limit), BytesIO()
-    kind = 'PNG' if out.lower().endswith('.png') else 'JPEG'
-    sheet.save(data, kind, **({'quality': 90} if kind == 'JPEG' else {}))
+    image_format = 'PNG' if out.lower().endswith('.png') else 'JPEG'
+    sheet.save(data, image_format, **({'quality': 90} if image_format == 'JPEG' else {}))
     os.makedirs(os.path.dirname(os.path.abspath(out)), exist_ok=True)
     write_file(out, data.getvalue())

@@ -8,10 +8,10 @@ from torch import nn
 
 from mmattn.blocks import norm
 
-KINDS = [(norm.BatchNorm1d, nn.BatchNorm1d, ()), (norm.BatchNorm2d, nn.BatchNorm2d, (3, 2))]
+NORMS = [(norm.BatchNorm1d, nn.BatchNorm1d, ()), (norm.BatchNorm2d, nn.BatchNorm2d, (3, 2))]
 
 
-@pytest.mark.parametrize('ours, theirs, size', KINDS)
+@pytest.mark.parametrize('ours, theirs, size', NORMS)
 def test_a_batch_with_variance_is_as_in_pytorch(ours, theirs, size):
     mine, stock = ours(4), theirs(4)
     for training in (True, False):
@@ -21,7 +21,7 @@ def test_a_batch_with_variance_is_as_in_pytorch(ours, theirs, size):
 
 
 @pytest.mark.parametrize('batch', [0, 1])
-@pytest.mark.parametrize('ours, theirs, size', KINDS)
+@pytest.mark.parametrize('ours, theirs, size', NORMS)
 def test_a_batch_without_variance_uses_the_statistics(batch, ours, theirs, size):
     mine = ours(4)
     mine(torch.randn(5, 4, *size))

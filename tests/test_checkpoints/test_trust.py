@@ -146,12 +146,12 @@ def test_getattr_reaches_no_more_than_the_statistics(load, tmp_path):
 
 def test_no_array_of_objects_is_made_from_bytes(load):
     """A dtype whose state says that objects are numbers: the bytes would be taken for addresses."""
-    for kind in (b'O8', b'O', b'V8', b'i4,i4'):
+    for descriptor in (b'O8', b'O', b'V8', b'i4,i4'):
         pickled = (
             b'\x80\x02cnumpy._core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85c_codecs\nencode\n'
             b'X\x01\x00\x00\x00bX\x06\x00\x00\x00latin1\x86R\x87R(K\x01K\x01\x85cnumpy\ndtype\nX'
-            + len(kind).to_bytes(4, 'little')
-            + kind
+            + len(descriptor).to_bytes(4, 'little')
+            + descriptor
             + b'\x89\x88\x87R(K\x03X\x01\x00\x00\x00|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89'
             b'c_codecs\nencode\nX\x08\x00\x00\x00AAAAAAAAX\x06\x00\x00\x00latin1\x86Rtb.'
         )

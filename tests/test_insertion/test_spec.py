@@ -278,7 +278,7 @@ def test_a_spec_that_cannot_be_read_is_warned_of(change, text, warnings):
 class Halve(nn.Module):
     """A block of somebody's own, in no registry."""
 
-    def __init__(self, in_channels, by=2, how=None):
+    def __init__(self, in_channels, by=2, functions=None):
         super().__init__()
         self.by = by
 
@@ -300,7 +300,7 @@ def test_what_cannot_be_recorded_is_said():
 
     for block, lost in (
         (dict(type=Local), '.*<locals>.Local'),
-        (dict(type=Halve, how=[torch.relu]), '<built-in method relu'),
+        (dict(type=Halve, functions=[torch.relu]), '<built-in method relu'),
     ):
         model = with_attention(dict(at='layer4', block=block))
         model.state_dict()

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 
-def why_not():
+def missing_reason():
     """The reason why machines cannot be made here; None if they can."""
     if not sys.platform.startswith('linux'):
         return 'network namespaces are Linux alone'

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.squares import as_arguments, small, write_squares
-from tests.test_tools.machines import machines, wait_for, why_not
+from tests.test_tools.machines import machines, missing_reason, wait_for
 
 CONFIG = 'configs/cbam/retinanet_r18-cbam_fpn_folder.py'
-REASON = why_not()
+REASON = missing_reason()
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(REASON), reason=str(REASON))]
 ERROR_WITHIN = 60
 """Seconds within which every process has ended with an error after a machine died (docs/train.md)."""

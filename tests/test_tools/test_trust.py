@@ -40,16 +40,16 @@ def refuses(run_tool, evil):
     return run
 
 
-@pytest.mark.parametrize('how', ['load_from', 'resume', 'the latest', 'init_cfg'])
-def test_train(how, refuses, evil, squares):
+@pytest.mark.parametrize('loaded_by', ['load_from', 'resume', 'the latest', 'init_cfg'])
+def test_train(loaded_by, refuses, evil, squares):
     options, args = small(), []
-    if how == 'load_from':
+    if loaded_by == 'load_from':
         options['load_from'] = evil
-    elif how == 'init_cfg':
+    elif loaded_by == 'init_cfg':
         options['model.backbone.init_cfg.checkpoint'] = evil
         del options['model.backbone.init_cfg']
     else:
-        args = ['--resume', *([evil] if how == 'resume' else [])]
+        args = ['--resume', *([evil] if loaded_by == 'resume' else [])]
     refuses(
         'train.py',
         CONFIG,

@@ -137,8 +137,8 @@ def findings_to_tell(checked: Checked) -> list[str]:
     texts = []
     for source, data in checked:
         if source == data.source:
-            how = {REPAIR: f' ({REPAIR})'}
-            texts += [f"{source.where} '{source.path}'{how.get(f.severity, '')}: {f}" for f in data.told()]
+            labels = {REPAIR: f' ({REPAIR})'}
+            texts += [f"{source.where} '{source.path}'{labels.get(f.severity, '')}: {f}" for f in data.told()]
     return texts + [str(finding) for finding in overlaps(checked)]
 
 

@@ -197,15 +197,13 @@ def _other_sizes(
 
 def _remedy(exif: int, swapped: int, count: int, loader: ImageLoader) -> str:
     if exif:
-        kind = 'color_ignore_orientation' if loader.turns else 'color'
+        color_type = 'color_ignore_orientation' if loader.turns else 'color'
         return (
             f'EXIF turns {"all" if exif == count else exif} of them by 90 degrees, and MMDetection '
             f'{"does so" if loader.turns else "does not"} on loading: if the boxes were drawn on images that '
-            'were '
-            f'{"not turned" if loader.turns else "turned"}, set {loader.where}.color_type={kind} here and in '
-            'the '
-            'other pipelines (--cfg-options), or turn the image files for good and annotate them as they are '
-            'then'
+            f'were {"not turned" if loader.turns else "turned"}, set {loader.where}.color_type={color_type} '
+            'here and in the other pipelines (--cfg-options), or turn the image files for good and annotate '
+            'them as they are then'
         )
     if swapped == count:
         return 'Width and height look swapped: write the width first'

@@ -39,8 +39,8 @@ class AnnotationFile:
     def findings(self) -> Iterator[Finding]:
         """Yield what is odd about the file itself."""
         if self.encoding != 'utf-8':
-            kind = 'UTF-8 with a byte-order mark' if self.encoding == 'utf-8-sig' else self.encoding
-            yield Finding(REPAIR, f'the file is in {kind}, which pycocotools cannot read')
+            encoding = 'UTF-8 with a byte-order mark' if self.encoding == 'utf-8-sig' else self.encoding
+            yield Finding(REPAIR, f'the file is in {encoding}, which pycocotools cannot read')
 
 
 def read_annotations(path: str, whole: bool = False) -> AnnotationFile:

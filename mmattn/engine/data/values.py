@@ -188,9 +188,9 @@ def as_number(value: Any) -> float | None:
     if type(value) in (int, float, bool):
         return float(value) if type(value) is float else int(value)
     if isinstance(value, str):
-        for kind in (int, float):
+        for number_type in (int, float):
             try:
-                return kind(value)
+                return number_type(value)
             except ValueError:
                 pass
         return {'true': 1, 'false': 0}.get(value.strip().lower())
