@@ -17,10 +17,8 @@ CONFIG = 'configs/cbam/retinanet_r18-cbam_fpn_folder.py'
 
 
 @pytest.fixture(autouse=True)
-def offline(tmp_path, monkeypatch, request):
+def offline(in_project, tmp_path, monkeypatch):
     """An empty cache, and no network."""
-    monkeypatch.chdir(request.config.rootpath)
-    monkeypatch.delenv('MMATTN_DATA_ROOT', raising=False)
     monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'cache'))
     for name in ('http_proxy', 'https_proxy', 'HTTP_PROXY', 'HTTPS_PROXY'):
         monkeypatch.setenv(name, 'http://127.0.0.1:9')

@@ -19,9 +19,7 @@ OPTIONS = small(
 )
 
 
-@pytest.fixture(autouse=True)
-def _in_project(in_project):
-    pass
+pytestmark = pytest.mark.usefixtures('in_project')
 
 
 def edit(root, part, change, encoding='utf-8'):
