@@ -45,10 +45,13 @@ def show_data(
 
     Raises:
         FileNotFoundError: If an annotation file or an image folder is missing.
+        ValueError: If ``out`` is of another format.
     """
     cfg = load_config(config, data_root, cfg_options)
     name = os.path.splitext(os.path.basename(config))[0]
     out = out or os.path.join('work_dirs', name, 'data', 'contact_sheet.jpg')
+    if not out.lower().endswith(('.jpg', '.jpeg', '.png')):
+        raise ValueError(f"--out was '{out}': the sheet is written as .jpg or .png")
     require_writable_file(out, '--out')
     cfg[WHOLE] = True
     checked, refused = find_faults(cfg, _parts(cfg))

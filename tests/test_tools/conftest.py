@@ -5,6 +5,7 @@ import shutil
 import sys
 from typing import NamedTuple
 
+import mmdet.datasets  # noqa: F401  says once in a process which of them are missing
 import pytest
 import torch
 from mmengine.logging import MMLogger
