@@ -163,7 +163,7 @@ def measure(block_name, where, dtype, device, args, deadline):
         with torch.no_grad():  # a spatial gate of zero weights has no gradient to compare
             for each in block.parameters():
                 each.copy_(torch.randn_like(each) * 0.2)
-        torch._dynamo.reset()
+        torch.compiler.reset()
         functions = {
             name: way(name, block, block_name)
             for name in args.ways

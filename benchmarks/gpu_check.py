@@ -116,7 +116,7 @@ def compiled(backend, device, sizes):
     from mmattn import ops
 
     for (name, block), each in product(_blocks(device), (backend, 'auto')):
-        torch._dynamo.reset()
+        torch.compiler.reset()
         other = torch.compile(copy.deepcopy(block), fullgraph=True)
         for shape in ((2, 64, 25, 42), (2, 64, 18, 7)):
             x = torch.randn(shape, device=device)

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from unittest import mock
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
+
+from mmattn._private_apis import TorchDispatchMode
 
 # How many maps each function of a backend reads and writes. ``map_backward`` reads the map itself only to
 # find its maxima.

@@ -94,7 +94,7 @@ def signature(cfg: dict) -> str:
 def build_zoo_model(cfg: dict) -> nn.Module:
     """Build the model that :func:`zoo_model` returned, in eval mode, without initialising its weights."""
     with DefaultScope.overwrite_default_scope('mmdet'):
-        model = MODELS.build(Config(cfg)._cfg_dict)
+        model = MODELS.build(Config(dict(model=cfg)).model)
     model.eval()  # the eval() of some models returns None
     return model
 
@@ -105,7 +105,7 @@ def build_trunks(cfg: dict) -> nn.Module | None:
     for name, trunk in _trunks(cfg).items():
         model.add_module(name, trunk)
     model.eval()
-    return model if len(model._modules) else None
+    return model if list(model.children()) else None
 
 
 def failure_reason(error: BaseException) -> str:

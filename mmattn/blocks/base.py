@@ -8,6 +8,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmattn import ops
+from mmattn._private_apis import has_hooks, overrides
 from mmattn.blocks._checks import check_choice, check_positive_int
 from mmattn.blocks._frozen_start import first_values, is_frozen_at, warn_frozen_at_start
 
@@ -92,9 +93,8 @@ class AttentionBlock(BaseModule):
     def only_applies_gates(self) -> bool:
         """True if calling the block does no more than multiply by :meth:`gates`, so that these may stand in
         for it."""
-        hooks = self._forward_hooks, self._forward_pre_hooks, self._backward_hooks, self._backward_pre_hooks
         own = type(self).forward is AttentionBlock.forward and 'forward' not in vars(self)
-        return own and not any(hooks)
+        return own and not has_hooks(self)
 
     def _gated(self, x: ops.FeatureMap) -> Tensor:
         for gate in self.gates(x).values():
@@ -132,7 +132,7 @@ class AttentionBlock(BaseModule):
         it, including those of this block.
         """
         self.reset_start()
-        self._is_init = True
+        self.is_init = True
 
     def train(self, mode: bool = True):
         """Set the mode; warn if the block is frozen with random gates.
@@ -145,6 +145,7 @@ class AttentionBlock(BaseModule):
             warn_frozen_at_start()
         return super().train(mode)
 
+    @overrides(nn.Module)
     def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs):
         if any(key.startswith(prefix) for key in state_dict):
             self._at_start = None

@@ -10,25 +10,11 @@ from typing import Any
 import torch
 from mmengine.registry import MODELS as ROOT_MODELS
 from torch import Tensor, nn
-from torch._subclasses import FakeTensorMode
-from torch._subclasses.fake_tensor import (
-    DataDependentOutputException,
-    DynamicOutputShapeException,
-    UnsupportedFakeTensorException,
-    UnsupportedOperatorException,
-)
 
+from mmattn._private_apis import NEEDS_DATA, FakeTensorMode
 from mmattn.blocks.base import AttentionBlock
 from mmattn.blocks.clips import clips_set
 from mmattn.registry import MODELS
-
-# A module that depends on the values of its input raises these on fake tensors. It is not checked.
-_NEEDS_DATA = (
-    DataDependentOutputException,
-    DynamicOutputShapeException,
-    UnsupportedFakeTensorException,
-    UnsupportedOperatorException,
-)
 
 
 @MODELS.register_module()
@@ -225,7 +211,7 @@ def check_output(module: nn.Module, channels: int, what: str) -> None:
             clips_set(module, (2, 1)),
         ):
             out = module(torch.empty(shape, device=like.device, dtype=like.dtype))
-    except _NEEDS_DATA:
+    except NEEDS_DATA:  # it depends on the values of its input, and is not checked
         return
     except Exception as error:  # a forward may raise anything
         text = f'{type(error).__name__}: {error}'

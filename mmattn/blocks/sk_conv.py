@@ -9,6 +9,7 @@ from mmengine.utils import to_2tuple
 from torch import Tensor, nn
 
 from mmattn import ops
+from mmattn._private_apis import overrides
 from mmattn.blocks._checks import check_choice, check_positive_int
 from mmattn.blocks.base import AttentionBlock
 from mmattn.blocks.norm import BatchNorm2d
@@ -198,6 +199,7 @@ class SKConv(AttentionBlock):
     def last_layers(self) -> list[nn.Module]:
         return [self.attn.fc_select, *(path.bn for path in self.paths[1:])]
 
+    @overrides(nn.Module)
     def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs):
         for name in ('weight', 'bias'):  # of the convolution that this block replaces
             own = f'{prefix}paths.0.conv.{name}'

@@ -26,6 +26,7 @@ from mmengine.runner.checkpoint import (
     get_torchvision_models,
 )
 
+from mmattn._private_apis import checkpoint_schemes
 from mmattn.checkpoints.trust import refuse_code
 from mmattn.files import is_disk_full
 
@@ -116,7 +117,7 @@ def load_checkpoints(trust_checkpoint: bool = False) -> Iterator[None]:
     torchvision, and says what to do where there is no network.
     """
     with refuse_code(trust_checkpoint):
-        before = dict(CheckpointLoader._schemes)
+        before = checkpoint_schemes()
         for prefix, loader in before.items():
             CheckpointLoader.register_scheme(prefix, _fetching(loader), force=True)
         try:

@@ -25,6 +25,7 @@ from mmengine.logging import HistoryBuffer, print_log
 from mmengine.runner import CheckpointLoader
 from torch import serialization
 
+from mmattn._private_apis import checkpoint_schemes
 from mmattn.checkpoints.numpy_data import PickledArray, PickledDtype, scalar, with_arrays
 from mmattn.checkpoints.pickled_names import NotACheckpoint, pickled_names
 
@@ -195,7 +196,7 @@ def refuse_code(trust: bool = False) -> Iterator[None]:
         >>> with refuse_code():
         ...     pass  # model = init_detector('config.py', 'somebodys.pth')
     """
-    before = dict(CheckpointLoader._schemes)
+    before = checkpoint_schemes()
     for prefix, loader in before.items():
         if getattr(loader, 'trust', None) != trust:
             inner = getattr(loader, '__wrapped__', loader)

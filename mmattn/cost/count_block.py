@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from torch._subclasses import FakeTensorMode
 
+from mmattn._private_apis import FakeTensorMode
 from mmattn.blocks.clips import clips_set
 from mmattn.cost.op_count import CountOps
 

@@ -125,7 +125,7 @@ def _counted(model, size, like) -> tuple[OpCount, dict[str, str]]:
 def _parts(model: nn.Module, size, like) -> Iterator[tuple[str, Exception | None]]:
     """Run the parts of ``model`` one by one; yield each part's name, and the error if it could not be run."""
     image = torch.empty(1, 3, *size, device=like.device, dtype=like.dtype)
-    if not isinstance(model._modules.get('backbone'), nn.Module):
+    if 'backbone' not in dict(model.named_children()):
         calls = [('', lambda: model(image))]
     elif hasattr(model, 'roi_head'):  # as a whole it needs boxes, which only real data can give
         features = model.extract_feat(image)

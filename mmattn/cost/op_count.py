@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
+
+from mmattn._private_apis import TorchDispatchMode
 
 aten = torch.ops.aten
 
@@ -36,123 +36,134 @@ OP_CATEGORIES = (
 - ``activation``, ``resizing``, ``elementwise``: one per element written.
 """
 
-_CONVOLUTIONS = {aten.convolution, aten._convolution, aten.cudnn_convolution, aten.mkldnn_convolution}
+
+def _packets(*names: str) -> set:
+    """Return these operators of ATen; one that this PyTorch lacks is never called."""
+    return {getattr(aten, name) for name in names if hasattr(aten, name)}
+
+
+_CONVOLUTIONS = _packets(
+    'convolution',
+    '_convolution',
+    'cudnn_convolution',
+    'mkldnn_convolution',
+)
 _BIAS_AT = {**dict.fromkeys(_CONVOLUTIONS, 2), aten.addmm: 0, aten.baddbmm: 0}
-_NORMS = {
-    aten.native_batch_norm,
-    aten._native_batch_norm_legit,
-    aten._native_batch_norm_legit_no_training,
-    aten._batch_norm_with_update,
-    aten._batch_norm_no_update,
-    aten.cudnn_batch_norm,
-    aten.batch_norm_elemt,
-    aten.native_group_norm,
-    aten.native_layer_norm,
-}
-_POOLINGS = {
-    aten.mean,
-    aten.sum,
-    aten.amax,
-    aten.amin,
-    aten.max,
-    aten.min,
-    aten.var,
-    aten.var_mean,
-    aten.std,
-    aten.prod,
-    aten.linalg_vector_norm,
-    aten.norm,
-    aten.argmax,
-    aten.argmin,
-    aten.aminmax,
-    aten.max_pool2d_with_indices,
-    aten.avg_pool2d,
-    aten._adaptive_avg_pool2d,
-    aten.adaptive_max_pool2d,
-}
-_ACTIVATIONS = {
-    aten.relu,
-    aten.relu_,
-    aten.leaky_relu,
-    aten.leaky_relu_,
-    aten.prelu,
-    aten._prelu_kernel,
-    aten.sigmoid,
-    aten.sigmoid_,
-    aten.hardsigmoid,
-    aten.hardsigmoid_,
-    aten.hardswish,
-    aten.hardswish_,
-    aten.hardtanh,
-    aten.hardtanh_,
-    aten.silu,
-    aten.silu_,
-    aten.gelu,
-    aten.tanh,
-    aten.tanh_,
-    aten.elu,
-    aten.mish,
-    aten.softplus,
-    aten.log_sigmoid_forward,
-}
-_SOFTMAXES = {aten._softmax, aten._log_softmax}
-_RESIZINGS = {
-    aten.upsample_nearest2d,
-    aten._upsample_nearest_exact2d,
-    aten.upsample_bilinear2d,
-    aten._upsample_bilinear2d_aa,
-    aten.upsample_bicubic2d,
-    aten.grid_sampler_2d,
-}
+_NORMS = _packets(
+    'native_batch_norm',
+    '_native_batch_norm_legit',
+    '_native_batch_norm_legit_no_training',
+    '_batch_norm_with_update',
+    '_batch_norm_no_update',
+    'cudnn_batch_norm',
+    'batch_norm_elemt',
+    'native_group_norm',
+    'native_layer_norm',
+)
+_POOLINGS = _packets(
+    'mean',
+    'sum',
+    'amax',
+    'amin',
+    'max',
+    'min',
+    'var',
+    'var_mean',
+    'std',
+    'prod',
+    'linalg_vector_norm',
+    'norm',
+    'argmax',
+    'argmin',
+    'aminmax',
+    'max_pool2d_with_indices',
+    'avg_pool2d',
+    '_adaptive_avg_pool2d',
+    'adaptive_max_pool2d',
+)
+_ACTIVATIONS = _packets(
+    'relu',
+    'relu_',
+    'leaky_relu',
+    'leaky_relu_',
+    'prelu',
+    '_prelu_kernel',
+    'sigmoid',
+    'sigmoid_',
+    'hardsigmoid',
+    'hardsigmoid_',
+    'hardswish',
+    'hardswish_',
+    'hardtanh',
+    'hardtanh_',
+    'silu',
+    'silu_',
+    'gelu',
+    'tanh',
+    'tanh_',
+    'elu',
+    'mish',
+    'softplus',
+    'log_sigmoid_forward',
+)
+_SOFTMAXES = _packets(
+    '_softmax',
+    '_log_softmax',
+)
+_RESIZINGS = _packets(
+    'upsample_nearest2d',
+    '_upsample_nearest_exact2d',
+    'upsample_bilinear2d',
+    '_upsample_bilinear2d_aa',
+    'upsample_bicubic2d',
+    'grid_sampler_2d',
+)
 # no arithmetic: they create, view or move numbers
-_FREE = {
-    getattr(aten, name)
-    for name in (
-        'arange',
-        'bernoulli_',
-        'cat',
-        'clone',
-        'constant_pad_nd',
-        'copy_',
-        'detach_',
-        'empty',
-        'empty_like',
-        'empty_strided',
-        'eye',
-        'fill_',
-        'flip',
-        'full',
-        'full_like',
-        'gather',
-        'index',
-        'index_put_',
-        'index_select',
-        'lift_fresh',
-        'linspace',
-        'new_empty',
-        'new_full',
-        'new_ones',
-        'new_zeros',
-        'ones',
-        'ones_like',
-        'pixel_shuffle',
-        'reflection_pad2d',
-        'repeat',
-        'replication_pad2d',
-        'roll',
-        'scalar_tensor',
-        'scatter_',
-        'slice_scatter',
-        'stack',
-        'tril',
-        'triu',
-        'zero_',
-        'zeros',
-        'zeros_like',
-        '_to_copy',
-        '_unsafe_view',
-    )
-}
+_FREE = _packets(
+    'arange',
+    'bernoulli_',
+    'cat',
+    'clone',
+    'constant_pad_nd',
+    'copy_',
+    'detach_',
+    'empty',
+    'empty_like',
+    'empty_strided',
+    'eye',
+    'fill_',
+    'flip',
+    'full',
+    'full_like',
+    'gather',
+    'index',
+    'index_put_',
+    'index_select',
+    'lift_fresh',
+    'linspace',
+    'new_empty',
+    'new_full',
+    'new_ones',
+    'new_zeros',
+    'ones',
+    'ones_like',
+    'pixel_shuffle',
+    'reflection_pad2d',
+    'repeat',
+    'replication_pad2d',
+    'roll',
+    'scalar_tensor',
+    'scatter_',
+    'slice_scatter',
+    'stack',
+    'tril',
+    'triu',
+    'zero_',
+    'zeros',
+    'zeros_like',
+    '_to_copy',
+    '_unsafe_view',
+)
 
 
 @dataclass
@@ -241,7 +252,7 @@ class CountOps(TorchDispatchMode):
         out = func(*args, **(kwargs or {}))
         counter = self.count.by_module.setdefault(self.where, Counter())
         packet = func.overloadpacket
-        written = max((each.numel() for each in tree_leaves(out) if isinstance(each, Tensor)), default=0)
+        written = _largest(out)
         if packet in flop_registry:
             category = 'convolution' if packet in _CONVOLUTIONS else 'linear'
             counter[category] += flop_registry[packet](*args, **(kwargs or {}), out_val=out) // 2
@@ -265,3 +276,10 @@ class CountOps(TorchDispatchMode):
         else:
             self.count.not_counted[str(packet)] += 1
         return out
+
+
+def _largest(output) -> int:
+    """Return the number of elements of the largest tensor in an operator's output."""
+    if isinstance(output, Tensor):
+        return output.numel()
+    return max(map(_largest, output), default=0) if isinstance(output, (list, tuple)) else 0

@@ -22,18 +22,16 @@ def saved_for_backward(model: nn.Module) -> Iterator[Counter]:
     saved: Counter = Counter()
     stored = [*model.parameters(), *model.buffers()]
     stored += [each.detach() for each in stored]  # inside a FakeTensorMode, their fake counterparts
-    own = {each.untyped_storage()._cdata for each in stored}
-    kept: list[Tensor] = []  # kept alive, so that no other storage gets the same address
-    seen: set[int] = set()
+    own = {id(each.untyped_storage()): each for each in stored}  # a storage is one object while it is alive
+    seen: dict[int, Tensor] = {}
     counting = CountOps(model)
 
     def pack(tensor):
         if isinstance(tensor, nn.Parameter):
             return tensor
         storage = tensor.untyped_storage()
-        if storage._cdata not in own | seen:
-            seen.add(storage._cdata)
-            kept.append(tensor)
+        if id(storage) not in own and id(storage) not in seen:
+            seen[id(storage)] = tensor
             saved[counting.where] += storage.nbytes()
         return tensor
 

@@ -12,6 +12,7 @@ from mmengine.model import BaseModule, PretrainedInit, is_model_wrapper
 from mmengine.runner import Runner, find_latest_checkpoint
 from torch import Tensor, nn
 
+from mmattn._private_apis import is_resuming, load_from
 from mmattn.checkpoints.pretrained import cached_file, fetch, url_of
 from mmattn.checkpoints.read import read_checkpoint
 from mmattn.insertion.attention_model import AttentionModel
@@ -57,7 +58,7 @@ def take_pretrained_from_checkpoint(runner: Runner, trust_checkpoint: bool = Fal
         runner: Before training.
         trust_checkpoint: Let the checkpoint run code.
     """
-    path = runner._load_from or (runner._resume and find_latest_checkpoint(runner.work_dir))
+    path = load_from(runner) or (is_resuming(runner) and find_latest_checkpoint(runner.work_dir))
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
     missing = {name: module for name, module in model.named_modules() if _is_to_fetch(module)}
     if not path or not missing:

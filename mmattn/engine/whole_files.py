@@ -13,6 +13,7 @@ from mmengine.fileio.io import backend_instances
 from mmengine.registry import VISBACKENDS
 from mmengine.visualization import vis_backend
 
+from mmattn._private_apis import image_folder
 from mmattn.files import write_file
 
 
@@ -32,11 +33,12 @@ class LocalVisBackend(vis_backend.LocalVisBackend):  # a visualizer finds its ba
 
     @vis_backend.force_init_env
     def add_image(self, name: str, image: np.ndarray, step: int = 0, **kwargs: Any) -> None:
-        path = os.path.join(self._img_save_dir, f'{name}_{step}.png')
+        folder = image_folder(self)
+        path = os.path.join(folder, f'{name}_{step}.png')
         done, data = cv2.imencode('.png', cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
         if not done:
             raise OSError(f'OpenCV could not encode {path}')
-        os.makedirs(self._img_save_dir, exist_ok=True)
+        os.makedirs(folder, exist_ok=True)
         write_file(path, data.tobytes())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from mmattn._private_apis import is_resuming
 from mmattn.checkpoints import check_insertion, require_same_insertion
 from mmattn.registry import HOOKS
 
@@ -24,6 +25,6 @@ class CheckInsertionHook(Hook):
     priority = 'VERY_HIGH'  # before EMAHook loads the checkpoint and MMEngine lists what did not fit
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        if runner._resume:
+        if is_resuming(runner):
             require_same_insertion(runner.model, checkpoint)
         check_insertion(runner.model, checkpoint)

@@ -11,6 +11,7 @@ from mmengine.fileio import BaseStorageBackend
 from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
 from mmengine.runner import Runner
 
+from mmattn._private_apis import overrides
 from mmattn.engine.whole_files import use_whole_files
 from mmattn.files import remove_parts, write_file
 from mmattn.registry import HOOKS
@@ -41,6 +42,7 @@ class CheckpointHook(MMEngineCheckpointHook):
                 if os.path.isdir(folder):
                     remove_parts(folder)
 
+    @overrides(MMEngineCheckpointHook)
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         steps = list(self.keep_ckpt_ids) if self.max_keep_ckpts > 0 else []
         if self.max_keep_ckpts > 0 and step not in steps[-1:]:
@@ -69,6 +71,7 @@ class CheckpointHook(MMEngineCheckpointHook):
             self.keep_ckpt_ids = deque(steps, self.max_keep_ckpts)
             runner.message_hub.update_info('keep_ckpt_ids', list(self.keep_ckpt_ids))
 
+    @overrides(MMEngineCheckpointHook)
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
         backend = self.file_backend
         self.file_backend = later = _RemoveLater(backend)

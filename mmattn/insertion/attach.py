@@ -109,7 +109,7 @@ def _require_attachable(model: nn.Module) -> None:
     if not isinstance(model, nn.Module):
         raise TypeError(f'a model is needed, an nn.Module; got {model!r}')
     # DDP would not reduce gradients of new parameters; torch.compile sets attributes on the wrapped module.
-    if is_model_wrapper(model) or isinstance(model._modules.get('_orig_mod'), nn.Module):
+    if is_model_wrapper(model) or '_orig_mod' in dict(model.named_children()):
         raise ValueError(
             f'{type(model).__name__} wraps a model for parallel training or torch.compile: '
             'attach to the model itself, before it is wrapped'

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 
 from mmengine.model import ModuleDict
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.instancenorm import _InstanceNorm
 
+from mmattn._private_apis import BatchNorm, InstanceNorm, overrides
 from mmattn.insertion.pretrained_check import random_sites, warn_of_other_insertion, warn_of_random_start
 from mmattn.insertion.rng import isolated_rng
 from mmattn.insertion.rule import Rule
@@ -78,7 +77,7 @@ class Attention(ModuleDict):
             return
         own = set(self.modules())
         for module in model.modules():
-            if isinstance(module, (_BatchNorm, _InstanceNorm)) and module not in own:
+            if isinstance(module, (BatchNorm, InstanceNorm)) and module not in own:
                 module.eval()
 
     def unfreeze_detector(self, model: nn.Module) -> None:
@@ -102,14 +101,14 @@ class Attention(ModuleDict):
         return self
 
     def init_weights(self) -> None:
-        if self._is_init:
+        if self.is_init:
             return
         for site, rule, block in self.blocks():
             if hasattr(block, 'init_weights'):
                 device = next((p.device for p in block.parameters()), 'cpu')
                 with isolated_rng(site.name, rule.order, device):
                     block.init_weights()
-        self._is_init = True
+        self.is_init = True
 
     # The spec is extra state, and a tensor: EMA and mean teachers copy, swap and load every entry of a
     # state dict by .data. A buffer would be averaged over processes and exported with the model.
@@ -119,6 +118,7 @@ class Attention(ModuleDict):
     def set_extra_state(self, state) -> None:
         """Ignore the spec of a checkpoint: the config defines the model."""
 
+    @overrides(nn.Module)
     def _load_from_state_dict(self, state_dict, prefix, local_metadata, strict, missing_keys, *args):
         warn_of_other_insertion(self.spec, state_dict.get(prefix + SPEC_KEY))
         missing = [

@@ -12,13 +12,14 @@ class AttentionModel:
 
     def init_weights(self) -> None:
         # Hide the attention: an init_cfg of the model must neither reach it nor draw random numbers for it.
-        attention = self._modules.pop('attention')
-        first = not getattr(self, '_is_init', False)
+        attention = self.attention
+        del self.attention
+        first = not getattr(self, 'is_init', False)
         try:
             if hasattr(super(), 'init_weights'):  # a plain nn.Module has none
                 super().init_weights()
         finally:
-            self._modules['attention'] = attention
+            self.attention = attention
         attention.init_weights()
         if first:
             own = pretrained_cfgs(self)

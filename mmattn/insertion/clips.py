@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from torch import Tensor, nn
 
 from mmattn import _compat
+from mmattn._private_apis import remove_hooks
 from mmattn.blocks.clips import ClipBlock, clip_blocks
 
 _mmdet_models = _compat.optional('mmdet.models')
@@ -39,11 +40,7 @@ def put(model: nn.Module) -> None:
 
 def take(model: nn.Module) -> None:
     """Undo :func:`put`."""
-    for hooks in (model._forward_pre_hooks, model._forward_hooks):
-        for key in [key for key, hook in hooks.items() if isinstance(hook, (_SetClips, _ForgetClips))]:
-            del hooks[key]
-            model._forward_pre_hooks_with_kwargs.pop(key, None)
-            model._forward_hooks_always_called.pop(key, None)
+    remove_hooks(model, (_SetClips, _ForgetClips))
 
 
 def require_clips(model: nn.Module, block: nn.Module) -> None:

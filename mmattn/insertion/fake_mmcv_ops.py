@@ -8,7 +8,8 @@ from functools import wraps
 from unittest import mock
 
 import torch.nn.functional as F
-from torch._subclasses import FakeTensor
+
+from mmattn._private_apis import FakeTensor
 
 
 def _deform_conv2d(x, offset, weight, stride=1, padding=0, dilation=1, groups=1, *args, **kwargs):

@@ -115,7 +115,7 @@ def _require_runnable(model, size) -> None:
                 f'{where} is compiled by TorchScript, which cannot be changed: insert '
                 'attention first, script or trace the model afterwards'
             )
-        if any(is_lazy(each) for each in [*module._parameters.values(), *module._buffers.values()]):
+        if any(is_lazy(each) for each in [*module.parameters(recurse=False), *module.buffers(recurse=False)]):
             raise ValueError(
                 f'{where}, {type(module).__name__}, has parameters without a shape until its '
                 'first forward pass: run the model once before'
@@ -125,7 +125,7 @@ def _require_runnable(model, size) -> None:
 def _detectors(model: nn.Module, path: str = '') -> Iterator[tuple[str, nn.Module]]:
     """Yield the outermost modules that have a backbone, with their paths."""
     # Look at children only: torch.compile's wrapper also has the attributes of the wrapped module.
-    if isinstance(model._modules.get('backbone'), nn.Module):
+    if 'backbone' in dict(model.named_children()):
         yield path, model
         return
     for name, child in model.named_children():

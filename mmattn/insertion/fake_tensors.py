@@ -10,8 +10,8 @@ from threading import Lock
 
 import torch
 from torch import nn
-from torch._subclasses import FakeTensorMode
 
+from mmattn._private_apis import FakeTensorMode
 from mmattn.blocks.clips import clip_blocks
 from mmattn.insertion.fake_mmcv_ops import shapes_only
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from mmattn._private_apis import forward_hooks, forward_pre_hooks
 from mmattn.insertion.attach import attach, detach
 from mmattn.insertion.attention import Attention
 from mmattn.insertion.find_sites import sites
@@ -196,8 +197,8 @@ def _anatomy(model: nn.Module) -> dict:
         path: (
             type(module),
             sorted(vars(module)),
-            dict(module._forward_hooks),
-            dict(module._forward_pre_hooks),
+            dict(forward_hooks(module)),
+            dict(forward_pre_hooks(module)),
         )
         for path, module in model.named_modules()
     }

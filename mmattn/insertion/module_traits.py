@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.instancenorm import _InstanceNorm
 
+from mmattn._private_apis import BatchNorm, InstanceNorm
 from mmattn.insertion.positions import residual_position
 
-_NORMS = (_BatchNorm, _InstanceNorm, nn.GroupNorm, nn.LayerNorm)
+_NORMS = (BatchNorm, InstanceNorm, nn.GroupNorm, nn.LayerNorm)
+_CONVS = (
+    nn.Conv1d,
+    nn.Conv2d,
+    nn.Conv3d,
+    nn.ConvTranspose1d,
+    nn.ConvTranspose2d,
+    nn.ConvTranspose3d,
+)
 
 
 def conv_channels(module: nn.Module) -> int | None:
@@ -37,9 +44,7 @@ def why_no_host(module: nn.Module, parent: nn.Module) -> str | None:
         return (
             'a norm is replaced by SyncBN conversion and by conv-bn fusion, and attention on it would be lost'
         )
-    if isinstance(module, nn.modules.conv._ConvNd) and any(
-        isinstance(child, _BatchNorm) for child in parent.children()
-    ):
+    if isinstance(module, _CONVS) and any(isinstance(child, BatchNorm) for child in parent.children()):
         return (
             'this convolution has a batch norm beside it, which conv-bn fusion would fold into the '
             'convolution, before the attention'

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 
 from mmattn import _compat
+from mmattn._private_apis import forward_hooks, forward_pre_hooks, remove_hooks
 from mmattn.insertion.site import ELEMENT, INPUT, OUTPUT, RESIDUAL, Site
 
 _resnet = _compat.optional('mmattn.insertion.resnet_positions')
@@ -94,7 +95,7 @@ class OutputPosition:
         host.register_forward_hook(_AfterOutput(block, site))
 
     def take(self, host: nn.Module) -> None:
-        _drop(host._forward_hooks, _AfterOutput)
+        remove_hooks(host, _AfterOutput)
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ class ElementPosition:
         host.register_forward_hook(_AfterElement(block, site, self.index))
 
     def take(self, host: nn.Module) -> None:
-        _drop(host._forward_hooks, _AfterElement)
+        remove_hooks(host, _AfterElement)
 
 
 class InputPosition:
@@ -117,18 +118,12 @@ class InputPosition:
         host.register_forward_pre_hook(_BeforeInput(block, site))
 
     def take(self, host: nn.Module) -> None:
-        _drop(host._forward_pre_hooks, _BeforeInput)
-
-
-def _drop(hooks: dict, cls: type) -> None:
-    for key, hook in list(hooks.items()):
-        if isinstance(hook, cls):
-            del hooks[key]
+        remove_hooks(host, _BeforeInput)
 
 
 def has_block(module: nn.Module) -> bool:
     """Return True if a block has been put on ``module``, at any position."""
-    hooks = [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]
+    hooks = [*forward_hooks(module).values(), *forward_pre_hooks(module).values()]
     return (_resnet is not None and _resnet.ends_with_block(module)) or any(
         isinstance(hook, (_AfterOutput, _BeforeInput)) for hook in hooks
     )

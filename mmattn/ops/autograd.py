@@ -19,6 +19,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from mmattn._private_apis import assume_constant_result
 from mmattn.ops.backends.base import Gates, MapGrads, Pooled, Stats
 from mmattn.ops.dispatch import run
 from mmattn.ops.precision import accurate_dtype
@@ -78,22 +79,29 @@ def operators_missing_reason() -> str:
     return ''
 
 
+@assume_constant_result
 def _has_operators() -> bool:
     return not operators_missing_reason()
 
 
-_has_operators._dynamo_marked_constant = True  # see dispatch._choose
+class _NotTwice(torch.autograd.Function):
+    """The identity, whose derivative is an error."""
+
+    @staticmethod
+    def forward(ctx, *tensors):
+        return tensors
+
+    @staticmethod
+    def backward(ctx, *grads):
+        raise RuntimeError(
+            'mmattn: attention cannot be differentiated twice in this way; set MMATTN_OPS=plain'
+        )
 
 
 def _refuse_to_differentiate(gradients: tuple[Tensor | None, ...]) -> tuple[Tensor | None, ...]:
     """The gradients, of which no derivative can be taken; ``once_differentiable`` lets constant ones pass."""
     made = [t.detach().requires_grad_() for t in gradients if t is not None]
-    if not made:
-        return gradients
-    refused = torch._C._functions.DelayedError(
-        b'mmattn: attention cannot be differentiated twice in this way; set MMATTN_OPS=plain', len(made)
-    )(*made)
-    refused = iter(refused if isinstance(refused, tuple) else (refused,))
+    refused = iter(_NotTwice.apply(*made) if made else ())
     return tuple(t if t is None else next(refused) for t in gradients)
 
 

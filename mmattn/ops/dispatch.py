@@ -14,6 +14,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from mmattn._private_apis import assume_constant_result
 from mmattn.ops.backends import aten
 from mmattn.ops.backends.base import Backend
 from mmattn.ops.once import warn_once
@@ -129,6 +130,7 @@ def backend_for(x: Tensor, maxima: bool = False) -> str:
     return _choose(_chosen, x.device.type, _suits_cpu(x), captured, leave_to_compiler)
 
 
+@assume_constant_result
 def _choose(name: str | None, device: str, suits_cpu: bool, captured: bool, leave_to_compiler: bool) -> str:
     """The policy."""
     name = name or chosen()
@@ -156,11 +158,6 @@ def _operators_missing_reason() -> str:
     from mmattn.ops import autograd  # registers operators of torch.library when a graph first needs them
 
     return autograd.operators_missing_reason()
-
-
-# As torch.compiler.assume_constant_result does, which takes half a second to import: Dynamo calls the
-# function while it traces, and does not trace into it.
-_choose._dynamo_marked_constant = True
 
 
 def run(function: str, name: str, x: Tensor, *args):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from mmattn._private_apis import FakeTensor, dispatch_modes, forward_ad_level, functorch_level
+
 
 def is_dense(x: Tensor) -> bool:
     """True if the map is NCHW or channels_last, without gaps."""
@@ -18,7 +20,7 @@ def map_format(x: Tensor) -> torch.memory_format:
 
 def has_no_data(x: Tensor) -> bool:
     """True for fake tensors."""
-    return type(x).__module__ == 'torch._subclasses.fake_tensor'
+    return isinstance(x, FakeTensor)
 
 
 def in_graph(x: Tensor) -> bool:
@@ -30,7 +32,7 @@ def is_watched() -> bool:
     """True under a tracer, a dispatch mode or functorch, which must see plain ATen operations."""
     return (
         torch.jit.is_tracing()
-        or torch._C._len_torch_dispatch_stack() > 0
-        or torch._C._functorch.peek_interpreter_stack() is not None
-        or torch.autograd.forward_ad._current_level >= 0
+        or dispatch_modes() > 0
+        or functorch_level() is not None
+        or forward_ad_level() >= 0
     )

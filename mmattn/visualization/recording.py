@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mmattn._private_apis import backward_task
 from mmattn.visualization.sources import GateSource, gate_sources
 
 
@@ -72,7 +73,7 @@ def record_gates(
 
     def hook(source):
         def record(module, args, output):
-            if torch._C._current_graph_task_id() != -1:
+            if backward_task() != -1:
                 return  # activation checkpointing runs the block again in the backward pass
             x = args[0].detach()
             with torch.no_grad(), _copied_buffers(source.block):
@@ -111,16 +112,15 @@ def _copied_buffers(block: nn.Module) -> Iterator[None]:
         [
             (module, name, buffer)
             for module in block.modules()
-            for name, buffer in module._buffers.items()
-            if buffer is not None
+            for name, buffer in module.named_buffers(recurse=False, remove_duplicate=False)
         ]
         if block.training
         else []
     )
     try:
         for module, name, buffer in before:
-            module._buffers[name] = buffer.clone()
+            setattr(module, name, buffer.clone())
         yield
     finally:
         for module, name, buffer in before:
-            module._buffers[name] = buffer
+            setattr(module, name, buffer)

@@ -152,7 +152,7 @@ def test_soft_teacher_trains_the_students_attention_and_averages_it_into_the_tea
 
 def test_the_three_lines_of_the_docs(tmp_path, request):
     page = (request.config.rootpath / 'docs' / 'insertion.md').read_text(encoding='utf-8')
-    lines = page.partition('## Detectors within detectors')[2].partition('```python\n')[2].partition('```')[0]
+    lines = page.partition('## Detectors in detectors')[2].partition('```python\n')[2].partition('```')[0]
     (tmp_path / 'mine.py').write_text(lines)
     cfg = Config.fromfile(str(tmp_path / 'mine.py')).model
     assert cfg.type == 'SoftTeacher' and cfg.semi_train_cfg.freeze_teacher

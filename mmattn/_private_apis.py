@@ -1,0 +1,206 @@
+"""The private APIs of PyTorch and MMEngine that mmattn needs, and what happens where one is missing.
+
+No other file uses a private name of theirs; ``tests/test_private_apis.py`` holds that. None of these has a
+public equivalent in all versions of PyTorch from 2.4.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from pkgutil import resolve_name
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+
+F = TypeVar('F', bound=Callable)
+_REMEDY = 'install the versions of PyTorch and MMEngine that docs/install.md names'
+
+
+def _found(name: str, otherwise: Any, consequence: str = '') -> Any:
+    """Return the object at ``name``; if PyTorch has none, warn of the consequence and return ``otherwise``.
+
+    Args:
+        name: ``'module:attribute'``.
+        otherwise: What to use instead.
+        consequence: What the user should know; empty if ``otherwise`` raises an error when it is used.
+    """
+    try:
+        return resolve_name(name)
+    except (ImportError, AttributeError):
+        if consequence:
+            warnings.warn(
+                f'PyTorch {torch.__version__} has no {name.replace(":", ".")}: {consequence}', stacklevel=2
+            )
+        return otherwise
+
+
+def _unusable(name: str, purpose: str) -> type:
+    """Return a class that says, when it is used, that PyTorch lacks what it stands for."""
+
+    class Unusable:
+        def __init__(self, *args: Any, **kwargs: Any):
+            raise RuntimeError(f'{purpose} needs {name}, which PyTorch {torch.__version__} lacks; {_REMEDY}')
+
+    return Unusable
+
+
+class _NeverRaised(Exception):
+    """Stands for an exception that PyTorch lacks."""
+
+
+# Whether something intercepts operations: then it must see plain ATen operations.
+_PLAIN = 'mmattn cannot tell who watches operations, and computes attention in plain PyTorch, more slowly'
+dispatch_modes: Callable[[], int] = _found('torch._C:_len_torch_dispatch_stack', lambda: 1, _PLAIN)
+functorch_level: Callable[[], Any] = _found(
+    'torch._C:_functorch.peek_interpreter_stack', lambda: True, _PLAIN
+)
+_found('torch.autograd.forward_ad:_current_level', None, _PLAIN)
+
+
+def forward_ad_level() -> int:
+    """Return the level of forward-mode differentiation; -1 outside."""
+    return getattr(torch.autograd.forward_ad, '_current_level', 0)
+
+
+backward_task: Callable[[], int] = _found(
+    'torch._C:_current_graph_task_id',
+    lambda: -1,
+    'record_gates() records a block twice if activation checkpointing runs it again in the backward pass',
+)
+"""Return the number of the backward pass that is running; -1 outside."""
+
+# Fake tensors have shapes but no data. Blocks are checked, sites found and costs counted with them.
+_FAKE = 'torch._subclasses.fake_tensor:{}'
+FakeTensor: type = _found(_FAKE.format('FakeTensor'), type('NoFakeTensor', (), {}))
+FakeTensorMode: type = _found(
+    _FAKE.format('FakeTensorMode'),
+    _unusable('FakeTensorMode', 'a run without data, which finds sites and costs,'),
+)
+NEEDS_DATA: tuple[type[Exception], ...] = tuple(
+    _found(
+        _FAKE.format(name),
+        _NeverRaised,
+        'a block of your own that depends on the values of its map is refused',
+    )
+    for name in (
+        'DataDependentOutputException',
+        'DynamicOutputShapeException',
+        'UnsupportedFakeTensorException',
+        'UnsupportedOperatorException',
+    )
+)
+"""What a module that depends on the values of its input raises on fake tensors."""
+
+TorchDispatchMode: type = _found(
+    'torch.utils._python_dispatch:TorchDispatchMode',
+    _unusable('TorchDispatchMode', 'the count of operations'),
+)
+
+# The base classes of norms. MMEngine derives one of its own from the first.
+_OWN_NORMS = "norms that derive from PyTorch's base classes alone are taken for other layers"
+BatchNorm: Any = _found(
+    'torch.nn.modules.batchnorm:_BatchNorm',
+    (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm),
+    _OWN_NORMS,
+)
+InstanceNorm: Any = _found(
+    'torch.nn.modules.instancenorm:_InstanceNorm',
+    (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d),
+    _OWN_NORMS,
+)
+
+
+def assume_constant_result(function: F) -> F:
+    """Mark a function that ``torch.compile`` calls while it traces, instead of tracing into it.
+
+    ``torch.compiler.assume_constant_result`` does the same, but takes half a second to import. If a later
+    Dynamo reads another mark, it breaks the graph of a block here.
+    """
+    function._dynamo_marked_constant = True
+    return function
+
+
+def forward_hooks(module: nn.Module) -> dict[int, Callable]:
+    """Return the forward hooks of a module, by key."""
+    return _attribute(module, '_forward_hooks', 'to find its blocks')
+
+
+def forward_pre_hooks(module: nn.Module) -> dict[int, Callable]:
+    """Return the forward pre-hooks of a module, by key."""
+    return _attribute(module, '_forward_pre_hooks', 'to find its blocks')
+
+
+def has_hooks(module: nn.Module) -> bool:
+    """Return True if something is to be called before or after the module, forward or backward."""
+    return any(_attribute(module, name, 'to see its hooks') for name in _HOOKS)
+
+
+def remove_hooks(module: nn.Module, classes: type | tuple[type, ...]) -> None:
+    """Remove all forward hooks and pre-hooks of these classes.
+
+    The handles that PyTorch returned cannot do that: those of a copied or unpickled model do not exist.
+    """
+    for hooks in (forward_hooks(module), forward_pre_hooks(module)):
+        for key in [key for key, hook in hooks.items() if isinstance(hook, classes)]:
+            del hooks[key]
+            for name in _HOOK_OPTIONS:
+                vars(module).get(name, {}).pop(key, None)
+
+
+_HOOKS = ('_forward_hooks', '_forward_pre_hooks', '_backward_hooks', '_backward_pre_hooks')
+_HOOK_OPTIONS = (
+    '_forward_hooks_with_kwargs',
+    '_forward_hooks_always_called',
+    '_forward_pre_hooks_with_kwargs',
+)
+
+
+def _attribute(owner: Any, name: str, purpose: str) -> Any:
+    try:
+        return vars(owner)[name]
+    except KeyError:
+        cls = owner if isinstance(owner, type) else type(owner)
+        raise RuntimeError(
+            f'mmattn needs {cls.__name__}.{name} {purpose}, which does not exist here; {_REMEDY}'
+        ) from None
+
+
+def overrides(base: type) -> Callable[[F], F]:
+    """Mark a method that replaces a private one of ``base``; without that, it would never be called.
+
+    Raises:
+        ImportError: ``base`` has no such method.
+    """
+
+    def check(method: F) -> F:
+        name = f'{base.__module__}.{base.__qualname__}.{method.__name__}'
+        if not hasattr(base, method.__name__):
+            raise ImportError(f'mmattn replaces {name}, which the installed version lacks; {_REMEDY}')
+        method.overrides = base
+        return method
+
+    return check
+
+
+def is_resuming(runner: Any) -> bool:
+    """Return True if MMEngine's runner resumes a run rather than load weights only."""
+    return bool(runner._resume if hasattr(runner, '_resume') else runner.cfg.get('resume'))
+
+
+def load_from(runner: Any) -> str | None:
+    """Return the checkpoint that MMEngine's runner loads before it starts."""
+    return runner._load_from if hasattr(runner, '_load_from') else runner.cfg.get('load_from')
+
+
+def checkpoint_schemes() -> dict[str, Callable]:
+    """Return a copy of MMEngine's loaders of checkpoints, by the prefix of their addresses."""
+    from mmengine.runner import CheckpointLoader
+
+    return dict(_attribute(CheckpointLoader, '_schemes', 'to guard how checkpoints are loaded'))
+
+
+def image_folder(backend: Any) -> str:
+    """Return the folder in which MMEngine's ``LocalVisBackend`` saves images."""
+    return _attribute(backend, '_img_save_dir', 'to draw images')
