@@ -136,7 +136,7 @@ def _fetching(loader: Callable) -> Callable:
         if url and is_main_process():  # MMEngine lets the others wait for this one
             fetch(filename)
         if url and filename.partition('://')[0] in _TORCHVISION:  # MMEngine's own imports torchvision
-            return CheckpointLoader._schemes['https://'](url, map_location=map_location)
+            return checkpoint_schemes()['https://'](url, map_location=map_location)
         return loader(filename, map_location=map_location)
 
     return load
