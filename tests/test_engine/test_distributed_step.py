@@ -1,9 +1,9 @@
-"""Two processes take the step that one process takes on the same four images.
+"""Two and four processes take the step that one process takes on the same four images.
 
 What equals what: DDP averages the gradients of the processes. RetinaNet divides its losses by the
 number of positive anchors of its batch, so the average over two halves is the gradient of the whole
-batch when both halves have as many. The images and labels below differ; the boxes of the first
-half are those of the second, and RetinaNet assigns anchors by boxes alone. Norms that use batch
+batch when both halves have as many. The images and labels below differ, the boxes do not, and RetinaNet
+assigns anchors by boxes alone. Norms that use batch
 statistics would see two batches of two in place of one of four, so those in the attention are in
 evaluation mode, as ``norm_eval`` has the backbone's.
 
@@ -26,7 +26,8 @@ from torch import multiprocessing
 from mmattn.engine import prepare_processes
 from mmattn.engine.build_model import build_model
 
-BOXES = [[[10.0, 12.0, 60.0, 70.0], [50.0, 8.0, 120.0, 90.0]], [[30.0, 40.0, 100.0, 120.0]]]
+BOXES = [[10.0, 12.0, 60.0, 70.0], [50.0, 8.0, 120.0, 90.0]]
+IMAGES = 4
 
 
 def batch(indices):
@@ -38,7 +39,7 @@ def batch(indices):
     for i in indices:
         random = torch.Generator().manual_seed(i)
         inputs.append(torch.randint(0, 256, (3, 128, 128), generator=random).to(torch.uint8))
-        boxes = torch.tensor(BOXES[i % 2])
+        boxes = torch.tensor(BOXES)
         sample = DetDataSample(
             metainfo=dict(img_shape=(128, 128), ori_shape=(128, 128), scale_factor=(1.0, 1.0), img_id=i)
         )
@@ -101,13 +102,19 @@ def backward(wrapped, model, indices, seed):
     }
 
 
-def join_two(rank, port):
-    """Make this process the one of two with this rank; return the config that its Runner would have."""
+def images_of(rank, count):
+    """Numbers of the images of one of ``count`` processes."""
+    share = IMAGES // count
+    return range(rank * share, (rank + 1) * share)
+
+
+def join(rank, count, port):
+    """Make this process the one of ``count`` with this rank; return the config that its Runner would have."""
     import os
 
     os.environ.update(
         RANK=str(rank),
-        WORLD_SIZE='2',
+        WORLD_SIZE=str(count),
         LOCAL_RANK=str(rank),
         MASTER_ADDR='127.0.0.1',
         MASTER_PORT=str(port),
@@ -119,35 +126,35 @@ def join_two(rank, port):
     return cfg
 
 
-def one_of_two(rank, port, config, folder):
+def one_of_many(rank, count, port, config, folder):
     from mmengine.registry import MODEL_WRAPPERS
 
-    cfg = join_two(rank, port)
+    cfg = join(rank, count, port)
     model = detector(config)
     wrapped = MODEL_WRAPPERS.build(cfg.model_wrapper_cfg, default_args=dict(device_ids=[rank], module=model))
     assert not wrapped.find_unused_parameters
-    gradients = backward(wrapped, model, [2 * rank, 2 * rank + 1], seed=rank)
+    gradients = backward(wrapped, model, images_of(rank, count), seed=rank)
     torch.save(gradients, f'{folder}/{rank}.pt')
     torch.distributed.destroy_process_group()
 
 
-def in_two_processes(config, folder, function=one_of_two):
+def in_processes(count, config, folder, function=one_of_many):
     import socket
 
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
         port = free.getsockname()[1]
-    multiprocessing.spawn(function, (port, config, str(folder)), nprocs=2)
-    return [torch.load(folder / f'{rank}.pt') for rank in range(2)]
+    multiprocessing.spawn(function, (count, port, config, str(folder)), nprocs=count)
+    return [torch.load(folder / f'{rank}.pt') for rank in range(count)]
 
 
-def average_of_halves(config):
-    """Gradients of two backward passes in this process, each with the random state of its twin."""
-    halves = []
-    for rank in range(2):
+def average_of_parts(count, config):
+    """Gradients of ``count`` backward passes in this process, each with the random state of its twin."""
+    parts = []
+    for rank in range(count):
         model = detector(config)
-        halves.append(backward(model, model, [2 * rank, 2 * rank + 1], seed=rank))
-    return {name: (halves[0][name] + halves[1][name]) / 2 for name in halves[0]}, model
+        parts.append(backward(model, model, images_of(rank, count), seed=rank))
+    return {name: sum(part[name] for part in parts) / count for name in parts[0]}, model
 
 
 def assert_same(found, expected, model, tolerance=1e-10):
@@ -167,23 +174,28 @@ def config_of(request, path):
     return str(request.config.rootpath / 'configs' / path)
 
 
+SLOW = pytest.mark.slow
+
+
 @pytest.mark.parametrize(
-    'block', ['cbam', pytest.param('se', marks=pytest.mark.slow), pytest.param('eca', marks=pytest.mark.slow)]
+    'block, count',
+    [('cbam', 2)] + [pytest.param(*c, marks=SLOW) for c in [('cbam', 4), ('se', 2), ('eca', 2)]],
 )
 @pytest.mark.skipif(sys.platform == 'win32', reason='gloo and spawn as on Linux')
-def test_retinanet_two_halves_equal_the_whole(block, request, tmp_path):
+def test_retinanet_parts_equal_the_whole(block, count, request, tmp_path):
     config = config_of(request, f'{block}/retinanet_r18-{block}_fpn_1x_coco.py')
-    first, second = in_two_processes(config, tmp_path)
-    assert all(torch.equal(first[name], second[name]) for name in first)  # both take one step
-    assert_same(first, *average_of_halves(config))
+    first, *others = in_processes(count, config, tmp_path)
+    # All take one step.
+    assert all(torch.equal(first[name], other[name]) for other in others for name in first)
+    assert_same(first, *average_of_parts(count, config))
     model = detector(config)
-    assert_same(first, backward(model, model, range(4), seed=0), model, tolerance=1e-8)
+    assert_same(first, backward(model, model, range(IMAGES), seed=0), model, tolerance=1e-8)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('block', ['se', 'cbam', 'eca'])
-def test_faster_rcnn_two_halves_equal_their_average(block, request, tmp_path):
+@pytest.mark.parametrize('block, count', [('se', 2), ('cbam', 2), ('cbam', 4), ('eca', 2)])
+def test_faster_rcnn_parts_equal_their_average(block, count, request, tmp_path):
     config = config_of(request, f'{block}/faster-rcnn_r18-{block}_fpn_1x_coco.py')
-    first, second = in_two_processes(config, tmp_path)
-    assert all(torch.equal(first[name], second[name]) for name in first)
-    assert_same(first, *average_of_halves(config))
+    first, *others = in_processes(count, config, tmp_path)
+    assert all(torch.equal(first[name], other[name]) for other in others for name in first)
+    assert_same(first, *average_of_parts(count, config))

@@ -18,21 +18,21 @@ def sharded_parts(model, unit):
     return [module for module in reversed(list(model.modules())) if isinstance(module, classes)]
 
 
-def sharded(rank, port, config, folder, unit):
+def sharded(rank, count, port, config, folder, unit):
     """Write the whole gradients of sharded parameters, and the whole weights after a step."""
     from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
-    ddp.join_two(rank, port)
+    ddp.join(rank, count, port)
     model = ddp.detector(config)
-    mesh = init_device_mesh('cpu', (2,))
+    mesh = init_device_mesh('cpu', (count,))
     for module in sharded_parts(model, unit):
         fully_shard(module, mesh=mesh)
     fully_shard(model, mesh=mesh)
     parameters = list(model.attention.parameters())
     assert sum(p.to_local().numel() for p in parameters) < 0.6 * sum(p.numel() for p in parameters)
-    ddp.compute_gradients(model, model, [2 * rank, 2 * rank + 1], seed=rank)
+    ddp.compute_gradients(model, model, ddp.images_of(rank, count), seed=rank)
     gradients = {n: p.grad.full_tensor() for n, p in model.named_parameters() if p.grad is not None}
     torch.optim.SGD([p for p in model.parameters() if p.requires_grad], 0.1).step()
     weights = get_model_state_dict(model, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
@@ -40,16 +40,16 @@ def sharded(rank, port, config, folder, unit):
     torch.distributed.destroy_process_group()
 
 
-def by_model(rank, port, config, folder):
-    sharded(rank, port, config, folder, 'model')
+def by_model(rank, count, port, config, folder):
+    sharded(rank, count, port, config, folder, 'model')
 
 
-def by_residual_block(rank, port, config, folder):
-    sharded(rank, port, config, folder, 'residual_block')
+def by_residual_block(rank, count, port, config, folder):
+    sharded(rank, count, port, config, folder, 'residual_block')
 
 
-def by_attention_block(rank, port, config, folder):
-    sharded(rank, port, config, folder, 'attention_block')
+def by_attention_block(rank, count, port, config, folder):
+    sharded(rank, count, port, config, folder, 'attention_block')
 
 
 @pytest.mark.slow
@@ -57,8 +57,8 @@ def by_attention_block(rank, port, config, folder):
 def test_sharded_gradients_are_those_of_ddp(function, request, tmp_path):
     config = ddp.config_of(request, CONFIG)
     (tmp_path / 'ddp').mkdir()
-    expected, _ = ddp.in_two_processes(config, tmp_path / 'ddp')
-    found, _ = ddp.in_two_processes(config, tmp_path, function)
+    expected, _ = ddp.in_processes(2, config, tmp_path / 'ddp')
+    found, _ = ddp.in_processes(2, config, tmp_path, function)
     model = ddp.detector(config)
     ddp.assert_same(found['gradients'], expected, model)
     assert found['weights'].keys() == model.state_dict().keys()

@@ -16,7 +16,7 @@ from mmengine.structures import InstanceData
 
 from mmattn import attach
 from tests.test_blocks.helpers import randomise
-from tests.test_engine.test_distributed_step import assert_same, backward, in_two_processes
+from tests.test_engine.test_distributed_step import assert_same, backward, in_processes
 from tests.test_engine.test_distributed_step import detector as seeded_detector
 from tests.test_insertion.models import build, features, model_cfg, narrow
 from tests.test_insertion.test_survives import cbams, detector, gradients, rules
@@ -333,7 +333,8 @@ def test_ddp_in_two_processes_at_every_kind_of_site(tmp_path):
     cfg.model = narrow(model_cfg('RetinaNet', insert=rules('paper')))
     path = str(tmp_path / 'config.py')
     cfg.dump(path)
-    first, second = in_two_processes(path, tmp_path)
+    first, second = in_processes(2, path, tmp_path)
     assert all(first[name].equal(second[name]) for name in first)
     model = seeded_detector(path)
-    assert_same(first, backward(model, model, range(4), seed=0), model)
+    # MMDetection's addition to the divisor of losses differs between halves and the whole.
+    assert_same(first, backward(model, model, range(4), seed=0), model, tolerance=1e-8)

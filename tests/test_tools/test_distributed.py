@@ -13,7 +13,7 @@ import torch
 from mmengine.config import Config
 
 from mmattn.engine import distributed
-from tests.squares import as_arguments, small
+from tests.squares import as_arguments, small, write_squares
 
 CONFIG = 'configs/cbam/retinanet_r18-cbam_fpn_folder.py'
 NO_GPU = dict(CUDA_VISIBLE_DEVICES='-1')
@@ -55,6 +55,14 @@ def ap(done):
     return re.findall(r'coco/bbox_mAP: ([-0-9.]+)', done.stdout + done.stderr)[-1]
 
 
+def metrics(done):
+    """All COCO metrics that a run printed last."""
+    assert done.returncode == 0, done.stderr[-20000:]
+    found = dict(re.findall(r'(coco/bbox_mAP\w*): ([-0-9.]+)', done.stdout + done.stderr))
+    assert len(found) == 6
+    return found
+
+
 def options(**more):
     return as_arguments(
         small(train_cfg__max_epochs=8, train_cfg__val_interval=8, train_dataloader__batch_size=2, **more)
@@ -67,10 +75,16 @@ def test_two_processes_train_and_test(squares, tmp_path):
     trained = ap(done)
     assert float(trained) > 0.05
     assert 'Epoch(train) [8][4/4]' in done.stdout + done.stderr  # 16 images, 2 x 2 a step
-    for processes in (1, 2):
-        flags = ['--work-dir', tmp_path, '--data-root', squares, *as_arguments(small())]
-        tested = shell('dist_test.sh', CONFIG, tmp_path / 'epoch_8.pth', processes, *flags)
-        assert ap(tested) == trained
+    checkpoint = tmp_path / 'epoch_8.pth'
+    flags = ['--work-dir', tmp_path, *as_arguments(small())]
+    assert ap(shell('dist_test.sh', CONFIG, checkpoint, 1, '--data-root', squares, *flags)) == trained
+    # Seven images, which neither two nor four processes can share evenly.
+    odd = write_squares(tmp_path / 'odd', train=1, val=7)
+    found = [
+        metrics(shell('dist_test.sh', CONFIG, checkpoint, processes, '--data-root', odd, *flags))
+        for processes in (1, 2, 4)
+    ]
+    assert found[0] == found[1] == found[2]
 
 
 @pytest.mark.slow
