@@ -3,6 +3,7 @@
 import ast
 import functools
 import importlib
+import pkgutil
 import re
 import sys
 from pathlib import Path
@@ -189,6 +190,13 @@ def test_every_package_has_a_public_face(package):
         assert hasattr(module, name) and name in module.__all__, name
 
 
+@pytest.mark.parametrize('package', FACES)
+def test_no_name_of_a_face_is_a_submodule(package):
+    """An import of the submodule would put it in the place of the function."""
+    module = importlib.import_module(package)
+    assert not {each.name for each in pkgutil.iter_modules(module.__path__)} & set(module.__all__)
+
+
 def test_each_word_is_defined_where_the_table_says():
     rows = re.findall(
         r'^\| \*\*(.+?)\*\*.*\| \[`(.+?)`\]\(\.\./(.+?)\) \|$', DESIGN.read_text(), re.MULTILINE
@@ -266,11 +274,11 @@ TESTED_BY = {
     'hooks.model': 'test_hooks/test_attention_stats_hook.py',
     'insertion.attention_model': 'test_insertion/test_with_attention.py',
     'insertion.fake_tensors': 'test_insertion/test_fake_run.py',
-    'insertion.module_traits': 'test_insertion/test_find_sites.py',
-    'insertion.positions': 'test_insertion/test_attach.py',
-    'insertion.residual_ends': 'test_insertion/test_find_sites.py',
-    'insertion.resnet_positions': 'test_insertion/test_attach.py',
-    'insertion.virtual_names': 'test_insertion/test_find_sites.py',
+    'insertion.module_traits': 'test_insertion/test_site_search.py',
+    'insertion.positions': 'test_insertion/test_attach_detach.py',
+    'insertion.residual_ends': 'test_insertion/test_site_search.py',
+    'insertion.resnet_positions': 'test_insertion/test_attach_detach.py',
+    'insertion.virtual_names': 'test_insertion/test_site_search.py',
     'ops.backends.aten': 'test_ops/test_backends/test_numbers.py',
     'ops.precision': 'test_blocks/test_contract.py',
     'ops.tensors': 'test_ops/test_dispatch.py',

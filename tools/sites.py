@@ -4,7 +4,6 @@
 import json
 
 from mmattn.cost import group_similar, render_site_rows, site_rows, without_plain_modules
-from mmattn.engine.build_model import build_model
 from mmattn.engine.cli import (
     Parser,
     add_cfg_options,
@@ -13,6 +12,7 @@ from mmattn.engine.cli import (
     print_tables,
     run_tool,
 )
+from mmattn.engine.config_model import build_model
 from mmattn.engine.mistakes import user_input
 
 

@@ -22,7 +22,7 @@ from mmattn.checkpoints.read import read_checkpoint
 from mmattn.checkpoints.state import ATTENTION, parts_with_attention, specs_in, split_state, state_dict_of
 from mmattn.checkpoints.trust import refuse_code
 from mmattn.files import write_file
-from mmattn.insertion.attach import attach, detach
+from mmattn.insertion.attach_detach import attach, detach
 from mmattn.insertion.spec import SPEC_KEY, check_recorded, decode_spec, differences, encode_spec, rules_of
 from mmattn.version import __version__
 

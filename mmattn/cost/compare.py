@@ -14,7 +14,7 @@ from torch import nn
 
 from mmattn.cost.report import CostReport, cost_report, measure_time
 from mmattn.cost.report_tables import render_reports, render_sites
-from mmattn.engine.build_model import build_model
+from mmattn.engine.config_model import build_model
 from mmattn.engine.mistakes import user_input
 from mmattn.insertion import detach
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import nn
 
-from mmattn.engine.build_model import build_model
+from mmattn.engine.config_model import build_model
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from rich.table import Table
 from torch import nn
 
 from mmattn.cost.count_block import BlockCost, block_cost
-from mmattn.insertion.find_sites import find_sites
 from mmattn.insertion.globs import glob_match, nearest_names
 from mmattn.insertion.site import CONV, MODULE, Site
+from mmattn.insertion.site_search import find_sites
 from mmattn.registry import MODELS
 
 

@@ -1,6 +1,6 @@
 """Get from a config file to MMEngine's Runner: data root, data checks, processes, models."""
 
-from mmattn.engine.build_model import build_model
+from mmattn.engine.config_model import build_model
 from mmattn.engine.data import DataRefused, check_data, prepare_data, read_classes
 from mmattn.engine.data_root import DATA_ROOT_VARIABLE, load_config
 from mmattn.engine.distributed import prepare_processes

@@ -1,12 +1,12 @@
 """Insertion: find the sites of a model, match rules to them, and put blocks there."""
 
-from mmattn.insertion.attach import attach, detach
+from mmattn.insertion.attach_detach import attach, detach
 from mmattn.insertion.attention import Attention
-from mmattn.insertion.find_sites import SiteTable, find_sites, sites
 from mmattn.insertion.identity import IdentityReport, check_identity
 from mmattn.insertion.log import brief_log
 from mmattn.insertion.rule import Rule
 from mmattn.insertion.site import Site
+from mmattn.insertion.site_search import SiteTable, find_sites, sites
 from mmattn.insertion.with_attention import WithAttention
 
 __all__ = [

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 
 from torch import nn
 
-from mmattn.insertion.find_sites import SiteTable, find_sites
 from mmattn.insertion.globs import glob_match, nearest_names
 from mmattn.insertion.rule import EXAMPLE, Rule, parse_rule
 from mmattn.insertion.site import Site
+from mmattn.insertion.site_search import SiteTable, find_sites
 
 
 def claim_sites(model: nn.Module, rules: Sequence[Mapping | Rule]) -> dict[Site, tuple[Rule, ...]]:

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from mmattn._private_apis import forward_hooks, forward_pre_hooks
-from mmattn.insertion.attach import attach, detach
+from mmattn.insertion.attach_detach import attach, detach
 from mmattn.insertion.attention import Attention
-from mmattn.insertion.find_sites import sites
 from mmattn.insertion.site import Site
+from mmattn.insertion.site_search import sites
 
 PARTS = ('residual', 'stage', 'lateral', 'topdown', 'output')
 """The parts of sites that name a place in the architecture, rather than any convolution or module."""

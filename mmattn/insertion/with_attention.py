@@ -9,7 +9,7 @@ from mmengine.registry import DefaultScope
 from torch import nn
 
 from mmattn import _compat
-from mmattn.insertion.attach import attach
+from mmattn.insertion.attach_detach import attach
 from mmattn.registry import MODELS
 
 
@@ -31,9 +31,9 @@ def WithAttention(
 
     Args:
         detector: Type of the model without attention.
-        insert: Rules, as :func:`~mmattn.insertion.attach.attach` takes them.
+        insert: Rules, as :func:`~mmattn.insertion.attach_detach.attach` takes them.
         freeze_detector: Train attention alone, as for an adapter; see
-            :func:`~mmattn.insertion.attach.attach`.
+            :func:`~mmattn.insertion.attach_detach.attach`.
         config: All other settings of the detector.
 
     Returns:

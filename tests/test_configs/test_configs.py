@@ -10,7 +10,7 @@ from torch import nn
 
 from mmattn import blocks
 from mmattn.cost import config_row, list_configs
-from mmattn.engine.build_model import build_model
+from mmattn.engine.config_model import build_model
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / 'configs'

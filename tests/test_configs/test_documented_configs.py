@@ -8,7 +8,7 @@ import torch
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 
-from mmattn.engine.build_model import build_model
+from mmattn.engine.config_model import build_model
 
 PAGE = (Path(__file__).parents[2] / 'docs/any_detector.md').read_text(encoding='utf-8')
 EXAMPLES = re.findall(r'```python\n(_base_ = .*?)```', PAGE, flags=re.DOTALL)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mmattn.engine.build_model import build_model
+from mmattn.engine.config_model import build_model
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 TABLE = {

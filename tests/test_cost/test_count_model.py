@@ -89,7 +89,7 @@ def test_attention_is_found_however_it_was_put_there():
 
 
 def test_what_does_not_run_without_data_is_reported():
-    from mmattn.engine.build_model import build_model
+    from mmattn.engine.config_model import build_model
 
     cost = model_cost(build_model('mmdet::dino/dino-4scale_r50_8xb2-12e_coco.py'), (128, 160), memory=False)
     assert '' in cost.not_run and cost.not_run[''].startswith('RuntimeError: ')

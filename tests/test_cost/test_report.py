@@ -44,7 +44,7 @@ def test_sites_and_stages_add_up():
 
 
 def test_a_report_can_have_nothing_to_compare_with():
-    from mmattn.engine.build_model import build_model
+    from mmattn.engine.config_model import build_model
 
     model = build_model('configs/temporal_attention/mask2former_r50-temporal_8xb2-8e_youtubevis2019.py')
     reports = {name: cost_report(model, (64, 96)) for name in ('one', 'other')}

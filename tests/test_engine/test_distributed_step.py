@@ -24,7 +24,7 @@ from mmengine.config import Config
 from torch import multiprocessing
 
 from mmattn.engine import prepare_processes
-from mmattn.engine.build_model import build_model
+from mmattn.engine.config_model import build_model
 
 BOXES = [[10.0, 12.0, 60.0, 70.0], [50.0, 8.0, 120.0, 90.0]]
 IMAGES = 4

@@ -11,7 +11,7 @@ from torch import nn
 from mmattn import attach, sites
 from mmattn.insertion import fake_mmcv_ops
 from mmattn.insertion.fake_run import fake_run
-from mmattn.insertion.find_sites import find_sites
+from mmattn.insertion.site_search import find_sites
 from tests.test_insertion.models import build, model_cfg
 from tests.test_insertion.test_odd_models import Parts, small
 

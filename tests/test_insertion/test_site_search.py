@@ -12,8 +12,8 @@ from mmengine.hub import get_config
 from torch import nn
 
 from mmattn import attach, sites
-from mmattn.insertion.find_sites import find_sites
 from mmattn.insertion.site import ELEMENT, INPUT
+from mmattn.insertion.site_search import find_sites
 from tests.test_insertion.models import build, model_cfg
 
 SIZE = (128, 192)
