@@ -19,8 +19,10 @@ from mmattn.checkpoints.adapter_file import (
     write_adapter,
 )
 from mmattn.checkpoints.check import check_insertion, require_same_insertion
+from mmattn.checkpoints.damage import checkpoint_to_resume, damage_of
 from mmattn.checkpoints.pretrained import load_checkpoints
 from mmattn.checkpoints.read import read_checkpoint
+from mmattn.checkpoints.same_optimizer import require_same_optimizer
 from mmattn.checkpoints.trust import UntrustedCheckpoint, refuse_code, require_no_code
 
 __all__ = [
@@ -35,6 +37,8 @@ __all__ = [
     'adapter_of_checkpoint',
     'check_base',
     'check_insertion',
+    'checkpoint_to_resume',
+    'damage_of',
     'load_adapter',
     'load_checkpoints',
     'merge_adapter',
@@ -43,6 +47,7 @@ __all__ = [
     'refuse_code',
     'require_no_code',
     'require_same_insertion',
+    'require_same_optimizer',
     'save_adapter',
     'write_adapter',
 ]

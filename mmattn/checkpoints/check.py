@@ -9,7 +9,7 @@ from typing import Any
 from mmengine.logging import print_log
 from torch import nn
 
-from mmattn.checkpoints.state import parts_with_attention, specs_in, state_dict_of
+from mmattn.checkpoints.state import ATTENTION, parts_with_attention, specs_in, state_dict_of
 from mmattn.insertion.insert_text import insert_text
 from mmattn.insertion.spec import decode_spec, differences
 
@@ -73,10 +73,25 @@ def require_same_insertion(model: nn.Module, checkpoint: Mapping) -> None:
     With other attention, the state of the optimizer would belong to other parameters; with another
     ``start``, to other gates.
     """
-    specs = specs_in(state_dict_of(checkpoint))
-    for part, attention in _attention_of(model).items():
+    saved = state_dict_of(checkpoint)
+    specs, parts = specs_in(saved), _attention_of(model)
+    for path, state in specs.items():
+        if not any(_takes(part, attention, path, state) for part, attention in parts.items()):
+            raise ValueError(
+                'a run cannot be resumed without its attention: the checkpoint has attention, and the model '
+                f'has none. {_remedy(path, state)}\nTo train the model without attention from these weights, '
+                'use load_from without resume'
+            )
+    for part, attention in parts.items():
         state = specs.get(part)
         if state is None:
+            if not any(key.startswith(f'{part}.{ATTENTION}'.lstrip('.')) for key in saved):
+                where = f' in {part}' if part else ''
+                raise ValueError(
+                    'a run cannot be resumed with attention that it did not have: the checkpoint has none'
+                    f'{where}, and the model has {len(attention.claims)} blocks. That is a new start: use '
+                    'load_from without resume'
+                )
             continue  # an older checkpoint does not say
         theirs = decode_spec(state)
         found = differences(theirs, attention.spec)

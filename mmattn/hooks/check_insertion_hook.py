@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 
 from mmattn._private_apis import is_resuming
-from mmattn.checkpoints import check_insertion, require_same_insertion
+from mmattn.checkpoints import check_insertion, require_same_insertion, require_same_optimizer
 from mmattn.registry import HOOKS
 
 
@@ -19,7 +20,8 @@ class CheckInsertionHook(Hook):
         custom_hooks = [dict(type='mmattn.CheckInsertionHook')]
 
     Raises:
-        ValueError: When a run is resumed with other attention than it was started with.
+        ValueError: When a run is resumed with other attention, another optimizer or other parameters than it
+            was started with.
     """
 
     priority = 'VERY_HIGH'  # before EMAHook loads the checkpoint and MMEngine lists what did not fit
@@ -27,4 +29,8 @@ class CheckInsertionHook(Hook):
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         if is_resuming(runner):
             require_same_insertion(runner.model, checkpoint)
+            if isinstance(runner.optim_wrapper, OptimWrapper):
+                optimizer = getattr(runner.optim_wrapper, 'optimizer', None)  # not of several
+                if optimizer is not None:
+                    require_same_optimizer(runner.model, optimizer, checkpoint)
         check_insertion(runner.model, checkpoint)
