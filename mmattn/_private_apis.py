@@ -189,6 +189,31 @@ def is_resuming(runner: Any) -> bool:
     return bool(runner._resume if hasattr(runner, '_resume') else runner.cfg.get('resume'))
 
 
+def decide_val_interval(loop: Any) -> None:
+    """Let MMEngine's training loop choose the interval of evaluations, which may change during training."""
+    if hasattr(loop, '_decide_current_val_interval'):  # else it is what it was at the start
+        loop._decide_current_val_interval()
+
+
+def accumulated_gradients(wrapper: Any) -> int:
+    """Return of how many iterations MMEngine's optimizer wrapper adds up the gradients."""
+    return _attribute(wrapper, '_accumulative_counts', 'to save between two steps of the optimizer')
+
+
+def replace_batch_sampler(loader: Any, batch_sampler: Any) -> None:
+    """Give a data loader another batch sampler, which it refuses by itself; it then starts anew."""
+    object.__setattr__(loader, 'batch_sampler', batch_sampler)
+    loader._iterator = None  # persistent workers; where PyTorch keeps them elsewhere, they have not started
+
+
+def restart_sampler(sampler: Any) -> None:
+    """Let MMEngine's ``InfiniteSampler`` start anew; any other sampler does so by itself."""
+    if hasattr(sampler, 'skip'):
+        sampler.skip(0)
+    elif hasattr(sampler, '_indices_of_rank') and hasattr(sampler, 'indices'):  # MMEngine before 0.10.12
+        sampler.indices = sampler._indices_of_rank()
+
+
 def load_from(runner: Any) -> str | None:
     """Return the checkpoint that MMEngine's runner loads before it starts."""
     return runner._load_from if hasattr(runner, '_load_from') else runner.cfg.get('load_from')

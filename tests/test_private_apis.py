@@ -32,6 +32,10 @@ PYTHON = {'_compat_pickle'}
 # All that mmattn uses of others: a new one is added here, and there with what happens without it.
 USED = {
     '_BatchNorm',
+    '_accumulative_counts',
+    '_decide_current_val_interval',
+    '_indices_of_rank',
+    '_iterator',
     '_InstanceNorm',
     '_backward_hooks',
     '_backward_pre_hooks',
@@ -322,3 +326,42 @@ def test_loaders_kept_elsewhere_are_an_error_not_unguarded(monkeypatch):
     monkeypatch.delattr('mmengine.runner.CheckpointLoader._schemes')
     with pytest.raises(RuntimeError, match='CheckpointLoader._schemes to guard how checkpoints are loaded'):
         _private_apis.checkpoint_schemes()
+
+
+def test_a_loop_without_intervals_that_change_keeps_its_own():
+    called = []
+    _private_apis.decide_val_interval(SimpleNamespace(_decide_current_val_interval=lambda: called.append(1)))
+    _private_apis.decide_val_interval(SimpleNamespace(val_interval=3))
+    assert called == [1]
+
+
+def test_counts_of_gradients_kept_elsewhere_are_an_error():
+    from mmengine.optim import OptimWrapper
+
+    wrapper = OptimWrapper(torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=0.1), accumulative_counts=3)
+    assert _private_apis.accumulated_gradients(wrapper) == 3
+    with pytest.raises(RuntimeError, match='SimpleNamespace._accumulative_counts to save between two steps'):
+        _private_apis.accumulated_gradients(SimpleNamespace())
+
+
+def test_a_data_loader_takes_another_batch_sampler():
+    loader = torch.utils.data.DataLoader([1, 2, 3], batch_size=1)
+    with pytest.raises(ValueError, match='batch_sampler attribute should not be set'):
+        loader.batch_sampler = [[2]]
+    _private_apis.replace_batch_sampler(loader, [[2], [0]])
+    assert [batch.item() for batch in loader] == [3, 1]
+    assert '_iterator' in vars(loader)
+
+
+@pytest.mark.parametrize('older', [False, True])
+def test_an_endless_sampler_starts_anew(older, monkeypatch):
+    from mmengine.dataset import InfiniteSampler
+
+    if older:
+        monkeypatch.delattr(InfiniteSampler, 'skip', raising=False)
+    sampler = InfiniteSampler(range(5), seed=1)
+    first = [index for index, _ in zip(sampler, range(7))]
+    assert [index for index, _ in zip(sampler, range(7))] != first
+    _private_apis.restart_sampler(sampler)
+    assert [index for index, _ in zip(sampler, range(7))] == first
+    _private_apis.restart_sampler(object())  # nothing to do

@@ -16,6 +16,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner, find_latest_checkpoint
 
 from mmattn.checkpoints import load_checkpoints, read_checkpoint
+from mmattn.checkpoints.damage import checkpoint_to_resume, checkpoints_before, damage_of
 from mmattn.engine.check_weights import check_weights, take_pretrained_from_checkpoint
 from mmattn.engine.data import loading_explained, prepare_data
 from mmattn.engine.data_root import load_config, require_model
@@ -62,9 +63,10 @@ def train(
             )
         cfg.auto_scale_lr.enable = True
     if resume == 'auto':
-        _resume_latest(cfg, trust_checkpoint)
+        _resume_latest(cfg)
     elif resume is not None:
         cfg.resume, cfg.load_from = True, resume
+    _check_whole(resume)
     what = '--resume' if resume else 'load_from'
     _check_checkpoint(cfg.get('load_from'), what, trust_checkpoint, cfg.get('resume'))
     _prepare_data(cfg, ('train', 'val'), drop_bad_images)
@@ -72,6 +74,8 @@ def train(
         check_weights(cfg)
     prepare_processes(cfg)
     _keep_last_checkpoint(cfg)
+    if cfg.get('exact_resume', True):
+        _add_hook(cfg, 'mmattn.ExactResumeHook', strict=False)
     with load_checkpoints(trust_checkpoint), loading_explained(cfg, ('train', 'val')):
         runner = _build_runner(cfg)
         if isinstance(runner, Runner):  # a FlexibleRunner has no model yet
@@ -155,11 +159,11 @@ def _prepare(
     return cfg
 
 
-def _add_hook(cfg: Config, hook_type: str) -> None:
+def _add_hook(cfg: Config, hook_type: str, **options: Any) -> None:
     """Add a hook to those of the config, unless it is among them."""
     hooks = list(cfg.get('custom_hooks') or [])
     if not any(isinstance(hook, dict) and hook.get('type') == hook_type for hook in hooks):
-        cfg.custom_hooks = [*hooks, dict(type=hook_type)]
+        cfg.custom_hooks = [*hooks, dict(type=hook_type, **options)]
 
 
 def _keep_last_checkpoint(cfg: Config) -> None:
@@ -177,18 +181,16 @@ def _disk_full_in_training(error: OSError, work_dir: str) -> DiskFull:
     return DiskFull(error.errno, f'{text}, and {go_on}')
 
 
-def _resume_latest(cfg: Config, trust_checkpoint: bool) -> None:
+def _resume_latest(cfg: Config) -> None:
     """Resume from the latest checkpoint of the work directory; without one, start as configured."""
-    latest = find_latest_checkpoint(cfg.work_dir)
+    latest = checkpoint_to_resume(cfg.work_dir)
     if latest is None:
         start = cfg.get('load_from') or 'the start'
         print_log(
             f'--resume: no checkpoint in {cfg.work_dir} yet, training starts from {start}', logger='current'
         )
     else:
-        what = f'which {cfg.work_dir}/last_checkpoint names'
-        _check_checkpoint(latest, what, trust_checkpoint, resume=True)
-        cfg.resume, cfg.load_from = True, None
+        cfg.resume, cfg.load_from = True, latest
 
 
 def _prepare_data(cfg: Config, parts: Sequence[str], drop_bad_images: bool) -> None:
@@ -206,6 +208,17 @@ def _check_checkpoint(path: str | None, what: str, trust_checkpoint: bool, resum
             f"'{path}' ({what}) holds weights, but not the epoch and iteration of a run to resume. To start "
             'a run from these weights, use --cfg-options load_from=... instead of --resume'
         )
+
+
+def _check_whole(resume: str | None) -> None:
+    """Refuse to resume from a file that is cut off; the latest checkpoint has been looked at already."""
+    if resume in (None, 'auto') or not os.path.isfile(resume):
+        return
+    damage = damage_of(resume)
+    if damage and damage.startswith(('is cut off', 'is damaged')):
+        before = next((path for path in checkpoints_before(resume) if damage_of(path) is None), None)
+        remedy = f'The one before is whole: --resume {before}' if before else 'Name another checkpoint'
+        raise ValueError(f"--resume: '{resume}' {damage}. {remedy}")
 
 
 def _build_runner(cfg: Config) -> Runner:

@@ -9,6 +9,7 @@ from mmattn.hooks.attention_stats_hook import AttentionStatsHook
 from mmattn.hooks.check_data_hook import CheckDataHook
 from mmattn.hooks.check_insertion_hook import CheckInsertionHook
 from mmattn.hooks.checkpoint_hook import CheckpointHook
+from mmattn.hooks.exact_resume_hook import ExactResumeHook
 from mmattn.hooks.refuse_code_hook import RefuseCodeHook
 
 __all__ = [
@@ -18,5 +19,6 @@ __all__ = [
     'CheckDataHook',
     'CheckInsertionHook',
     'CheckpointHook',
+    'ExactResumeHook',
     'RefuseCodeHook',
 ]

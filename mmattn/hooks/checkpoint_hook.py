@@ -11,7 +11,7 @@ from mmengine.fileio import BaseStorageBackend
 from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
 from mmengine.runner import Runner
 
-from mmattn._private_apis import overrides
+from mmattn._private_apis import is_resuming, overrides
 from mmattn.engine.whole_files import use_whole_files
 from mmattn.files import remove_parts, write_file
 from mmattn.registry import HOOKS
@@ -31,19 +31,45 @@ class CheckpointHook(MMEngineCheckpointHook):
         default_hooks = dict(checkpoint=dict(type='mmattn.CheckpointHook', interval=1))
     """
 
+    exact: Any = None
+    """The run's ``ExactResumeHook``, for which a checkpoint waits until no gradients are accumulated."""
+
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         use_whole_files()
+        self._waiting: int | None = None
 
     def before_train(self, runner: Runner) -> None:
         super().before_train(runner)
+        if is_resuming(runner) and 'last_ckpt' in runner.message_hub.runtime_info:
+            self.last_ckpt = runner.message_hub.get_info('last_ckpt')  # for save_best, which saves it again
         if is_main_process():
             for folder in {runner.work_dir, str(self.out_dir)}:
                 if os.path.isdir(folder):
                     remove_parts(folder)
 
+    def after_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
+        super().after_train_iter(runner, *args, **kwargs)
+        if self._waiting is not None and self.exact.may_save(runner):
+            self._save_waiting(runner, runner.iter + 1)
+
+    def after_train(self, runner: Runner) -> None:
+        if self._waiting is not None:  # a run that was stopped early
+            self.exact = None
+            self._save_waiting(runner, runner.iter)
+        super().after_train(runner)
+
+    def _save_waiting(self, runner: Runner, iteration: int) -> None:
+        self._save_checkpoint_with_step(runner, self._waiting, dict(epoch=runner.epoch, iter=iteration))
+
     @overrides(MMEngineCheckpointHook)
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
+        if self.exact is not None:
+            if not self.exact.may_save(runner):
+                self._waiting = step
+                return
+            self.exact.before_saving(runner)
+        self._waiting = None
         steps = list(self.keep_ckpt_ids) if self.max_keep_ckpts > 0 else []
         if self.max_keep_ckpts > 0 and step not in steps[-1:]:
             # With those that are removed below: a run that is killed before removes them when it is resumed.
@@ -73,6 +99,8 @@ class CheckpointHook(MMEngineCheckpointHook):
 
     @overrides(MMEngineCheckpointHook)
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
+        if not self.save_best:
+            return
         backend = self.file_backend
         self.file_backend = later = _RemoveLater(backend)
         try:

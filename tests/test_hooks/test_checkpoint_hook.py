@@ -65,7 +65,7 @@ def train(work_dir, scores=(1, 3, 2, 4), resume=False, **options):
         val_cfg=dict(),
         val_evaluator=Evaluator(Score()),
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
-        default_hooks=dict(checkpoint=dict(type='mmattn.CheckpointHook', interval=1, **options)),
+        default_hooks=dict(checkpoint=dict(type='mmattn.CheckpointHook', **{'interval': 1, **options})),
         resume=resume,
         experiment_name=str(next(RUNS)),  # each run has a message hub of its own
     )
@@ -121,6 +121,13 @@ def test_the_same_best_epoch_again_is_not_removed(tmp_path):
     hook = next(hook for hook in runner.hooks if isinstance(hook, CheckpointHook))
     hook._save_best_checkpoint(runner, dict(acc=5))  # as if it had been evaluated anew
     assert (tmp_path / 'best_acc_epoch_2.pth').is_file()
+
+
+def test_a_resumed_run_saves_the_best_again_too(tmp_path):
+    """MMEngine's does so only after a checkpoint of its own; the resumed run would have other files."""
+    train(tmp_path, scores=(1,), save_best='acc', interval=5)
+    train(tmp_path, scores=(2, 3, 4, 5), save_best='acc', interval=5, resume=True)
+    assert {path.name for path in tmp_path.glob('epoch*')} == {f'epoch_{i}.pth' for i in (1, 2, 3, 4)}
 
 
 @pytest.mark.parametrize('stage', ['before last_checkpoint', 'before the removal'])
