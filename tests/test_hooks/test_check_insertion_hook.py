@@ -3,6 +3,7 @@
 import logging
 
 import pytest
+import torch
 from mmengine.config import Config
 from mmengine.hooks import EMAHook
 from mmengine.registry import HOOKS
@@ -60,7 +61,7 @@ def test_the_tools_install_it_once(command, own, tmp_path, monkeypatch):
 
     config, weights = tmp_path / 'config.py', tmp_path / 'weights.pth'
     Config(dict(model=dict(type='RetinaNet'), custom_hooks=own)).dump(str(config))
-    weights.touch()
+    torch.save(dict(state_dict=dict(weight=torch.ones(1))), weights)
     monkeypatch.setattr(launch, '_build_runner', stop)
     monkeypatch.setattr(launch, 'prepare_data', lambda *_: None)
     with pytest.raises(Built) as built:
