@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 
-from tests.test_tools.squares import as_arguments, write_squares
+from tests.squares import as_arguments, write_squares
 
 ROOT = Path(__file__).parents[2]
 CONFIG, BY_ITERATION = 'tests/test_tools/shaky_config.py', 'tests/test_tools/shaky_iterations_config.py'
