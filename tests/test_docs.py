@@ -28,17 +28,17 @@ def quiet():
 
 
 @pytest.mark.parametrize('name', MODULES)
-def test_docstring_examples(name):
+def test_examples_in_docstrings_run(name):
     assert doctest.testmod(importlib.import_module(name)).failed == 0
 
 
 @pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
-def test_page_examples(page):
+def test_examples_on_pages_run(page):
     assert doctest.testfile(str(page), module_relative=False).failed == 0
 
 
 @pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
-def test_page_links(page):
+def test_links_of_pages_lead_somewhere(page):
     links = re.findall(r'\]\(([^)#]+)', page.read_text(encoding='utf-8'))
     missing = [link for link in links if '://' not in link and not (page.parent / link).exists()]
     assert not missing

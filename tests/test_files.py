@@ -84,7 +84,7 @@ def on_a_small_disk(folder, size, command, **options):
     return subprocess.run([*probe, *command], capture_output=True, text=True, **options)
 
 
-def test_a_full_disk_is_told_and_the_old_file_stays(tmp_path):
+def test_a_full_disk_is_reported_and_the_old_file_stays(tmp_path):
     code = f"""
 import os, io, torch
 from mmattn.files import DiskFull, write_file

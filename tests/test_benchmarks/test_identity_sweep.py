@@ -148,7 +148,7 @@ def test_what_counts_as_one_model(other, same):
         ),
     ],
 )
-def test_why_not(error, text):
+def test_the_reason_of_a_failure_is_the_same_for_the_same_cause(error, text):
     assert zoo.failure_reason(error) == text
 
 

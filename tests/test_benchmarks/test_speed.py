@@ -44,13 +44,13 @@ ON_PAPER = dict(SE=(3, 4), ECA=(3, 4), ChannelAttention=(3, 5), SpatialAttention
 
 @pytest.mark.parametrize('block_name', ON_PAPER)
 @pytest.mark.parametrize('backend', ['aten', 'cpu'])
-def test_our_passes_are_those_on_paper(block_name, backend):
+def test_our_map_traffic_is_that_on_paper(block_name, backend):
     block, x = randomise(getattr(blocks, block_name)(32)), smooth_map(2, 32, 9, 7, dtype=torch.float32)
     with ops.backend(backend):
         assert map_traffic.ours(block, x) == ON_PAPER[block_name]
 
 
-def test_passes_of_plain_pytorch_are_counted():
+def test_map_traffic_of_plain_pytorch_is_counted():
     x = smooth_map(2, 32, 9, 7, dtype=torch.float32)
     assert map_traffic.eager(lambda x: x * 2 + 1, x) == (4, 2)
     assert map_traffic.eager(lambda x: x.mean((2, 3), keepdim=True), x)[0] == 1
@@ -66,7 +66,7 @@ def test_what_a_gpu_is_checked_by(monkeypatch):
     assert gpu_check.main(['--device', 'cpu', '--backend', 'aten', '--sizes', '2']) == 0
 
 
-def test_a_check_that_fails_is_told(monkeypatch, tmp_path):
+def test_a_check_that_fails_is_reported(monkeypatch, tmp_path):
     def broken(x, *args):
         return {name: value * 1.001 for name, value in real(x, *args).items()}
 

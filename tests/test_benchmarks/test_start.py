@@ -59,7 +59,7 @@ def test_interval_is_students():
     assert all(round(stats.t.ppf(0.975, n), 3) == value for n, value in start_table.T.items())
 
 
-def test_the_page_has_the_figures_of_the_file():
+def test_the_page_has_the_results_of_the_file():
     page = start_table.PAGE.read_text(encoding='utf-8')
     text = start_table.table(json.loads(start_table.RESULTS.read_text()))
     assert start_table.insert(page, text) == page and text in page

@@ -11,20 +11,20 @@ def block():
     return SE(24)
 
 
-def test_choices(block):
+def test_a_value_that_is_no_choice_is_refused(block):
     check_choice(block, 'start', 'paper', ('paper', 'identity'))
     with pytest.raises(ValueError, match="^SE: start='papr'; possible: 'paper', 'identity'$"):
         check_choice(block, 'start', 'papr', ('paper', 'identity'))
 
 
 @pytest.mark.parametrize('value', [0, -1, 1.0, '1', True, None])
-def test_no_positive_integer(value, block):
+def test_what_is_no_positive_integer_is_refused(value, block):
     check_positive_int(block, 'reduction', 16)
     with pytest.raises(ValueError, match=f'^SE: reduction={value!r}; it must be a positive integer$'):
         check_positive_int(block, 'reduction', value)
 
 
-def test_odd_integers(block):
+def test_an_even_integer_is_refused_where_an_odd_one_is_needed(block):
     check_positive_int(block, 'kernel_size', 7, odd=True)
     with pytest.raises(ValueError, match='kernel_size=6; it must be an odd positive integer$'):
         check_positive_int(block, 'kernel_size', 6, odd=True)
@@ -38,7 +38,7 @@ def test_odd_integers(block):
         ('in_channels', "SE has no option 'in_channels'. Channels are found at the site. Its options: "),
     ],
 )
-def test_unknown_options(option, text):
+def test_an_unknown_option_is_refused(option, text):
     check_options(SE, ['reduction', 'start'])
     with pytest.raises(TypeError) as error:
         check_options(SE, ['reduction', option])

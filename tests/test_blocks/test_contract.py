@@ -49,7 +49,7 @@ def test_can_be_built(subject):
 
 
 @every()
-def test_signature(subject):
+def test_the_signature_begins_with_in_channels_and_has_start(subject):
     parameters = inspect.signature(subject.cls).parameters
     assert next(iter(parameters)) == 'in_channels', 'the first argument must be in_channels'
     assert 'start' in parameters and parameters['start'].default == 'paper', (
@@ -110,7 +110,7 @@ def test_forward_multiplies_by_the_gates(subject, shape, start):
 
 
 @every()
-def test_gradcheck(subject):
+def test_gradients_agree_with_finite_differences(subject):
     block = randomise(subject(5)).double()
     x = a_map(subject, 2, 5, 3, 4).requires_grad_()
     names = [name for name, _ in block.named_parameters()]

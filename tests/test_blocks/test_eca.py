@@ -14,7 +14,7 @@ def test_is_the_formula(channels, kernel_size):
 @pytest.mark.parametrize(
     'channels, kernel_size', [(64, 3), (128, 5), (256, 5), (512, 5), (1024, 5), (2048, 7)]
 )
-def test_adaptive_kernel_size(channels, kernel_size):
+def test_the_kernel_size_follows_the_channels(channels, kernel_size):
     assert ECA(channels).conv.weight.shape == (1, 1, kernel_size)
 
 

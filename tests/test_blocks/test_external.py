@@ -138,7 +138,7 @@ def test_a_parents_init_is_undone():
     assert block.module.fc.weight.unique().numel() > 1
 
 
-def test_deepcopy():
+def test_a_deepcopy_computes_the_same():
     block = randomise(External(16, GATE, channels='width', start='identity'))
     assert copy.deepcopy(block)(X).equal(block(X))
 

@@ -89,7 +89,7 @@ def test_its_remedies_silence_it(options, warnings):
     assert not said(warnings)
 
 
-def test_so_does_the_insertion_door_unless_it_is_asked_to_freeze(warnings):
+def test_insertion_trains_attention_in_a_frozen_stage_unless_asked_to_freeze_it(warnings):
     build(model_cfg(insert=everywhere(start='paper'), frozen_stages=1)).train()
     assert not said(warnings)
     rules = [dict(rule, freeze_with_host=True) for rule in everywhere(start='paper')]
@@ -185,8 +185,8 @@ def test_it_survives_half_precision_and_tensors_without_values(warnings):
     assert not said(warnings)
 
 
-def test_what_the_native_door_does_with_a_frozen_stage():
-    """The contrast that docs/frozen.md draws; asserted here with the figures."""
+def test_plugins_in_a_frozen_stage_stay_random_where_inserted_attention_trains():
+    """The contrast that docs/frozen.md draws, with its numbers."""
     native = backbone()
     inserted = attach(
         ResNet(50, frozen_stages=1, norm_eval=True, zero_init_residual=False),
@@ -206,6 +206,6 @@ def test_what_the_native_door_does_with_a_frozen_stage():
     assert all(p.grad is not None for p in ours.parameters())
     bn = ours.SpatialGate.spatial.bn
     assert bn.num_batches_tracked == 1 and bn.running_mean != 0 and bn.weight != 0
-    # In stages that train, the native door trains the block, but its norm keeps its first statistics.
+    # In stages that train, plugins train too, but their norms keep their first statistics.
     theirs = native.layer2[0].cbam.SpatialGate.spatial.bn
     assert theirs.weight != 0 and theirs.num_batches_tracked == 0 and theirs.running_mean == 0

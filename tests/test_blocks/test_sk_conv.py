@@ -211,7 +211,7 @@ class TestInMMDetection:
         for a, b in zip(fused(x), expected):
             torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
 
-    def test_conv_cfg(self):
+    def test_conv_cfg_builds_it(self):
         from mmcv.cnn import ConvModule
 
         module = ConvModule(

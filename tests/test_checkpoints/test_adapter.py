@@ -81,7 +81,7 @@ def stock(trained):
     return model
 
 
-def test_a_stock_detector_and_the_adapter_are_the_attended_detector(trained, stock):
+def test_a_stock_detector_with_the_adapter_is_the_detector_with_attention(trained, stock):
     folder, model = trained
     before = outputs(stock)
     assert load_adapter(stock, folder / 'adapter.safetensors') is stock
@@ -94,7 +94,7 @@ def test_a_stock_detector_and_the_adapter_are_the_attended_detector(trained, sto
     assert not any(a.equal(b) for a, b in zip(found, before, strict=True))
 
 
-def test_an_attended_detector_takes_it_too(trained, stock):
+def test_a_detector_with_attention_takes_the_adapter_too(trained, stock):
     folder, model = trained
     other = detector(RULES, seed=5)
     load_checkpoint(other, str(folder / 'stock.pth'))

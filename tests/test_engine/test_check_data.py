@@ -64,7 +64,7 @@ def edit(cfg, change, part='train'):
     file.write_text(json.dumps(content))
 
 
-def test_nothing_wrong(data):
+def test_good_data_passes(data):
     check_data(data)
 
 
@@ -78,7 +78,7 @@ def test_wrappers_are_looked_into(data):
         check_data(data)
 
 
-def test_no_data_set(data):
+def test_a_missing_annotation_file_is_refused(data):
     data.train_dataloader.dataset.data_root = '/no/such/place/'
     with pytest.raises(
         FileNotFoundError,
@@ -91,7 +91,7 @@ def test_no_data_set(data):
         check_data(data)
 
 
-def test_no_image_folder(data):
+def test_a_missing_image_folder_is_refused(data):
     data.val_dataloader.dataset.data_prefix.img = 'val2017/'
     with pytest.raises(
         FileNotFoundError,
@@ -100,7 +100,7 @@ def test_no_image_folder(data):
         check_data(data)
 
 
-def test_missing_images(data):
+def test_missing_images_are_counted_and_named(data):
     (data.root / 'images' / '1.jpg').unlink()
     with pytest.raises(
         ValueError,
@@ -112,7 +112,7 @@ def test_missing_images(data):
         check_data(data)
 
 
-def test_empty_image(data):
+def test_an_empty_image_is_named(data):
     (data.root / 'images' / '2.jpg').write_bytes(b'')
     with pytest.raises(ValueError, match=r"1 of 3 checked images in '.*' are empty files: 2.jpg"):
         check_data(data)
@@ -146,7 +146,7 @@ def test_classes_that_are_coco_by_default(data):
         check_data(data)
 
 
-def test_names_that_stand_twice(data):
+def test_a_class_named_twice_is_refused(data):
     edit(data, lambda content: content['categories'].append(dict(id=11, name='nut')))
     with pytest.raises(
         ValueError,
@@ -162,7 +162,7 @@ def test_names_that_stand_twice(data):
         check_data(data)
 
 
-def test_names_that_stand_twice_and_are_not_configured(data):
+def test_a_class_named_twice_that_is_not_configured_passes(data):
     edit(data, lambda content: content['categories'].append(dict(id=11, name='extra')))
     check_data(data)
 
@@ -196,7 +196,7 @@ def test_head_with_another_number_of_classes(data):
         ('{"images": {}, "categories": [], "annotations": []}', 'TypeError images is {}, not a list'),
     ],
 )
-def test_broken_annotation_file(data, text, says):
+def test_a_broken_annotation_file_is_refused(data, text, says):
     (data.root / 'annotations' / 'train.json').write_text(text)
     with pytest.raises(ValueError, match=rf"'.*train.json'.*{says}"):
         check_data(data)
@@ -225,7 +225,7 @@ def test_other_formats_are_left_alone(data):
     check_data(data, ('train',))
 
 
-def test_read_classes(data):
+def test_classes_are_read_in_the_order_of_the_file(data):
     assert read_classes(str(data.root / 'annotations' / 'train.json')) == ('nut', 'bolt', 'extra')
     with pytest.raises(
         FileNotFoundError,

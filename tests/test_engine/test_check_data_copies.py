@@ -154,7 +154,7 @@ def test_other_processes_know_of_repairs(cfg, change):
     assert other.train_dataloader.dataset.ann_file == cfg.train_dataloader.dataset.ann_file
 
 
-def test_all_images_bad(cfg):
+def test_no_good_image_is_an_error(cfg):
     for image in (cfg.root / 'images').glob('train_*'):
         image.unlink()
     with pytest.raises(DataRefused, match='6 of 6 checked images that it names are not in'):

@@ -79,13 +79,13 @@ def test_a_data_set_without_images(cfg, large):
             build(cfg)
 
 
-def test_images_without_labels(cfg):
+def test_images_without_labels_pass(cfg):
     cfg.train_dataloader.dataset.pipeline[1] = dict(type='LoadEmptyAnnotations')
     edit(cfg.root, lambda whole: whole['annotations'].clear())
     check_loaded(build(cfg))
 
 
-def test_another_format(tmp_path, mmdet_scope):
+def test_a_data_set_in_another_format_is_loaded_and_checked(tmp_path, mmdet_scope):
     """VOC's, with its boxes as two corners, which MMDetection knows."""
     for folder in ('JPEGImages', 'Annotations', 'ImageSets'):
         (tmp_path / 'VOC2012' / folder).mkdir(parents=True)
@@ -139,7 +139,7 @@ def test_a_large_file_with_one_fault_far_behind(cfg, large, change, says):
             check_data(cfg)
 
 
-def test_other_errors_pass(cfg, large):
+def test_other_errors_pass_through(cfg, large):
     with pytest.raises(ValueError, match='nothing to do with it'):
         with loading_explained(cfg, ('train',)):
             raise ValueError('nothing to do with it')

@@ -160,7 +160,7 @@ def polygon(b):
 
 
 @pytest.mark.parametrize('name', READ_RIGHT)
-def test_read_right(cfg, name, warnings):
+def test_a_variant_is_read_right(cfg, name, warnings):
     change, says = READ_RIGHT[name]
     clean = loaded(cfg)
     edit(cfg.root, change)
@@ -279,7 +279,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize('name', REFUSED)
-def test_refused(cfg, name):
+def test_a_fault_is_refused(cfg, name):
     change, says = REFUSED[name]
     edit(cfg.root, change)
     with pytest.raises(DataRefused) as error:
@@ -365,20 +365,20 @@ TOLD = {
 
 
 @pytest.mark.parametrize('name', TOLD)
-def test_told(cfg, name):
+def test_a_peculiarity_is_reported(cfg, name):
     change, says = TOLD[name]
     edit(cfg.root, change)
     assert [text for text in findings_to_tell(check_data(cfg)) if says in text]
 
 
-def test_nothing_to_tell(cfg):
+def test_good_data_has_nothing_to_report(cfg):
     assert findings_to_tell(check_data(cfg)) == []
     prepare_data(cfg)
     assert not (cfg.root / 'work').exists()
 
 
 @pytest.mark.parametrize('encoding', ['utf-8-sig', 'utf-16', 'utf-16-le', 'utf-32'])
-def test_encodings(cfg, encoding):
+def test_every_encoding_of_unicode_is_read(cfg, encoding):
     clean = loaded(cfg)
     file = cfg.root / 'annotations/train.json'
     file.write_bytes(file.read_text().encode(encoding))
@@ -430,7 +430,7 @@ def test_two_names_that_mean_one_file_are_missing(cfg):
         check_data(cfg)
 
 
-def test_val_without_annotations(cfg):
+def test_validation_without_annotations_is_refused(cfg):
     edit(cfg.root, lambda whole: whole['annotations'].clear(), 'val')
     with pytest.raises(
         DataRefused, match=r"no box to compare with in '.*val.json': it has no annotations. .* val_cfg=None"

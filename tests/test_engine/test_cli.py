@@ -112,19 +112,19 @@ def test_shape_is_one_number_or_two(given, shape):
 
 
 @pytest.mark.parametrize('given', [('0',), ('-1',), ('1', '2', '3'), ('4', '0')])
-def test_wrong_shapes(given, capsys):
+def test_a_wrong_shape_is_refused(given, capsys):
     text = refused(capsys, add_shape_option, '--shape', *given)
     assert text == 'tool: error: --shape takes one positive number or two: height and width'
 
 
-def test_cfg_options(capsys):
+def test_cfg_options_are_parsed_as_by_mmengine(capsys):
     found = parsed(add_cfg_options, '--cfg-options', 'a.b=3', 'c=[1,2]', 'd=x=y').cfg_options
     assert found == {'a.b': 3, 'c': [1, 2], 'd': 'x=y'}
     text = refused(capsys, add_cfg_options, '--cfg-options', 'a=3', 'b')
     assert text == "tool: error: --cfg-options takes key=value, and 'b' has no ="
 
 
-def test_device(capsys):
+def test_an_unknown_device_is_refused(capsys):
     assert parsed(lambda parser: add_device_option(parser, 'run'), '--device', 'cpu').device == 'cpu'
     text = refused(capsys, lambda parser: add_device_option(parser, 'run'), '--device', 'cup')
     assert text.startswith("tool: error: argument --device: 'cup' cannot be used: ")

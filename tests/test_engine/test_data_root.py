@@ -24,14 +24,14 @@ def roots(cfg):
     }
 
 
-def test_default():
+def test_the_default_data_root_is_that_of_the_config():
     assert roots(load_config(OURS)) == {'data/coco/'}
 
 
 @pytest.mark.parametrize('config', [OURS, STOCK])
 @pytest.mark.parametrize('root', ['/some/where', '/some/where/', '/with blank/x'])
 @pytest.mark.parametrize('way', ['option', 'environment'])
-def test_set_from_outside(config, root, way, monkeypatch):
+def test_the_data_root_comes_from_the_environment_or_the_argument(config, root, way, monkeypatch):
     if way == 'environment':
         monkeypatch.setenv('MMATTN_DATA_ROOT', root)
         cfg = load_config(config)
@@ -59,7 +59,7 @@ def test_a_slash_makes_no_second_root(tmp_path):
     assert cfg.val_dataloader.dataset.data_root == '/new/'
 
 
-def test_options_win():
+def test_options_win_over_the_data_root():
     cfg = load_config(OURS, '/a', {'val_dataloader.dataset.data_root': '/b/'})
     assert roots(cfg) == {'/a/', '/b/'}
 
@@ -105,6 +105,6 @@ def test_nothing_to_replace_is_an_error(tmp_path, text, says):
     Config.fromfile(file)  # the config itself is fine
 
 
-def test_no_such_config():
+def test_a_missing_config_is_named():
     with pytest.raises(FileNotFoundError, match=r"no config file 'configs/nothing.py' \(looked in"):
         load_config('configs/nothing.py')

@@ -13,7 +13,7 @@ from mmattn.engine.distributed import _first_host, read_ranks
         ('mpi', ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_RANK')),
     ],
 )
-def test_ranks(launcher, names, monkeypatch):
+def test_ranks_are_read_from_the_launcher(launcher, names, monkeypatch):
     for i, name in enumerate(names):
         monkeypatch.setenv(name, '361'[i])
     assert read_ranks(launcher) == (3, 6, 1)
@@ -26,7 +26,7 @@ def test_ranks(launcher, names, monkeypatch):
         read_ranks(launcher)
 
 
-def test_one_process():
+def test_one_process_has_rank_0_of_1():
     assert read_ranks('none') == (0, 1, 0)
 
 
@@ -41,7 +41,7 @@ def test_mpi_on_several_machines_needs_the_address(monkeypatch):
         _first_host('mpi', 4)
 
 
-def test_slurm_without_scontrol(monkeypatch, tmp_path):
+def test_slurm_without_scontrol_says_what_to_set(monkeypatch, tmp_path):
     monkeypatch.setenv('PATH', str(tmp_path))
     monkeypatch.setenv('SLURM_NODELIST', 'node[1-2]')
     with pytest.raises(

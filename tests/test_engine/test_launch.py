@@ -71,7 +71,7 @@ def test_the_config_that_the_run_left_works_too(trained, evaluate):
     assert found == expected
 
 
-def test_tta(evaluate):
+def test_tta_evaluates_without_a_configured_one(evaluate):
     with (
         pytest.warns(UserWarning, match='Cannot find ``tta_model`` in config'),
         pytest.warns(UserWarning, match='Cannot find ``tta_pipeline`` in config'),
@@ -83,7 +83,7 @@ def test_tta(evaluate):
 
 
 @pytest.mark.slow
-def test_resume(trained, squares, tmp_path):
+def test_a_run_is_resumed_from_a_path_or_the_latest(trained, squares, tmp_path):
     for epochs, resume in ((11, str(trained[0])), (12, 'auto')):
         options = dict(train_cfg__max_epochs=epochs, train_cfg__val_interval=100)
         runner = train(squares, tmp_path, options, resume=resume)
@@ -91,7 +91,7 @@ def test_resume(trained, squares, tmp_path):
 
 
 @pytest.mark.slow
-def test_auto_scale_lr(squares, tmp_path):
+def test_the_learning_rate_is_scaled_by_the_batch(squares, tmp_path):
     options = dict(train_dataloader__batch_size=8, train_cfg__max_epochs=1, train_cfg__val_interval=100)
     runner = train(squares, tmp_path, options, auto_scale_lr=True)
     assert runner.optim_wrapper.get_lr()['lr'] == [pytest.approx(0.001 * 8 / 4)]

@@ -42,7 +42,7 @@ def test_a_folder_is_no_file(folder):
         require_writable_file(folder / 'there', '--out')
 
 
-def test_no_permission(folder, monkeypatch):
+def test_a_folder_without_permission_is_refused(folder, monkeypatch):
     monkeypatch.setattr(os, 'access', lambda path, mode: False)  # root may do all
     with pytest.raises(PermissionError, match=f"^--work-dir .*: no permission to write in '{folder}/there'"):
         require_writable_folder(folder / 'there/new', '--work-dir')

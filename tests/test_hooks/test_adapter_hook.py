@@ -109,14 +109,14 @@ def test_a_detector_that_trains_is_refused_before_training(tmp_path):
         runner(tmp_path, freeze=False).train()
 
 
-def test_so_is_one_that_was_partly_let_train_again(tmp_path):
+def test_a_detector_that_partly_trains_is_refused(tmp_path):
     run = runner(tmp_path)
     run.model.backbone.conv1.requires_grad_(True)
     with pytest.raises(ValueError, match='the detector trains too .backbone.conv1.weight'):
         run.train()
 
 
-def test_so_is_one_without_attention(tmp_path):
+def test_a_detector_without_attention_is_refused(tmp_path):
     with pytest.raises(ValueError, match='AdapterHook saves attention, and Tiny has none: write model=dict'):
         runner(tmp_path, rules=None).train()
 

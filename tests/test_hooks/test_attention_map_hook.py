@@ -13,7 +13,7 @@ CONFIG = 'configs/cbam/retinanet_r18-cbam_fpn_folder.py'
 
 
 @pytest.mark.usefixtures('in_project')
-def test_overlays_of_the_same_pictures_at_each_evaluation(squares, tmp_path, monkeypatch):
+def test_each_evaluation_draws_the_same_images(squares, tmp_path, monkeypatch):
     """In every backend; with a moving average, of the averaged weights, which are evaluated."""
     seen = []
     inspect_image = attention_map_hook.inspect_image
@@ -66,7 +66,7 @@ def test_overlays_of_the_same_pictures_at_each_evaluation(squares, tmp_path, mon
 
 
 @pytest.mark.parametrize('wrong', [0, -1, True, [], [-1], 'x', [0.5]])
-def test_wrong_numbers_of_pictures(wrong):
+def test_a_wrong_number_of_images_is_refused(wrong):
     from mmengine.registry import HOOKS
 
     with pytest.raises(ValueError, match='AttentionMapHook: pictures=.*; give the number of images'):

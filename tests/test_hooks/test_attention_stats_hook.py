@@ -211,7 +211,7 @@ def test_a_gate_that_recovers_is_not_warned_of(tmp_path, said, patience, number)
     assert len(said) == number  # of the two sites
 
 
-def test_accumulated_gradients(tmp_path):
+def test_gradient_norms_are_logged_where_the_optimizer_steps(tmp_path):
     """The optimizer steps in every second iteration; only there is a gradient norm."""
     run(tmp_path, hook=dict(interval=1), accumulate=2)
     found = from_json(tmp_path)
@@ -270,7 +270,7 @@ def test_frozen_attention_has_no_gradient(tmp_path):
         (dict(warn_share=0), r'warn_share=0; it must be in \(0, 1\]'),
     ],
 )
-def test_wrong_options(options, text):
+def test_a_wrong_option_is_refused(options, text):
     with pytest.raises(ValueError, match=text):
         HOOKS.build(dict(type='mmattn.AttentionStatsHook', **options))
 

@@ -178,7 +178,7 @@ def test_sites_lists_residuals_and_the_neck():
     ],
     ids=lambda cfg: cfg['type'],
 )
-def test_relatives_of_resnet(cfg):
+def test_relatives_of_resnet_take_attention(cfg):
     torch.manual_seed(0)
     backbone = MODELS.build(dict(cfg, type=f'mmdet.{cfg["type"]}'))
     backbone.eval()

@@ -62,7 +62,7 @@ def test_a_part_of_a_detector_keeps_its_init_too(pattern, model):
         assert with_attention.state_dict()[key].equal(value), key
 
 
-def test_stock_and_attended_checkpoints_load_into_each_other(tmp_path):
+def test_checkpoints_with_and_without_attention_load_into_each_other(tmp_path):
     stock, model = build(model_cfg(), seed=1), build(model_cfg(insert=everywhere()), seed=2)
     found = model.load_state_dict(stock.state_dict(), strict=False)
     assert not found.unexpected_keys
@@ -76,7 +76,7 @@ def test_stock_and_attended_checkpoints_load_into_each_other(tmp_path):
     assert all(k.startswith('attention.') for k in found.unexpected_keys)
 
 
-def test_norm_eval_of_an_attended_backbone_does_not_reach_attention():
+def test_norm_eval_of_the_backbone_does_not_reach_attention():
     backbone = attach(ResNet(18, norm_eval=True), dict(at='**.residual', block=CBAM))
     assert backbone.train() is backbone
     assert not backbone.bn1.training

@@ -120,7 +120,7 @@ def test_it_is_forgotten_after_an_error_as_well():
     assert all(block.clips is None for block in blocks(model))
 
 
-def test_copies_and_detaching(stock):
+def test_copies_get_their_clips_and_detach_removes_the_hooks(stock):
     model = build_video(rule())
     data = clips(model, 1, 3, False)
     model.eval()
@@ -239,7 +239,7 @@ def test_the_cost_of_a_users_own_block_is_that_of_one_frame():
     assert block_cost(FrameMean, 8, (6, 5)).parameters == 8
 
 
-def test_a_detector_that_runs_frames_apart_is_told():
+def test_a_detector_that_runs_frames_apart_is_refused():
     """MaskTrack R-CNN runs the key frames and the reference frames of all clips one after the other."""
     name = 'masktrack-rcnn_mask-rcnn_r50_fpn_8xb1-12e_youtubevis2019'
     cfg = get_config(f'mmdet::masktrack_rcnn/{name}.py').model

@@ -26,7 +26,7 @@ from mmattn.insertion.globs import glob_match, nearest_names
         ('Layer', 'layer', False),
     ],
 )
-def test_glob_match(pattern, name, expected):
+def test_a_glob_matches_segment_by_segment(pattern, name, expected):
     assert glob_match(pattern, name) is expected
 
 
@@ -50,5 +50,5 @@ NAMES = [
         ('neck.fpn_convs.7', ['neck.fpn_convs.0']),
     ],
 )
-def test_nearest_names(pattern, expected):
+def test_the_nearest_names_are_offered(pattern, expected):
     assert nearest_names(pattern, NAMES)[: len(expected)] == expected

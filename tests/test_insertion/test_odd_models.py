@@ -97,13 +97,13 @@ def test_torchscript_is_refused():
 
 
 @pytest.mark.parametrize('function', [sites, lambda model: attach(model, dict(at='first', block=SE))])
-def test_no_model(function):
+def test_what_is_no_model_is_refused(function):
     with pytest.raises(TypeError, match="an nn.Module; got 'FasterRCNN'"):
         function('FasterRCNN')
 
 
 @pytest.mark.parametrize('size', [64, (0, 64), (-64, 64), (64, 64, 3), (64.0, 64.0)])
-def test_no_size(size):
+def test_what_is_no_size_is_refused(size):
     with pytest.raises(ValueError, match=r'size is \(height, width\), two positive integers; got '):
         sites(Parts(), size)
 

@@ -102,7 +102,7 @@ def real_maps(model, wanted, image):
 
 
 @pytest.mark.parametrize('config, residual, stages, laterals, topdown, outputs', FOUND)
-def test_zoo(config, residual, stages, laterals, topdown, outputs):
+def test_detectors_of_the_zoo_have_the_expected_sites(config, residual, stages, laterals, topdown, outputs):
     model = zoo(config)
     table = find_sites(model, SIZE)
     parts = Counter(site.part for site in table.sites)
@@ -165,7 +165,7 @@ def test_backbone_and_neck_by_themselves():
     assert [len(names[name]) for name in ('lateral', 'topdown', 'output')] == [2, 2, 3]
 
 
-def test_blocks_behind_every_kind_of_door_act_there():
+def test_blocks_act_at_every_position():
     """Against a forward pass written out by hand."""
     model = build(model_cfg()).eval()
     rules = [

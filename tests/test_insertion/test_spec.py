@@ -338,14 +338,14 @@ NAMES = [f'backbone.layer{i}.{j}.residual' for i, n in zip('1234', (3, 4, 23, 3)
         ['a1b2', 'a.1', 'a.2', 'b'],
     ],
 )
-def test_compact_names_match_exactly_those(names):
+def test_globs_of_names_match_exactly_those(names):
     globs = names_to_globs(names)
     assert len(globs) <= len(names)
     others = {*NAMES, *(name.replace('1', '2') for name in names), *names, 'a.1.1', 'a.2.2', 'neck.output.1'}
     assert {n for n in others if any(glob_match(g, n) for g in globs)} == set(names)
 
 
-def test_compact_names_are_few():
+def test_globs_of_names_are_few():
     assert names_to_globs(NAMES[:7]) == ['backbone.layer1.[0-2].residual', 'backbone.layer2.[0-3].residual']
     assert len(names_to_globs(NAMES)) <= 6
 

@@ -147,7 +147,7 @@ def test_sync_bn_conversion_of_an_identity(depth):
 
 
 @pytest.mark.parametrize('depth', [18, 50])
-def test_conv_bn_fusion(depth):
+def test_attention_survives_conv_bn_fusion(depth):
     stock, model = (mmcv_fuse_conv_bn(m.eval()) for m in stock_and_identity(depth))
     assert not norms_of(model.backbone)
     assert_all_equal(features(model), features(stock))
@@ -176,7 +176,7 @@ AMP = [pytest.param('cpu', 'bfloat16', id='cpu-bf16'), pytest.param('cpu', 'floa
 
 
 @pytest.mark.parametrize('device, dtype', AMP)
-def test_amp(device, dtype):
+def test_attention_survives_autocast(device, dtype):
     dtype = getattr(torch, dtype)
     stock, model = (m.to(device).eval() for m in stock_and_identity())
     images = torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(0)).to(device)
@@ -231,7 +231,7 @@ def test_mmengines_amp_optimizer_trains_attention(dtype):
 
 @pytest.mark.parametrize('depth', [18, 50])
 @pytest.mark.parametrize('checkpointing', ['with_cp', 'mmengine'])
-def test_activation_checkpointing(checkpointing, depth):
+def test_attention_survives_activation_checkpointing(checkpointing, depth):
     options = dict(frozen_stages=-1, norm_eval=True)
     plain = trained(depth, **options).train()
     calls = []
@@ -280,7 +280,7 @@ class Detector(nn.Module):
 
 @pytest.mark.parametrize('backend', ['aot_eager', pytest.param('inductor', marks=pytest.mark.slow)])
 @pytest.mark.parametrize('part', ['backbone', 'neck'])
-def test_compile(part, backend):
+def test_attention_survives_compilation(part, backend):
     """Without a graph break, outputs and gradients of attention as in eager mode."""
     torch.manual_seed(0)
     at = dict(

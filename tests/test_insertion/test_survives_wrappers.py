@@ -173,7 +173,7 @@ def test_attention_beside_student_and_teacher_is_refused():
         attach(soft_teacher(), dict(at='student.backbone.**.residual', block=dict(type='mmattn.SE')))
 
 
-def test_soft_teacher_starts_both_from_an_attended_detector(tmp_path):
+def test_soft_teacher_starts_both_from_a_detector_with_attention(tmp_path):
     path = str(tmp_path / 'detector.pth')
     source = build(narrow(model_cfg('FasterRCNN', insert=rules('paper'))), seed=3)
     randomise(source.attention)
@@ -287,7 +287,7 @@ def test_tta_of_an_identity_is_the_stock_one():
         assert boxes(tta.test_step(views())).equal(boxes(stock.test_step(views())))
 
 
-def test_tta_merges_what_the_attended_model_finds_in_each_view():
+def test_tta_merges_what_the_model_with_attention_finds_in_each_view():
     tta = augmented(rules('paper'))
     with torch.no_grad():
         untrained = boxes(tta.test_step(views()))
@@ -328,7 +328,7 @@ def test_ddp_finds_every_parameter_used(tmp_path):
 
 
 @pytest.mark.slow
-def test_ddp_in_two_processes_at_every_kind_of_site(tmp_path):
+def test_ddp_in_two_processes_trains_at_every_position(tmp_path):
     cfg = get_config('mmdet::retinanet/retinanet_r18_fpn_1x_coco.py')
     cfg.model = narrow(model_cfg('RetinaNet', insert=rules('paper')))
     path = str(tmp_path / 'config.py')

@@ -25,7 +25,7 @@ def plugins(block, **options):
 
 
 @pytest.mark.parametrize('block', ['SE', 'ECA', 'CBAM'])
-def test_plugins_door(block):
+def test_plugins_start_as_the_identity_and_load_a_stock_checkpoint(block):
     torch.manual_seed(0)
     stock = build(model_cfg(depth=50)).eval()
     model = build(model_cfg(depth=50, plugins=plugins(block, start='identity'))).eval()
@@ -42,7 +42,7 @@ def test_plugins_keep_their_start_when_resnet_is_initialised_from_scratch():
     assert model.layer2[0].se.fc2.weight.abs().max() == 0
 
 
-def test_plugins_door_with_an_unknown_block():
+def test_an_unknown_block_among_plugins_is_named():
     with pytest.raises(KeyError, match="'mmattn.CBAN' is not registered; did you mean 'mmattn.CBAM'"):
         ResNet(50, plugins=plugins('CBAN'))
 
@@ -97,7 +97,7 @@ def test_what_with_attention_needs(config, error, text):
         MODELS.build(dict(type='mmattn.WithAttention', **config))
 
 
-def test_blocks_that_hold_others_go_through_both_doors_and_the_spec():
+def test_blocks_of_blocks_survive_plugins_insertion_and_the_spec():
     """Compose and External: nested configs, dumped, read and inserted again."""
     halves = dict(
         type='mmattn.Compose',

@@ -22,7 +22,7 @@ from tests.test_blocks.helpers import randomise, smooth_map
     ],
 )
 @pytest.mark.parametrize('dtype', [torch.bfloat16, pytest.param(torch.float32, marks=pytest.mark.slow)])
-def test_gradients_of_maxima(block, dtype):
+def test_compiled_gradients_of_maxima_are_right(block, dtype):
     torch._dynamo.reset()
     module = randomise(block(16))
     x = smooth_map(2, 16, 12, 11, dtype=dtype).requires_grad_()

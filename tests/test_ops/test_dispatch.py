@@ -54,14 +54,14 @@ def test_the_last_context_counts_and_is_left(map_of):
 
 
 @pytest.mark.parametrize('name, shown', [('plain', 'plain'), ('', 'auto'), ('aten', 'aten')])
-def test_the_environment_variable(monkeypatch, name, shown):
+def test_the_environment_variable_chooses(monkeypatch, name, shown):
     monkeypatch.setenv('MMATTN_OPS', name)
     assert dispatch.chosen() == shown
     with ops.backend('auto'):
         assert dispatch.chosen() == 'auto'
 
 
-def test_wrong_names(monkeypatch, map_of):
+def test_an_unknown_backend_is_refused(monkeypatch, map_of):
     possible = "possible: 'auto', 'plain', 'aten', 'cpu', 'triton'"
     with pytest.raises(ValueError, match=f"backend: 'cuda'; {possible}"), ops.backend('cuda'):
         pass
@@ -89,7 +89,7 @@ def test_a_backward_pass_goes_the_way_of_its_forward_pass(map_of):
     assert g.abs().sum() > 0
 
 
-def test_triton_that_fails_is_told_once_and_replaced(monkeypatch, map_of, warnings):
+def test_triton_that_fails_is_reported_once_and_replaced(monkeypatch, map_of, warnings):
     """As where there is no C compiler for its launcher, or a card that it does not know."""
     monkeypatch.setattr(triton, '_given_up', '')
     monkeypatch.setattr(triton, 'is_interpreted', lambda: False)
@@ -141,7 +141,7 @@ SMALL = (
 )
 
 
-def test_without_a_compiler(tmp_path):
+def test_without_a_compiler_aten_computes(tmp_path):
     done = run(
         SMALL + 'print(backend_for(x), missing_reason("cpu")); CBAM(8)(x)',
         PATH='/nonexistent',
@@ -193,7 +193,7 @@ def test_triton_is_not_imported_on_a_cpu():
     assert done.stdout == 'False\n', done.stderr
 
 
-def test_without_triton():
+def test_without_triton_blocks_run_and_the_reason_is_given():
     done = run(
         'import sys; sys.modules["triton"] = None; ' + SMALL + 'print(missing_reason("triton")); CBAM(8)(x)'
     )
@@ -290,7 +290,7 @@ def test_importing_registers_no_operator():
     assert done.stdout == '[]\n', done.stderr
 
 
-def test_without_custom_operators():
+def test_without_custom_operators_a_graph_captures_the_definitions():
     """As a PyTorch that cannot register ours: eager mode needs none, and a graph captures the definitions."""
     done = run("""
 import torch

@@ -47,7 +47,7 @@ def both(function, backend, shape=(2, 6, 5, 4)):
             )
 
 
-def test_two_channel_gates(backend):
+def test_two_channel_gates_are_both_applied(backend):
     def function(x, channel, spatial):
         lazy_map = ops.apply_gate(ops.apply_gate(ops.lazy(x), channel), channel.sigmoid())
         return ops.materialize(lazy_map)
@@ -183,7 +183,7 @@ def test_second_derivatives_are_refused_not_wrong(backend, block):
 
 @pytest.mark.parametrize('reentrant', [True, False])
 @pytest.mark.parametrize('block', BLOCKS)
-def test_activation_checkpointing(backend, block, reentrant):
+def test_activation_checkpointing_changes_nothing(backend, block, reentrant):
     module, x = randomise(block(16)), smooth_map(2, 16, 5, 4, dtype=torch.float32).requires_grad_()
     other, y = copy.deepcopy(module), x.detach().clone().requires_grad_()
     with ops.backend(backend):
@@ -280,7 +280,7 @@ def program(seed, x, channels, spatials):
 
 @pytest.mark.parametrize('backend', ['aten', 'cpu'])
 @pytest.mark.parametrize('part', range(4))
-def test_random_uses(backend, part):
+def test_random_uses_agree_with_the_definitions(backend, part):
     from mmattn.ops.dispatch import missing_reason
 
     if missing_reason(backend):

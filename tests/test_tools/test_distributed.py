@@ -117,7 +117,7 @@ custom_hooks = [dict(type='mmattn.AttentionStatsHook', interval=2),
 
 
 @pytest.mark.slow
-def test_two_machines(squares, tmp_path):
+def test_two_machines_train_together(squares, tmp_path):
     """Both on this one: what counts is that they find each other and share the work."""
     more = environment(NNODES='2', MASTER_ADDR='127.0.0.1')
     machines = [
@@ -147,7 +147,7 @@ def test_two_machines(squares, tmp_path):
 
 
 @pytest.mark.slow
-def test_slurm_processes(squares, tmp_path):
+def test_slurm_processes_find_each_other(squares, tmp_path):
     """An srun that starts the processes here, with the variables that slurm would set."""
     tools = tmp_path / 'bin'
     tools.mkdir()

@@ -54,7 +54,7 @@ def test_with_nothing_installed_it_still_runs_and_says_what_to_do():
     assert done.stdout.rstrip().endswith('problems: something needed is missing.')
 
 
-def test_all_well(doctor, healthy):
+def test_all_is_well_where_every_probe_succeeds(doctor, healthy):
     assert {row['verdict'] for row in rows(doctor).values()} <= {'ok', 'warn'}
     text = doctor.table(doctor.examine())
     assert text.endswith('Everything needed is here and works.')
@@ -62,7 +62,7 @@ def test_all_well(doctor, healthy):
 
 
 @pytest.mark.parametrize('device, fix', [('cpu', 'apt-get install gcc'), ('cuda', 'pip install triton')])
-def test_attention_that_is_slow(doctor, healthy, device, fix):
+def test_slow_attention_is_a_warning_with_a_remedy(doctor, healthy, device, fix):
     healthy['attention'] = {'by': 'aten', 'missing': 'it is not there', 'device': device}
     row = rows(doctor)['fast attention']
     assert (row['verdict'], row['found']) == ('warn', 'no, by aten: it is not there') and row[
@@ -86,7 +86,7 @@ def test_pretrained_weights_that_cannot_be_fetched(doctor, healthy):
     assert f"cd '/cache dir' && curl -O {url} " in row['fix']
 
 
-def test_mmcv_missing(doctor, healthy, monkeypatch):
+def test_a_missing_mmcv_is_a_line_with_a_remedy(doctor, healthy, monkeypatch):
     monkeypatch.setattr(doctor, 'importable', lambda name: name != 'mmcv')
     monkeypatch.setattr(doctor, 'distributions', lambda name: {})
     found = rows(doctor)
@@ -99,7 +99,7 @@ def test_mmcv_missing(doctor, healthy, monkeypatch):
     assert found["mmcv's ops"]['verdict'] == found['a detector']['verdict'] == '-'
 
 
-def test_mmcv_without_ops(doctor, healthy):
+def test_mmcv_without_ops_is_rebuilt(doctor, healthy):
     healthy['ops'] = {'error': "ModuleNotFoundError: No module named 'mmcv._ext'"}
     found = rows(doctor)
     assert found["mmcv's ops"]['found'] == "ModuleNotFoundError: No module named 'mmcv._ext'"
@@ -107,7 +107,7 @@ def test_mmcv_without_ops(doctor, healthy):
     assert found['a detector']['found'] == 'not tried: something above is missing'
 
 
-def test_a_detector_that_fails(doctor, healthy):
+def test_a_detector_that_fails_is_a_line(doctor, healthy):
     healthy['detector']['with_attention'] = 'KeyError: no such block'
     found = rows(doctor)
     assert found['a detector']['verdict'] == 'ok'
@@ -115,7 +115,7 @@ def test_a_detector_that_fails(doctor, healthy):
     assert 'requirements/constraints.txt' in found['with attention']['fix']
 
 
-def test_both_families(doctor, healthy, monkeypatch):
+def test_both_families_are_refused(doctor, healthy, monkeypatch):
     both = {'onedl-mmcv': '2.3.6', 'mmcv': '2.1.0'}
     monkeypatch.setattr(doctor, 'distributions', lambda name: both if name == 'mmcv' else {'x': '1'})
     row = rows(doctor)['mmcv']
@@ -124,7 +124,7 @@ def test_both_families(doctor, healthy, monkeypatch):
     assert row['fix'] == ('pip uninstall -y onedl-mmcv mmcv && python tools/dev/build_mmcv.py')
 
 
-def test_two_upstream_packages(doctor, healthy, monkeypatch):
+def test_two_upstream_packages_are_refused(doctor, healthy, monkeypatch):
     both = {'mmengine': '0.10.7', 'mmengine-lite': '0.10.4'}
     monkeypatch.setattr(doctor, 'distributions', lambda name: both if name == 'mmengine' else {})
     assert rows(doctor)['mmengine']['fix'] == (
@@ -135,7 +135,7 @@ def test_two_upstream_packages(doctor, healthy, monkeypatch):
 @pytest.mark.parametrize(
     'number, verdict', [('2.3.1+cpu', 'FAIL'), ('1.13.1', 'FAIL'), ('2.4.0', 'ok'), ('2.13.0+cpu', 'ok')]
 )
-def test_the_oldest_pytorch(doctor, healthy, monkeypatch, number, verdict):
+def test_a_pytorch_older_than_the_oldest_is_refused(doctor, healthy, monkeypatch, number, verdict):
     monkeypatch.setattr(doctor, 'distributions', lambda name: {'torch': number} if name == 'torch' else {})
     row = rows(doctor)['torch']
     assert row['verdict'] == verdict
@@ -168,7 +168,7 @@ def test_remedies_name_files_that_are_there_and_can_be_pasted(doctor, monkeypatc
     assert "--no-binary onedl-mmcv 'onedl-mmcv<2.4,>=2.3.6'" in wheel['mmcv']
 
 
-def test_threads_on_a_busy_machine(doctor, healthy, monkeypatch):
+def test_many_threads_on_a_busy_machine_are_a_warning(doctor, healthy, monkeypatch):
     healthy['torch']['threads'] = 2
     monkeypatch.setattr(doctor.os, 'sched_getaffinity', lambda pid: {0, 1}, raising=False)
     monkeypatch.setattr(doctor.os, 'getloadavg', lambda: (1.9, 0, 0), raising=False)
@@ -228,7 +228,7 @@ def test_installed_from_a_wheel_it_finds_its_files(tmp_path):
 
 
 @pytest.mark.slow
-def test_this_environment():
+def test_this_environment_is_well():
     """For real: all probes, here and with mmcv hidden."""
     done = subprocess.run([sys.executable, str(SCRIPT), '--json'], capture_output=True, text=True)
     found = {row['what']: row for row in json.loads(done.stdout)}
@@ -237,7 +237,7 @@ def test_this_environment():
 
 
 @pytest.mark.slow
-def test_this_environment_with_mmcv_hidden(tmp_path):
+def test_this_environment_lacks_mmcv_where_it_is_hidden(tmp_path):
     (tmp_path / 'sitecustomize.py').write_text("""
 import sys
 class Hide:

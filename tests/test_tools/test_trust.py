@@ -41,7 +41,7 @@ def refuses(run_tool, evil):
 
 
 @pytest.mark.parametrize('loaded_by', ['load_from', 'resume', 'the latest', 'init_cfg'])
-def test_train(loaded_by, refuses, evil, squares):
+def test_train_refuses_code(loaded_by, refuses, evil, squares):
     options, args = small(), []
     if loaded_by == 'load_from':
         options['load_from'] = evil
@@ -62,18 +62,18 @@ def test_train(loaded_by, refuses, evil, squares):
     )
 
 
-def test_test(refuses, evil, squares):
+def test_test_refuses_code(refuses, evil, squares):
     refuses(
         'test.py', CONFIG, evil, '--work-dir', evil.parent, '--data-root', squares, *as_arguments(small())
     )
 
 
-def test_show_attention(refuses, evil, squares):
+def test_show_attention_refuses_code(refuses, evil, squares):
     refuses('show_attention.py', CONFIG, evil, squares / 'images', '--data-root', squares)
 
 
 @pytest.mark.parametrize('command', ['save', 'save with a base', 'merge', 'check'])
-def test_adapter(command, refuses, evil, tmp_path):
+def test_adapter_refuses_code(command, refuses, evil, tmp_path):
     good = tmp_path / 'good.pth'
     torch.save({'state_dict': {'a': torch.zeros(1)}}, good)
     adapter = tmp_path / 'a.safetensors'
@@ -90,7 +90,7 @@ def test_adapter(command, refuses, evil, tmp_path):
     refuses('adapter.py', *args)
 
 
-def test_demo(evil, tmp_path):
+def test_the_demo_refuses_code(evil, tmp_path):
     with pytest.raises(UntrustedCheckpoint):
         run_demo(
             'configs/shapes/faster-rcnn_r18-cbam_fpn_shapes.py',

@@ -83,7 +83,7 @@ def test_equals_the_formula(detector_type, data, monkeypatch):
         ('data_preprocessor', 'returns dict, not one map'),
     ],
 )
-def test_wrong_layers(layer, text, data):
+def test_a_wrong_layer_is_refused(layer, text, data):
     pytest.importorskip('captum')
     with pytest.raises(ValueError, match=text):
         grad_cam(detector('RetinaNet'), data, layer, [0])
@@ -97,7 +97,7 @@ def test_a_layer_without_a_part_in_the_score(data):
     assert (cam == 0).all()
 
 
-def test_without_captum(data, monkeypatch):
+def test_without_captum_the_error_says_what_to_install(data, monkeypatch):
     monkeypatch.setitem(sys.modules, 'captum', None)
     monkeypatch.setitem(sys.modules, 'captum.attr', None)
     with pytest.raises(ImportError, match='pip install captum'):

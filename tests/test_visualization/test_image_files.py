@@ -5,7 +5,7 @@ import pytest
 from mmattn.visualization.image_files import evenly_spread, images_at, output_names
 
 
-def test_names_of_files(tmp_path):
+def test_output_names_are_unique_and_images_evenly_spread(tmp_path):
     assert output_names(['a/x.jpg', 'b/x.png', 'x_2.jpg', 'y.jpg']) == ['x', 'x_2', 'x_2_2', 'y']
     assert (
         evenly_spread(list(range(10)), 3) == [0, 3, 6]

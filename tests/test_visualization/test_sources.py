@@ -24,7 +24,7 @@ def test_plugins_are_found_too():
     assert first.gates['channel'].shape[1] == first.x.shape[1] == state[next(iter(state))].shape[1]
 
 
-def test_what_has_gates():
+def test_blocks_that_have_gates_are_found():
     halves = [dict(type='mmattn.ChannelAttention'), dict(type='mmattn.SpatialAttention')]
     model = nn.ModuleDict(
         dict(
@@ -70,7 +70,7 @@ def test_two_blocks_on_a_site_have_names_of_their_own():
     ]
 
 
-def test_globs():
+def test_globs_choose_blocks_and_a_wrong_one_is_named():
     model = model_with_attention()
     assert len(sources_at([model], ['backbone.layer4.**'])[0]) == 2
     with pytest.raises(

@@ -87,13 +87,13 @@ def test_some_uses_of_a_map(backend, use, gates):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('shape', MANY, ids=str)
-def test_larger_maps(backend, shape):
+def test_larger_maps_agree(backend, shape):
     for dtype, layout in product(TOLERANCES, ['nchw', 'nhwc']):
         check(shape, dtype, layout, 'cs', ('avg', 'max', 'stats', 'out'), backend)
 
 
 @pytest.mark.parametrize('shape', [(0, 3, 4, 5), (2, 3, 0, 5), (2, 0, 4, 5)], ids=str)
-def test_maps_of_nothing(backend, shape):
+def test_empty_maps_keep_their_shape(backend, shape):
     x, channel, spatial = leaves(shape, torch.float32, 'nchw')
     out = computed(x, channel, spatial, ('out',))['out']
     assert out.shape == shape
@@ -104,7 +104,7 @@ def test_maps_of_nothing(backend, shape):
 
 
 @pytest.mark.parametrize('layout', ['nchw', pytest.param('nhwc', marks=pytest.mark.slow)])
-def test_finite_differences(backend, layout):
+def test_gradients_agree_with_finite_differences(backend, layout):
     inputs = leaves((2, 3, 2, 3), torch.float64, layout)
 
     def f(*inputs):

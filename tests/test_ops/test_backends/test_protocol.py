@@ -13,7 +13,7 @@ FUNCTIONS = {
 
 
 @pytest.mark.parametrize('name', ['aten', 'cpu', 'triton'])
-def test_signatures(name):
+def test_backends_have_the_signatures_of_the_protocol(name):
     module = dispatch._module(name)
     assert isinstance(module, Backend)
     assert set(FUNCTIONS) >= {
