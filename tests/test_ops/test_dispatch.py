@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from mmattn import ops
 from mmattn.blocks import CBAM, ECA, SE, SpatialAttention
 from mmattn.ops import dispatch, once
-from mmattn.ops.backends import triton
+from mmattn.ops.backends import cpu, triton
 from mmattn.ops.dispatch import backend_for
 from tests.test_blocks.helpers import randomise, smooth_map
 
@@ -183,9 +183,69 @@ def test_what_was_compiled_is_kept(tmp_path):
     for _ in range(2):
         done = run(SMALL + 'print(backend_for(x))', MMATTN_CACHE=str(tmp_path))
         assert done.stdout == 'cpu\n', done.stderr
-        files = [(path.name, path.stat().st_mtime_ns) for path in tmp_path.iterdir()]
+        files = [(path.name, path.stat().st_mtime_ns) for path in (tmp_path / 'kernels').iterdir()]
         assert len(files) == 1
     assert files[0][0].startswith('cpu_kernels-')
+
+
+@pytest.fixture
+def planted(tmp_path):
+    """A cache with another library under the name of ours; it creates a file when it is loaded."""
+    if dispatch.missing_reason('cpu'):
+        pytest.skip(dispatch.missing_reason('cpu'))
+    done = run(f'import os; os.umask(0); {SMALL}print(backend_for(x))', MMATTN_CACHE=str(tmp_path / 'cache'))
+    assert done.stdout == 'cpu\n' and not done.stderr
+    (library,) = (tmp_path / 'cache' / 'kernels').iterdir()
+    (tmp_path / 'evil.c').write_text(
+        '#include <stdio.h>\n__attribute__((constructor)) void f(void)'
+        f'{{ fclose(fopen("{tmp_path / "marker"}", "w")); }}'
+    )
+    compiler = os.environ.get('CC') or 'cc'
+    subprocess.run([*compiler.split(), '-shared', '-fPIC', tmp_path / 'evil.c', '-o', library], check=True)
+    return library
+
+
+@pytest.mark.parametrize('mode, safe', [(0o700, True), (0o755, True), (0o775, False), (0o757, False)])
+def test_what_others_may_write_to_is_not_the_users_alone(mode, safe, tmp_path):
+    file = tmp_path / 'file'
+    for path in (file, tmp_path):
+        file.touch()
+        path.chmod(mode)
+        assert cpu._is_mine_alone(path) is safe
+    if os.geteuid() == 0:
+        os.chown(file, 12345, -1)
+        assert not cpu._is_mine_alone(file)
+
+
+@pytest.mark.slow
+def test_a_library_that_others_could_have_put_there_is_not_loaded(planted, tmp_path):
+    library, marker = planted, tmp_path / 'marker'
+    library.chmod(0o755)
+
+    def backend():
+        code = SMALL + 'CBAM(8)(x); CBAM(8)(x); print(backend_for(x))'
+        done = run(code, MMATTN_CACHE=str(tmp_path / 'cache'))
+        return done.stdout.split()[-1:], done.stdout + done.stderr
+
+    backend()
+    assert marker.exists()  # it is loaded where it is the user's alone
+    marker.unlink()
+
+    def refused(unsafe):
+        used, said = backend()
+        assert not marker.exists()
+        assert used == ['cpu']  # compiled anew
+        assert said.count(f"'{unsafe}' belongs to somebody else, or others may write to it") == 1
+
+    library.chmod(0o775)
+    refused(library)
+    library.chmod(0o755)
+    library.parent.chmod(0o777)
+    refused(library.parent)
+    if os.geteuid() == 0:  # who alone can give a file away
+        library.parent.chmod(0o755)
+        os.chown(library, 12345, 12345)
+        refused(library)
 
 
 def test_triton_is_not_imported_on_a_cpu():

@@ -1,7 +1,8 @@
 """The backend in C, built when it is first needed: float32 and bfloat16 in NCHW on a CPU.
 
-The library is kept in ``$MMATTN_CACHE``, by default ``~/.cache/mmattn``, under a name made of its source,
-the compiler's version, the flags and the processor.
+The library is kept in ``kernels`` of ``$MMATTN_CACHE``, by default ``~/.cache/mmattn``, under a name made of
+its source, the compiler's version, the flags and the processor. Only a folder and a file that nobody else may
+write to are used.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import os
 import platform
 import shlex
 import shutil
+import stat
 import subprocess
 import tempfile
 from pathlib import Path
@@ -21,6 +23,7 @@ import torch
 from torch import Tensor
 
 from mmattn.ops.backends.base import Gates, MapGrads, Pooled, Stats
+from mmattn.ops.once import warn_once
 
 _SOURCE = Path(__file__).with_name('kernels.c')
 DTYPES = {torch.float32: 'float32', torch.bfloat16: 'bfloat16'}
@@ -36,7 +39,7 @@ def _library() -> tuple[ctypes.CDLL | None, str]:
         command = shlex.split(compiler)
         if not command or not shutil.which(command[0]):
             return None, 'no C compiler was found ($CC, cc, gcc)'
-        return ctypes.CDLL(str(_built(command))), ''
+        return _load(command), ''
     except (
         OSError,
         ValueError,
@@ -56,23 +59,48 @@ def _run(command: list[str]) -> str:
     ).stdout
 
 
-def _built(compiler: list[str]) -> Path:
+def _load(compiler: list[str]) -> ctypes.CDLL:
+    """Load the library from the cache, and compile it first if it is not there."""
     sources = [path.read_text(encoding='utf-8') for path in sorted(_SOURCE.parent.glob('*.c'))]
     key = '\n'.join(
         [*sources, _run([*compiler, '--version']), *compiler, *_FLAGS, platform.machine(), _processor()]
     )
-    cache = Path(os.environ.get('MMATTN_CACHE') or Path.home() / '.cache' / 'mmattn')
+    cache = Path(os.environ.get('MMATTN_CACHE') or Path.home() / '.cache' / 'mmattn') / 'kernels'
     path = cache / f'cpu_kernels-{hashlib.sha256(key.encode()).hexdigest()[:16]}.so'
-    if not path.is_file():
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache) as folder:  # another process may build it too
-            part = Path(folder)
-            # Compiled for OpenMP but not linked with it: the library then runs on the threads of PyTorch,
-            # which has loaded its own OpenMP for all to see, instead of bringing a second set.
-            _run([*compiler, *_FLAGS, '-fopenmp', '-c', str(_SOURCE), '-o', str(part / 'kernels.o')])
-            _run([*compiler, '-shared', str(part / 'kernels.o'), '-o', str(part / 'kernels.so')])
-            os.replace(part / 'kernels.so', path)
-    return path
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    cache.mkdir(mode=0o700, exist_ok=True)
+    unsafe = next((each for each in (cache, path) if each.exists() and not _is_mine_alone(each)), None)
+    if unsafe is None:
+        if not path.is_file():
+            with tempfile.TemporaryDirectory(dir=cache) as folder:  # another process may compile it too
+                os.replace(_compiled(compiler, Path(folder)), path)
+        return ctypes.CDLL(str(path))
+    warn_once(
+        f"'{unsafe}' belongs to somebody else, or others may write to it, so the library is not loaded from "
+        'there, but compiled in a private folder at every start. Remove what is there, or let MMATTN_CACHE '
+        'name a folder of your own'
+    )
+    with tempfile.TemporaryDirectory() as folder:  # which is the user's alone; a loaded library needs no file
+        return ctypes.CDLL(str(_compiled(compiler, Path(folder))))
+
+
+def _is_mine_alone(path: Path) -> bool:
+    """Whether a file or folder belongs to this user, and nobody else may write to it."""
+    if not hasattr(os, 'geteuid'):
+        return True
+    found = path.stat()
+    return found.st_uid == os.geteuid() and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
+def _compiled(compiler: list[str], folder: Path) -> Path:
+    """Compile the library in ``folder``."""
+    # Compiled for OpenMP but not linked with it: the library then runs on the threads of PyTorch,
+    # which has loaded its own OpenMP for all to see, instead of bringing a second set.
+    library = folder / 'kernels.so'
+    _run([*compiler, *_FLAGS, '-fopenmp', '-c', str(_SOURCE), '-o', str(folder / 'kernels.o')])
+    _run([*compiler, '-shared', str(folder / 'kernels.o'), '-o', str(library)])
+    library.chmod(0o700)  # whatever the umask
+    return library
 
 
 def _processor() -> str:
