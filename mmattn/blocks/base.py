@@ -13,6 +13,8 @@ from mmattn.blocks._checks import check_choice, check_positive_int
 from mmattn.blocks._frozen_start import first_values, is_frozen_at, warn_frozen_at_start
 
 STARTS = ('paper', 'identity')
+GATES_EXAMPLE = "return {'channel': ops.sigmoid_gate(z, self.ceiling)}  # z: (N, C, 1, 1)"
+"""The last line of a block's ``gates``, to show in error messages."""
 
 
 class AttentionBlock(BaseModule):
@@ -81,7 +83,12 @@ class AttentionBlock(BaseModule):
         ``(N, 1, 1, 1)``, ``'group'`` ``(N, G, H, W)`` for ``G`` groups of successive channels, or
         ``'element'`` ``(N, C, H, W)``.
         """
-        raise NotImplementedError
+        raise TypeError(
+            f'{type(self).__name__} lacks gates(). Write in the class:\n'
+            '    def gates(self, x):\n'
+            f'        {GATES_EXAMPLE}\n'
+            "or, for a block without gates, role = 'additive' and a forward(self, x) of its own"
+        )
 
     def lazy_map(self, x: Tensor) -> ops.FeatureMap:
         """Return ``x`` as :meth:`gates` takes it: a lazy map if the block supports one."""
@@ -97,13 +104,25 @@ class AttentionBlock(BaseModule):
         return own and not has_hooks(self)
 
     def _gated(self, x: ops.FeatureMap) -> Tensor:
-        for gate in self.gates(x).values():
+        gates = self.gates(x)
+        if not isinstance(gates, dict):
+            raise TypeError(
+                f'{type(self).__name__}.gates() returns {_kind(gates)}, but has to return a dict that names '
+                f'what each gate applies to: {GATES_EXAMPLE}'
+            )
+        for gate in gates.values():
             x = ops.apply_gate(x, gate)
         return ops.materialize(x)
 
     def reset_parameters(self) -> None:
         """Give every parameter its published initial value."""
-        raise NotImplementedError
+        raise TypeError(
+            f'{type(self).__name__} lacks reset_parameters(), which gives every parameter its initial value. '
+            'Write in the class, for its own layers:\n'
+            '    def reset_parameters(self):\n'
+            '        self.fc.reset_parameters()\n'
+            'or only `pass` if it has no parameters'
+        )
 
     def last_layers(self) -> Iterable[nn.Module]:
         """The layers (or their norms) whose weight and bias at zero make ``z`` zero."""
@@ -117,6 +136,7 @@ class AttentionBlock(BaseModule):
         """Give every parameter its value before training, as ``start`` says. Ends each constructor."""
         self.reset_parameters()
         if self.start == 'identity':
+            self._require_last_parameters()
             for parameter in self.last_parameters():
                 nn.init.zeros_(parameter)
         elif not self.paper_is_identity:
@@ -124,6 +144,22 @@ class AttentionBlock(BaseModule):
         for block in self.modules():  # this one warns for the blocks inside it
             if block is not self and isinstance(block, AttentionBlock):
                 block._at_start = None
+
+    def _require_last_parameters(self) -> None:
+        """Raise ``TypeError`` if the block says nowhere what has to be zero for it to be the identity."""
+        cls = type(self)
+        silent = (
+            cls.last_parameters is AttentionBlock.last_parameters
+            and cls.last_layers is AttentionBlock.last_layers
+        )
+        inner = any(isinstance(each, AttentionBlock) for each in self.modules() if each is not self)
+        if silent and not inner and self.role == 'gate' and not self.paper_is_identity:
+            raise TypeError(
+                f"{cls.__name__} lacks last_parameters(), without which it cannot have start='identity'. "
+                'Write in the class which parameters make the argument of its gate zero if they are zero:\n'
+                '    def last_parameters(self):\n'
+                '        return [self.fc.weight, self.fc.bias]'
+            )
 
     def init_weights(self) -> None:
         """Reset the start when MMEngine initialises the model.
@@ -153,3 +189,7 @@ class AttentionBlock(BaseModule):
 
     def extra_repr(self) -> str:
         return f'in_channels={self.in_channels}, start={self.start!r}'
+
+
+def _kind(value: object) -> str:
+    return 'a tensor' if isinstance(value, Tensor) else f'a {type(value).__name__}'

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmengine.logging import print_log
-from torch import nn
+from torch import Tensor, nn
 
+from mmattn.checkpoints.plugins import lost_plugins, plugins_remedy
 from mmattn.checkpoints.state import ATTENTION, parts_with_attention, specs_in, state_dict_of
 from mmattn.insertion.insert_text import insert_text
-from mmattn.insertion.spec import decode_spec, differences
+from mmattn.insertion.spec import SPEC_KEY, decode_spec, differences
 
 
 def check_insertion(model: nn.Module, checkpoint: Mapping) -> bool:
@@ -40,7 +41,55 @@ def check_insertion(model: nn.Module, checkpoint: Mapping) -> bool:
             logger='current',
             level=logging.WARNING,
         )
-    return not lost
+    plugins = lost_plugins(model, checkpoint)
+    for path, written in plugins.items():
+        print_log(
+            'THE CHECKPOINT HAS ATTENTION THAT WAS PUT THERE BY plugins= AND THE MODEL HAS NONE: it is not '
+            f'loaded, though the detector was trained to work with it. {plugins_remedy(path, written)}',
+            logger='current',
+            level=logging.WARNING,
+        )
+    return not lost and not plugins
+
+
+def fill_identity_start(model: nn.Module, checkpoint: Mapping) -> None:
+    """Add blocks that start as the identity to a checkpoint that was made without them.
+
+    Loading the checkpoint then leaves them as they are, and MMEngine lists no weights as missing that are
+    meant to be; a line says how many blocks there are.
+
+    Args:
+        model: A model with attention, or without.
+        checkpoint: A checkpoint as read from its file. Its state dict is changed.
+    """
+    state = checkpoint.get('state_dict', checkpoint)
+    known = state_dict_of(checkpoint).keys()
+    filled: dict[str, Tensor] = {}
+    count = 0
+    for path, attention in _attention_of(model).items():
+        prefix = f'{path}.attention.'.lstrip('.')
+        for name, block in attention.named_blocks():
+            own = {f'{prefix}{name}.{key}': value for key, value in block.state_dict().items()}
+            if own and _starts_as_identity(block) and not own.keys() & known:
+                filled.update(own)
+                count += 1
+    if not count:
+        return
+    state.update(filled)
+    names = {'.'.join(part for part in key.split('.') if part != 'module') for key in model.state_dict()}
+    others = [
+        key for key in names - known - filled.keys() if not key.endswith(('num_batches_tracked', SPEC_KEY))
+    ]
+    blocks = f'{count} blocks start' if count > 1 else '1 block starts'
+    print_log(
+        f'the checkpoint has no attention: {blocks} as the identity'
+        + ('' if others else ', and nothing else is missing'),
+        logger='current',
+    )
+
+
+def _starts_as_identity(block: nn.Module) -> bool:
+    return getattr(block, 'start', None) == 'identity' or getattr(block, 'paper_is_identity', False)
 
 
 def _attention_of(model: nn.Module) -> dict[str, nn.Module]:

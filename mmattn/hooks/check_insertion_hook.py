@@ -8,6 +8,7 @@ from mmengine.runner import Runner
 
 from mmattn._private_apis import is_resuming
 from mmattn.checkpoints import check_insertion, require_same_insertion, require_same_optimizer
+from mmattn.checkpoints.check import fill_identity_start
 from mmattn.registry import HOOKS
 
 
@@ -34,3 +35,4 @@ class CheckInsertionHook(Hook):
                 if optimizer is not None:
                     require_same_optimizer(runner.model, optimizer, checkpoint)
         check_insertion(runner.model, checkpoint)
+        fill_identity_start(runner.model, checkpoint)

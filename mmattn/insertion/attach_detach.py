@@ -17,6 +17,7 @@ from mmattn.insertion.positions import has_block, host_of
 from mmattn.insertion.rng import isolated_rng
 from mmattn.insertion.rule import Rule
 from mmattn.insertion.site import Site
+from mmattn.insertion.start_check import require_identity
 
 
 def attach(model: nn.Module, rules: Sequence[Mapping | Rule], freeze_detector: bool = False) -> nn.Module:
@@ -38,7 +39,8 @@ def attach(model: nn.Module, rules: Sequence[Mapping | Rule], freeze_detector: b
 
     Raises:
         ValueError, TypeError, KeyError: A rule matches nothing, claims a site that is taken or a module
-            that cannot have a block, or names an unknown block or option.
+            that cannot have a block, or names an unknown block or option; or a block from elsewhere has
+            ``start='identity'`` and changes its map.
 
     Example:
         >>> import torch
@@ -71,7 +73,9 @@ def attach(model: nn.Module, rules: Sequence[Mapping | Rule], freeze_detector: b
             with isolated_rng(site.name, rule.order):
                 block = build_block(rule, site)
             clips.require_clips(model, block)
-            blocks[site].append(block if like is None else block.to(like.device, like.dtype))
+            block = block if like is None else block.to(like.device, like.dtype)
+            require_identity(rule, block, site.channels)
+            blocks[site].append(block)
 
     frozen = {
         site for site, (host, _) in hosts.items() if not any(p.requires_grad for p in host.parameters())

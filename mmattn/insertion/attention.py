@@ -49,6 +49,15 @@ class Attention(ModuleDict):
             entry = self[site.key]
             yield from zip([site] * len(rules), rules, entry if isinstance(entry, Chain) else [entry])
 
+    def named_blocks(self) -> Iterator[tuple[str, nn.Module]]:
+        """Yield every block with its path in this container."""
+        for site, rules in self.claims.items():
+            entry = self[site.key]
+            if isinstance(entry, Chain):
+                yield from ((f'{site.key}.{i}', entry[i]) for i in range(len(rules)))
+            else:
+                yield site.key, entry
+
     def freeze(self, block: nn.Module) -> None:
         """Exclude a block from training, including its norms' statistics."""
         block.requires_grad_(False)

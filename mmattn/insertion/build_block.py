@@ -9,10 +9,10 @@ from mmengine.registry import MODELS as ROOT_MODELS
 from torch import nn
 
 from mmattn.blocks._checks import check_options
-from mmattn.blocks.base import AttentionBlock
 from mmattn.blocks.external import check_output
 from mmattn.insertion.rule import Rule
 from mmattn.insertion.site import Site
+from mmattn.insertion.start_check import is_ours
 from mmattn.registry import MODELS
 
 
@@ -48,7 +48,7 @@ def build_block(rule: Rule, site: Site) -> nn.Module:
     try:
         check_options(cls, options)
         block = cls(in_channels=site.channels, **options)
-        if not isinstance(block, AttentionBlock):  # ours keep the shape
+        if not is_ours(block):  # ours keep the shape
             check_output(block, site.channels, cls.__name__)
         return block
     except (TypeError, ValueError) as error:
