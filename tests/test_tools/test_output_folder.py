@@ -66,7 +66,7 @@ def only_in(odd_names, request, monkeypatch, tmp_path):
 @pytest.mark.slow
 def test_training_testing_and_showing(odd_names, only_in):
     options = small(train_cfg__max_epochs=1, train_cfg__val_interval=1)
-    options['custom_hooks'] = [dict(type='mmattn.AttentionMapHook', pictures=4)]
+    options['custom_hooks'] = [{'type': 'mmattn.AttentionMapHook', 'pictures': 4}]
     options['visualizer.vis_backends'] = [dict(type='LocalVisBackend')]
     engine.train(CONFIG, str(only_in / 'work'), data_root=str(odd_names), cfg_options=options)
     checkpoint = str(only_in / 'work' / 'epoch_1.pth')
