@@ -17,16 +17,15 @@ def skim(text: str) -> dict[str, Any] | None:
     """Return a file's images, categories and first annotations; None if the whole file must be parsed.
 
     It must be if a list is not where it can be found, if an annotation lacks a field that others have (the
-    names of the fields are counted), or if a number is NaN or infinite.
+    names of the fields are counted), or if a number is NaN.
     """
-    if not text[-1000:].rstrip().endswith('}') or 'NaN' in text or 'Infinity' in text:
+    if not text[-1000:].rstrip().endswith('}') or 'NaN' in text:
         return None
     starts = {}
     for key in _LISTS:
-        if text.count(f'"{key}"') != 1:
-            return None
-        found = re.search(rf'"{key}"\s*:\s*(?=\[)', text)
-        if found is None:
+        at = text.find(f'"{key}"')
+        found = re.compile(rf'"{key}"\s*:\s*(?=\[)').match(text, max(at, 0))
+        if found is None or text.find(f'"{key}"', at + 1) >= 0:
             return None
         starts[key] = found.end()
     if len({text.count(f'"{field}"') for field in _FIELDS}) != 1:
