@@ -14,6 +14,9 @@ from PIL import Image
 _ORIENTATION = 0x0112
 """The EXIF tag that says how a camera was held."""
 _THREADS = 8
+_COMMON = ('JPEG', 'MPO', 'PNG', 'BMP', 'PPM', 'WEBP')
+_SERIES = ('TIFF', 'GIF', 'PNG', 'WEBP')
+"""Formats of several frames; of phones' photos (MPO), the second is a preview."""
 _NO_IMAGES = (
     (b'version https://git-lfs', 'a pointer of Git LFS; fetch the files with `git lfs pull`'),
     (b'<!doctype html', 'a web page'),
@@ -32,12 +35,21 @@ class ImageHeader(NamedTuple):
         height: Height as stored.
         orientation: EXIF's orientation: 1 as stored, 3 turned by 180 degrees, 5 to 8 by 90, 2 and 4 mirrored.
         mode: Pillow's mode, for example ``RGB``, ``L`` or ``I;16``.
+        format: Pillow's name of the format.
+        frames: Number of frames or pages.
     """
 
     width: int
     height: int
     orientation: int = 1
     mode: str = 'RGB'
+    format: str = 'JPEG'
+    frames: int = 1
+
+    @property
+    def is_common(self) -> bool:
+        """Whether every OpenCV decodes this format."""
+        return self.format in _COMMON
 
     @property
     def is_quarter_turned(self) -> bool:
@@ -51,7 +63,10 @@ def read_header(image: str | os.PathLike | bytes) -> ImageHeader | None:
         with Image.open(io.BytesIO(image) if isinstance(image, bytes) else image) as opened:
             orientation = opened.getexif().get(_ORIENTATION, 1)
             known = isinstance(orientation, int) and 1 <= orientation <= 8
-            return ImageHeader(*opened.size, orientation if known else 1, opened.mode)
+            frames = getattr(opened, 'n_frames', 1) if opened.format in _SERIES else 1
+            return ImageHeader(
+                *opened.size, orientation if known else 1, opened.mode, opened.format or '', frames
+            )
     except Exception:  # Pillow's readers raise whatever a damaged header makes them raise
         return None
 

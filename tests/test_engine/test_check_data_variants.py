@@ -146,6 +146,7 @@ READ_RIGHT = {
     'Windows paths': (names(lambda n: f'images\\{n}'), 'images are named in another way than their files'),
     'Windows paths of another machine': (names(lambda n: f'C:\\me\\set\\{n}'), 'named in another way'),
     'names that repeat the folder': (names(lambda n: f'images/{n}'), "'images/train_0.jpg' is 'train_0.jpg'"),
+    'blanks around names': (names(lambda n: f' {n}\n'), 'named in another way'),
     'absolute paths of another machine': (names(lambda n: f'/home/me/{n}'), 'named in another way'),
     'URLs': (names(lambda n: f'https://storage.org/bucket/{n}?token=1%2F2'), 'named in another way'),
     'upper-case suffixes': (names(lambda n: n.replace('.jpg', '.JPG')), 'named in another way'),
@@ -222,8 +223,7 @@ REFUSED = {
     'YOLO': (
         lambda whole: scaled(whole, lambda x, y, w, h: [x + w / 2, y + h / 2, w, h]),
         "12 of 12 boxes lie within 0 and 1, under a pixel: the numbers look like fractions of the image's "
-        'size '
-        '(centre x, centre y, width, height), as YOLO has them. Annotation 1 on',
+        'size (centre x, centre y, width, height), as YOLO has them. Annotation 1 on',
     ),
     'fractions': (
         lambda whole: scaled(whole, lambda x, y, w, h: [0.4 * x, y, min(w * 3, 1 - 0.4 * x), 1 - y]),
@@ -267,8 +267,7 @@ REFUSED = {
     'class names in other case': (
         each('categories', lambda c: c.update(name=c['name'].title())),
         '3 classes are spelt differently, but for case, blanks and the like, in train_dataloader.dataset and '
-        'in '
-        "the annotation file: 'nut' and 'Nut', 'bolt' and 'Bolt', 'washer' and 'Washer'. Spell them alike",
+        "in the annotation file: 'nut' and 'Nut', 'bolt' and 'Bolt', 'washer' and 'Washer'. Spell them alike",
     ),
     'class names with a blank': (
         each('categories', lambda c: c.update(name=c['name'] + ' ')),
@@ -354,6 +353,10 @@ TOLD = {
     'a class without boxes': (
         each('annotations', lambda a: a.update(category_id=2)),
         '2 of the 3 classes have no box here: nut, washer',
+    ),
+    'many crowds': (
+        lambda whole: [a.update(iscrowd=1) for a in whole['annotations'][:5]],
+        '5 of 12 boxes are crowds: MMDetection leaves them out',
     ),
     'annotations of other parts': (
         lambda whole: whole['annotations'].extend(
@@ -494,8 +497,7 @@ def test_train_and_val_share_images(cfg):
     texts = findings_to_tell(check_data(cfg))
     assert texts[-1].startswith(
         '1 of the 6 images of val_dataloader.dataset are trained on too, so the metrics say little about '
-        'other '
-        'images: train_0.jpg'
+        'other images: train_0.jpg'
     )
 
 
@@ -606,6 +608,58 @@ def test_images_with_16_bits(cfg):
     assert (
         '1 images have more than 8 bits per channel, of which 8 are read: train_0.jpg'
         in (findings_to_tell(check_data(cfg))[0])
+    )
+
+
+def test_images_with_several_frames(cfg):
+    frames = [Image.new('RGB', SIZES[0], colour) for colour in ('red', 'green')]
+    frames[0].save(cfg.root / 'images/train_0.jpg', 'TIFF', save_all=True, append_images=frames[1:])
+    frames[0].save(cfg.root / 'images/val_0.jpg', 'MPO', save_all=True, append_images=frames[1:])
+    texts = findings_to_tell(check_data(cfg))
+    assert (
+        len(texts) == 1
+        and '1 images have several frames or pages: the first is read: train_0.jpg' in texts[0]
+    )
+
+
+def test_formats_that_the_decoder_does_not_know(cfg):
+    """Pillow knows their header, OpenCV may not know the rest."""
+    Image.new('RGB', SIZES[0]).save(cfg.root / 'images/train_0.jpg', 'PCX')
+    with pytest.raises(DataRefused, match='1 of 6 checked images cannot be decoded: train_0.jpg'):
+        check_data(cfg)
+
+
+def test_images_that_cannot_be_read(cfg, monkeypatch):
+    import builtins
+
+    whole = builtins.open
+
+    def refuse(path, *args, **kwargs):
+        if str(path).endswith('train_2.jpg'):
+            raise PermissionError(13, 'Permission denied')
+        return whole(path, *args, **kwargs)
+
+    monkeypatch.setattr('builtins.open', refuse)
+    with pytest.raises(DataRefused, match=r'train_2.jpg \(it cannot be read: Permission denied\)'):
+        check_data(cfg)
+
+
+def test_classes_that_are_alike(cfg):
+    for loader in (cfg.train_dataloader, cfg.val_dataloader):
+        loader.dataset.metainfo.classes = ('nut', 'bolt', 'Nut')
+    for part in ('train', 'val'):
+        edit(cfg.root, lambda whole: whole['categories'][2].update(name='Nut'), part)
+    assert (
+        "1 classes differ from others by case, blanks and the like alone: 'nut' and 'Nut'"
+        in (findings_to_tell(check_data(cfg))[0])
+    )
+
+
+def test_exif_turns_an_image_without_a_size(cfg):
+    save_turned(cfg.root / 'images/train_1.jpg', 6)
+    edit(cfg.root, lambda whole: [image.pop('width') for image in whole['images']])
+    assert any(
+        'an EXIF orientation that their size does not show' in t for t in findings_to_tell(check_data(cfg))
     )
 
 

@@ -7,15 +7,16 @@ from collections.abc import Iterator, Sequence
 from mmattn.engine.data.examination import Examination
 from mmattn.engine.data.findings import REFUSE, TELL, Finding
 
-_EXPECTED = ('are crowds', 'are of no configured class')
-"""Reasons that data sets have on purpose, or that other rules tell."""
+_CROWDS = 'are crowds'
+_OTHERS = 'are of no configured class'
+"""Other rules tell of these."""
 
 
 def unusable_boxes_are_told(data: Examination) -> Iterator[Finding]:
     """Tell how many boxes MMDetection drops, for each reason."""
     boxes = data.boxes
     for reason, which in boxes.unusable().items():
-        if reason not in _EXPECTED:
+        if reason != _OTHERS and (reason != _CROWDS or which.mean() > 0.1):  # of COCO's, one in a hundred
             yield Finding(
                 TELL,
                 f'{which.sum()} of {len(boxes)} boxes {reason}: MMDetection leaves them out',
@@ -47,8 +48,7 @@ def none_is_usable(examinations: Sequence[Examination]) -> Finding | None:
         f'{", ".join(reasons)}',
         remedy=(
             'Give a file with annotations, or switch evaluation off: --cfg-options val_dataloader=None '
-            'val_cfg=None '
-            'val_evaluator=None in training, test_evaluator.format_only=True '
+            'val_cfg=None val_evaluator=None in training, test_evaluator.format_only=True '
             'test_evaluator.outfile_prefix=PREFIX in testing'
             if evaluates
             else ''

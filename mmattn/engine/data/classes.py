@@ -36,8 +36,7 @@ def classes_are_those_of_the_file(data: Examination) -> Iterator[Finding]:
         yield Finding(
             REFUSE,
             f'{len(spelt)} classes are spelt differently, but for case, blanks and the like, in '
-            f'{source.where} '
-            'and in the annotation file',
+            f'{source.where} and in the annotation file',
             [f"'{name}' and '{other}'" for name, other in spelt.items()],
             'Spell them alike',
         )
@@ -46,11 +45,17 @@ def classes_are_those_of_the_file(data: Examination) -> Iterator[Finding]:
             REFUSE,
             f'it is of another data set: {len(missing)} of the {len(source.classes)} classes that '
             f'{source.where} is configured for are not in it ({some(missing)}); its {len(names)} categories '
-            'are '
-            f'{some(names)}',
+            f'are {some(names)}',
             remedy=_USE,
         )
     else:
+        alike = _other_spelling(source.classes, source.classes)
+        if alike and source.part == 'train':
+            yield Finding(
+                TELL,
+                f'{len(alike)} classes differ from others by case, blanks and the like alone',
+                [f"'{name}' and '{other}'" for name, other in alike.items()],
+            )
         yield from _extra_classes(data, extra)
         yield from _same_order(data, missing)
 
@@ -58,7 +63,7 @@ def classes_are_those_of_the_file(data: Examination) -> Iterator[Finding]:
 def _other_spelling(missing: Sequence[str], extra: Sequence[str]) -> dict[str, str]:
     """Return the missing names with those extra ones that differ by case, blanks, hyphens or underscores."""
     plain = {_plain(name): name for name in extra}
-    return {name: plain[_plain(name)] for name in missing if _plain(name) in plain}
+    return {name: plain[_plain(name)] for name in missing if plain.get(_plain(name), name) != name}
 
 
 def _plain(name: str) -> str:
@@ -74,8 +79,7 @@ def _extra_classes(data: Examination, extra: Sequence[str]) -> Iterator[Finding]
         yield Finding(
             TELL,
             f'{len(extra)} categories are none of the configured classes, so their {sum(count.values())} '
-            'boxes '
-            'are left out',
+            'boxes are left out',
             [f'{name} ({count[name]} boxes)' for name in extra],
         )
 
@@ -101,8 +105,7 @@ def _same_order(data: Examination, missing: Sequence[str]) -> Iterator[Finding]:
             yield Finding(
                 REPAIR,
                 f"the categories are in another order than the classes: category {at} is '{listed[at]}' and "
-                'class '
-                f"{at} '{classes[at]}'. Labels follow the file, so names would be mixed up",
+                f"class {at} '{classes[at]}'. Labels follow the file, so names would be mixed up",
             )
 
 

@@ -51,7 +51,7 @@ def examine(
         DataRefused: If the file is not in COCO's detection format.
         FileNotFoundError: If there is no image folder.
     """
-    file = read_annotations(source.path, whole)
+    file = read_annotations(source.path, whole or drop_bad_images)
     data = Examination(
         source, file.content, file.partial, open_images=open_images, drop_bad_images=drop_bad_images
     )

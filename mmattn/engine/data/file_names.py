@@ -12,9 +12,9 @@ from urllib.parse import unquote
 def find_files(names: Iterable[str], folder: str, taken: Iterable[str] = ()) -> dict[str, str]:
     """Return the files of a folder, relative to it, that names mean beyond doubt.
 
-    A name may have backslashes, be percent-encoded or a URL, begin with folders that are not below this one
-    (also this one itself), or differ by case, by Unicode's normal form or by its suffix. A name that could
-    mean several files, or a file that several names could mean, is left out.
+    A name may have blanks around it or backslashes, be percent-encoded or a URL, begin with folders that are
+    not below this one (also this one itself), or differ by case, by Unicode's normal form or by its suffix. A
+    name that could mean several files, or a file that several names could mean, is left out.
 
     Args:
         names: Names that are no files of the folder as they stand.
@@ -43,7 +43,7 @@ def find_files(names: Iterable[str], folder: str, taken: Iterable[str] = ()) -> 
 
 def _spellings(name: str) -> Iterator[str]:
     """Yield ways to understand a name, those that keep most of it first."""
-    plain = name.replace('\\', '/')
+    plain = name.strip().replace('\\', '/')
     if '://' in plain:
         plain = plain.partition('://')[2].partition('?')[0].partition('#')[0]
     for each in dict.fromkeys((plain, unquote(plain))):

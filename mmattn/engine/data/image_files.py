@@ -118,8 +118,11 @@ def sizes_are_those_of_the_images(data: Examination) -> Iterator[Finding]:
         for key, image in opened.items()
         if image.get('width') and sizes[key] != (image['width'], image['height'])
     ]
-    unknown = [key for key, size in sizes.items() if size is None]
-    confirmed = list(opened) if data.drop_bad_images else list({*doubted[:_CONFIRM], *unknown})
+    unknown = [key for key, header in headers.items() if header is None]
+    rare = [key for key, header in headers.items() if header and not header.is_common]
+    confirmed = list({*doubted[:_CONFIRM], *rare[:_CONFIRM], *unknown})
+    if data.drop_bad_images:
+        confirmed = list(opened)
     sizes.update(zip(confirmed, _map(loader.decoded_size, [_path(data, opened[key]) for key in confirmed])))
     yield from _fill_in(data, [image for image in unsized if sizes[id(image)] is not None], sizes)
     yield from _undecodable(data, [image for key, image in opened.items() if sizes[key] is None])
@@ -129,12 +132,16 @@ def sizes_are_those_of_the_images(data: Examination) -> Iterator[Finding]:
     ]  # fmt: skip
     if other:
         yield from _other_sizes(data, other, sizes, headers, loader)
-    yield from _turned_unseen(data, [(image, headers[key]) for key, image in opened.items() if headers[key]])
-    deep = [_name(image) for key, image in opened.items() if headers[key] and headers[key].mode[:1] in 'IF']
+    known = [(image, headers[key]) for key, image in opened.items() if headers[key]]
+    yield from _turned_unseen(data, known, {id(image) for image in unsized})
+    deep = [_name(image) for image, header in known if header.mode[:1] in 'IF']
     if deep:
         yield Finding(
             TELL, f'{len(deep)} images have more than 8 bits per channel, of which 8 are read', deep, SEE
         )
+    series = [_name(image) for image, header in known if header.frames > 1]
+    if series:
+        yield Finding(TELL, f'{len(series)} images have several frames or pages: the first is read', series)
 
 
 def _fill_in(data: Examination, unsized: Sequence[dict], sizes: dict[int, Any]) -> Iterator[Finding]:
@@ -144,17 +151,14 @@ def _fill_in(data: Examination, unsized: Sequence[dict], sizes: dict[int, Any]) 
         yield Finding(
             REPAIR,
             f'{len(unsized)} of {len(data.images)} images have no usable width and height: they are read '
-            'from the '
-            'image files',
+            'from the image files',
         )
 
 
 def _undecodable(data: Examination, images: Sequence[dict]) -> Iterator[Finding]:
     names = []
     for image in images:
-        with open(_path(data, image), 'rb') as file:
-            start = file.read(64)
-        names.append(f'{_name(image)} ({describe_file(start)})')
+        names.append(f'{_name(image)} ({_what(_path(data, image))})')
     if images and not _drop(data, [_name(image) for image in images], 'cannot be decoded'):
         yield Finding(
             REFUSE,
@@ -163,6 +167,14 @@ def _undecodable(data: Examination, images: Sequence[dict]) -> Iterator[Finding]
             'Copy or convert them again, or take them out of the annotation file. --drop-bad-images leaves '
             'them out',
         )
+
+
+def _what(path: str) -> str:
+    try:
+        with open(path, 'rb') as file:
+            return describe_file(file.read(64))
+    except OSError as error:
+        return f'it cannot be read: {error.strerror}'
 
 
 def _other_sizes(
@@ -209,24 +221,25 @@ def _remedy(exif: int, swapped: int, count: int, loader: ImageLoader) -> str:
         return 'Width and height look swapped: write the width first'
     return (
         'Boxes are in pixels of the image that was annotated: use these images, or scale boxes and sizes to '
-        'the '
-        'ones that are here. --drop-bad-images leaves them out'
+        'the ones that are here. --drop-bad-images leaves them out'
     )
 
 
-def _turned_unseen(data: Examination, images: Sequence[tuple[dict, ImageHeader]]) -> Iterator[Finding]:
-    """Tell of images that EXIF turns or mirrors without a change of their size."""
+def _turned_unseen(
+    data: Examination, images: Sequence[tuple[dict, ImageHeader]], unsized: set[int]
+) -> Iterator[Finding]:
+    """Tell of images that EXIF turns or mirrors while their size does not show it, or was not given."""
     for image, header in images:
-        if header.orientation != 1 and (not header.is_quarter_turned or header.width == header.height):
+        shown = header.is_quarter_turned and header.width != header.height and id(image) not in unsized
+        if header.orientation != 1 and not shown:
             data.turned.append(_name(image))
     if data.turned:
         does = 'does' if data.source.loader.turns else 'does not'
         yield Finding(
             TELL,
             f'{len(data.turned)} of {data.images_opened} checked images have an EXIF orientation that their '
-            'size '
-            f'does not show (by 180 degrees, mirrored, or square), and MMDetection {does} turn them on '
-            'loading',
+            'size does not show (by 180 degrees, mirrored, square, or no size was given), and MMDetection '
+            f'{does} turn them on loading',
             data.turned,
             SEE,
         )

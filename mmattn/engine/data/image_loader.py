@@ -42,8 +42,11 @@ class ImageLoader:
         Raises:
             ValueError: If it cannot be decoded or was cut off.
         """
-        with open(path, 'rb') as file:
-            data = file.read()
+        try:
+            with open(path, 'rb') as file:
+                data = file.read()
+        except OSError as error:
+            raise ValueError(f'it cannot be read: {error.strerror}') from error
         try:
             image = mmcv.imfrombytes(data, flag=self.color_type, backend=self.backend)
         except Exception as error:

@@ -43,8 +43,7 @@ def image_ids_differ(data: Examination) -> Iterator[Finding]:
     files = [f'{own} is {" and ".join(entries[own])}' for own in shared]
     text = (
         f'{len(shared)} ids are given to several images each, so that {lost} of {len(data.annotations)} '
-        'boxes '
-        'belong to no certain one'
+        'boxes belong to no certain one'
     )
     if 2 * lost > len(data.annotations) or 2 * len(left) < len(data.images):
         yield Finding(REFUSE, text, files, 'Give each image its own id')
@@ -74,8 +73,7 @@ def _references(data: Examination, what: str, field: str, ids: Sequence) -> Iter
         yield Finding(
             REFUSE,
             f'{text}: the annotations count from {min(used)} and the list from {min(known)}, so all others '
-            'would '
-            f'belong to the wrong {what}',
+            f'would belong to the wrong {what}',
             list(unknown),
             f'Add {shift} to each {field}, or number the list as the annotations do',
         )

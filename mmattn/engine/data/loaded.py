@@ -70,8 +70,7 @@ def loading_explained(cfg: Config, parts: Iterable[str]) -> Iterator[None]:
                 )
                 raise DataRefused(
                     f"the annotation file '{source.path}' ({source.where}), which is large, so that only its "
-                    'first '
-                    f'annotations were checked, cannot be loaded: {"; ".join(found)}{remedy}'
+                    f'first annotations were checked, cannot be loaded: {"; ".join(found)}{remedy}'
                 ) from error
         raise
 

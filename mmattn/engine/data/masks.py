@@ -29,8 +29,7 @@ def masks_are_there(data: Examination) -> Iterator[Finding]:
         yield Finding(
             TELL,
             f'{len(broken)} of {len(usable)} segmentations are neither polygons of three points or more nor '
-            'RLE: '
-            'MMDetection does not train on these boxes',
+            'RLE: MMDetection does not train on these boxes',
             [f'id {annotation.get("id")}' for annotation in broken],
         )
 

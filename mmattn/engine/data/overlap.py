@@ -18,8 +18,7 @@ def parts_are_apart(trained: Sequence[Examination], evaluated: Sequence[Examinat
             yield Finding(
                 TELL,
                 f'{len(both)} of the {len(data.images)} images of {data.source.where} are trained on too, so '
-                'the '
-                'metrics say little about other images',
+                'the metrics say little about other images',
                 [os.path.basename(path) for path in both],
             )
 
@@ -40,8 +39,7 @@ def evaluator_knows_the_images(metric: Examination, datasets: Sequence[Examinati
     return Finding(
         REFUSE,
         f"{metric.source.key} '{metric.source.path}' does not know {len(unknown)} of the {len(ids)} images "
-        'to '
-        'evaluate',
+        'to evaluate',
         [f'id {own}' for own in unknown],
         f'Set it to the annotation file of {metric.source.part}_dataloader',
     )
