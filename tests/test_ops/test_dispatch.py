@@ -282,14 +282,14 @@ def test_compiled_into_one_graph(block, backend):
     torch._dynamo.reset()
     seen = []
 
-    def backend(graph, inputs):
+    def compiler(graph, inputs):
         seen.extend(str(node.target) for node in graph.graph.nodes)
         from torch._dynamo.backends.debugging import aot_eager
 
         return aot_eager(graph, inputs)
 
     one, other = randomise(block(8)), randomise(block(8))
-    compiled = torch.compile(other, fullgraph=True, backend=backend)
+    compiled = torch.compile(other, fullgraph=True, backend=compiler)
     for shape in ((2, 8, 5, 4), (3, 8, 6, 2)):
         x, y = (smooth_map(*shape, dtype=torch.float32).requires_grad_() for _ in range(2))
         with ops.backend(backend):
