@@ -7,6 +7,7 @@ import pytest
 
 from mmattn import engine
 from tests.squares import as_arguments, small, write_squares
+from tests.test_tools.test_distributed import metrics, shell
 
 CONFIG = 'configs/cbam/retinanet_r18-cbam_fpn_folder.py'
 # a detector this young is sure of nothing
@@ -72,6 +73,30 @@ def test_an_odd_export_trains_as_cocos_own(tmp_path):
     found = engine.test(str(left), str(tmp_path / 'odd/epoch_1.pth'), work_dir=str(tmp_path / 'test'))
     assert {f'val/{key}': [value] for key, value in found.items()}.items() <= clean.items()
     assert list((tmp_path / 'test/data').glob('val-*.json'))  # it made a copy of its own
+
+
+@pytest.mark.slow
+def test_two_processes_train_on_an_odd_export(tmp_path):
+    """One writes the copy and leaves out what cannot be used, and both read it."""
+    root = write_squares(tmp_path / 'squares', train=6, val=4)
+    edit(root, 'train', odd, 'utf-8-sig')
+    edit(root, 'val', odd_in_another_order, 'utf-16')
+    (root / 'images/train_5.png').write_bytes(b'')
+    (root / 'images/train_4.png').write_bytes((root / 'images/train_4.png').read_bytes()[:-500])
+    (root / 'images/val_3.png').unlink()
+    options = as_arguments({**OPTIONS, 'train_dataloader.batch_size': 1})
+    flags = ('--work-dir', tmp_path / 'work', '--data-root', root, '--drop-bad-images', *options)
+    done = shell('dist_train.sh', CONFIG, 2, *flags)
+    assert done.returncode == 0, done.stderr[-20000:]
+    printed = done.stdout + done.stderr
+    assert 'Epoch(train) [1][2/2]' in printed and len(metrics(done)) == 6
+    assert printed.count('images are left out') == 3  # told once
+    listed = sorted(path.read_text() for path in (tmp_path / 'work/data').glob('*.dropped.txt'))
+    assert [line.partition('\t')[2] for text in listed for line in text.splitlines()] == [
+        'missing',
+        'an empty file',
+        'cannot be decoded',
+    ]
 
 
 def test_a_refusal_is_a_message_alone(tmp_path, run_tool):

@@ -133,13 +133,17 @@ def prepare_data(
 
 
 def findings_to_tell(checked: Checked) -> list[str]:
-    """Return what a user is told of data that is not refused, each once."""
+    """Return what a user is told of data that is not refused: a text for each data set with something odd."""
     texts = []
     for source, data in checked:
-        if source == data.source:
-            labels = {REPAIR: f' ({REPAIR})'}
-            texts += [f"{source.where} '{source.path}'{labels.get(f.severity, '')}: {f}" for f in data.told()]
+        if source == data.source and (found := [_told(finding) for finding in data.told()]):
+            listed = ' ' + found[0] if len(found) == 1 else ''.join(f'\n- {text}' for text in found)
+            texts.append(f"{source.where} '{source.path}':{listed}")
     return texts + [str(finding) for finding in overlaps(checked)]
+
+
+def _told(finding: Finding) -> str:
+    return f'({REPAIR}) {finding}' if finding.severity == REPAIR else str(finding)
 
 
 def overlaps(checked: Checked) -> list[Finding]:
