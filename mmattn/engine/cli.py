@@ -19,7 +19,7 @@ from rich.console import Console
 
 from mmattn.checkpoints.trust import TRUST_OPTION
 from mmattn.engine.data_root import DATA_ROOT_VARIABLE
-from mmattn.engine.distributed import LAUNCHERS, launched_rank
+from mmattn.engine.distributed import LAUNCHERS, end_process, launched_rank
 from mmattn.engine.mistakes import mistake_text
 from mmattn.files import DiskFull, is_disk_full
 
@@ -50,6 +50,7 @@ def run_tool(main: Callable[[], Any]) -> None:
             traceback.print_exception(error)
         print(f'{Path(inspect.unwrap(main).__code__.co_filename).name}: {text}', file=sys.stderr)
         sys.exit(MISTAKE)
+    end_process()
 
 
 def wait_for_rank_0() -> None:

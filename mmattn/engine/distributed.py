@@ -8,8 +8,10 @@ alone.
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import subprocess
+import sys
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -107,7 +109,6 @@ def prepare_processes(cfg: Config) -> None:
         torch_dist.init_process_group(
             backend='gloo', timeout=None if timeout is None else timedelta(seconds=timeout)
         )
-        atexit.register(_leave_group)
     cfg.env_cfg.dist_cfg = dict(backend='gloo', timeout=timeout)
     # A value in the config wins over the Runner's own device_ids=[LOCAL_RANK].
     cfg.model_wrapper_cfg = {
@@ -119,10 +120,22 @@ def prepare_processes(cfg: Config) -> None:
     }
 
 
-def _leave_group() -> None:
-    """End gloo's threads before Python ends: a thread that frees a tensor after that aborts the process."""
-    if torch_dist.is_initialized():
-        torch_dist.destroy_process_group()
+def end_process() -> None:
+    """End this process with exit code 0 if it talked to others by gloo; return otherwise.
+
+    A thread of gloo may still free the tensors of the last collective, for which it asks for Python's lock.
+    If Python is finalizing by then, it ends that thread, which C++ answers by aborting the process, now and
+    then and on a busy machine. Destroying the process group does not help, since DDP keeps
+    it alive. So the process ends as multiprocessing's children do: after the exit handlers, without
+    finalization.
+    """
+    if not torch_dist.is_initialized() or torch_dist.get_backend() != 'gloo':
+        return
+    gc.collect()  # what writes its rest when it is deleted
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _first_host(launcher: str, world_size: int) -> str:

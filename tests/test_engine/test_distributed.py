@@ -1,8 +1,11 @@
 """What a launcher tells a process."""
 
+import subprocess
+import sys
+
 import pytest
 
-from mmattn.engine.distributed import _first_host, read_ranks
+from mmattn.engine.distributed import _first_host, end_process, read_ranks
 
 
 @pytest.mark.parametrize(
@@ -50,3 +53,35 @@ def test_slurm_without_scontrol_says_what_to_set(monkeypatch, tmp_path):
         r"'node\[1-2\]', but failed: .*scontrol.*Set MASTER_ADDR to the name",
     ):
         _first_host('slurm', 2)
+
+
+def test_a_process_that_used_gloo_ends_without_finalization(tmp_path):
+    """Exit handlers run and output is written, but nothing of Python's is taken down while gloo's threads live."""
+    script = tmp_path / 'tool.py'
+    script.write_text(
+        """
+import atexit
+import torch
+from mmattn.engine.cli import run_tool
+
+class Finalized:
+    def __del__(self, write=__import__('os').write):
+        write(1, b'finalized ')
+
+def main():
+    globals()['kept'] = Finalized()
+    atexit.register(print, 'handlers', end=' ')
+    torch.distributed.init_process_group('gloo', init_method='file://STORE', rank=0, world_size=1)
+    torch.distributed.all_reduce(torch.ones(1))
+    print('done', end=' ')
+
+run_tool(main)
+print('not reached')
+""".replace('STORE', str(tmp_path / 'store'))
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=100)
+    assert (done.returncode, done.stdout) == (0, 'done handlers '), done.stderr
+
+
+def test_other_processes_end_as_ever():
+    end_process()
