@@ -56,7 +56,7 @@ def test_slurm_without_scontrol_says_what_to_set(monkeypatch, tmp_path):
 
 
 def test_a_process_that_used_gloo_ends_without_finalization(tmp_path):
-    """Exit handlers run and output is written, but nothing of Python's is taken down while gloo's threads live."""
+    """Exit handlers run and output is written, but Python is not taken down under the threads of gloo."""
     script = tmp_path / 'tool.py'
     script.write_text(
         """
