@@ -11,6 +11,7 @@ from mmengine.dataset import Compose
 from mmengine.registry import DefaultScope
 
 from mmattn.checkpoints import check_insertion, load_checkpoints, read_checkpoint
+from mmattn.engine.data import image_paths
 from mmattn.engine.data_root import DATA_ROOT_VARIABLE, load_config
 from mmattn.visualization.inspection import ImageInspection, inspect_image
 from mmattn.visualization.sources import gate_sources
@@ -101,6 +102,8 @@ class Inspector:
         loader = self.cfg.get(f'{split}_dataloader')
         if loader is None:
             raise ValueError(f'--dataset {split}: the config has no {split}_dataloader')
+        if paths := image_paths(self.cfg, split):
+            return paths
         with DefaultScope.overwrite_default_scope('mmdet'):
             try:
                 dataset = DATASETS.build(loader.dataset)

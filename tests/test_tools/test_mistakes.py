@@ -159,7 +159,7 @@ MISTAKES = [
     (
         'show_attention.py',
         'detector.py detector.pth --dataset val --data-root no',
-        "'no/annotations/val.json'. Set the data root with --data-root or MMATTN_DATA_ROOT",
+        "'no/annotations/val.json' (val_dataloader.dataset.ann_file). Set the data root with --data-root",
     ),
     ('adapter.py', '', 'the following arguments are required: command'),
     ('adapter.py', 'bogus', "argument command: invalid choice: 'bogus'"),

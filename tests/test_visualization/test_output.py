@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from mmattn.visualization import Inspector, show_attention
+from tests.squares import write_squares
 
 
 @pytest.fixture
@@ -62,3 +63,14 @@ def test_what_goes_wrong_is_said_in_a_line(inspectors, image, tmp_path):
         show_attention({'one': one}, [image], os.path.dirname(image), overwrite=True)
     assert cv2.imread(image).shape == (60, 140, 3)
     assert len(one.dataset_images('val')) == 8 and one.dataset_images('train')[0].endswith('train_0.png')
+
+
+def test_images_of_an_odd_export_are_found(detectors, tmp_path):
+    """As training finds them; MMDetection's own data set would stop at the byte-order mark."""
+    root = write_squares(tmp_path / 'squares', train=1, val=2)
+    file = root / 'annotations/val.json'
+    text = file.read_text().replace('"val_', '"C:\\\\set\\\\val_')
+    file.write_bytes(text.encode('utf-8-sig'))
+    config, weights = (str(detectors / f'detector{suffix}') for suffix in ('.py', '.pth'))
+    one = Inspector(config, weights, data_root=str(root))
+    assert one.dataset_images('val') == [f'{root}/images/val_{i}.png' for i in range(2)]

@@ -4,7 +4,7 @@ A rule is a function of an :class:`~mmattn.engine.data.examination.Examination` 
 repairs what is certain; ``examine.py`` has them in order.
 """
 
-from mmattn.engine.data.check import check_data, prepare_data
+from mmattn.engine.data.check import check_data, image_paths, prepare_data
 from mmattn.engine.data.copies import restore_given
 from mmattn.engine.data.findings import DataRefused, Finding
 from mmattn.engine.data.loaded import check_loaded, loading_explained
@@ -15,6 +15,7 @@ __all__ = [
     'Finding',
     'check_data',
     'check_loaded',
+    'image_paths',
     'loading_explained',
     'prepare_data',
     'read_classes',

@@ -154,6 +154,21 @@ def overlaps(checked: Checked) -> list[Finding]:
     return list(parts_are_apart(trained, evaluated))
 
 
+def image_paths(cfg: Config, part: str) -> list[str]:
+    """Return the image files of a part's data sets in COCO format, with names put right where certain.
+
+    Raises:
+        DataRefused: If an annotation file is not in COCO's detection format.
+        FileNotFoundError: If an annotation file or an image folder is missing.
+    """
+    sources = [source for source in find_sources(cfg, part) if source.folder is not None]
+    return [
+        os.path.join(source.folder, str(image['file_name']))
+        for source in sources
+        for image in examine(source, open_images=False).images
+    ]
+
+
 def _examined_before(source: Source, checked: Checked) -> Examination | None:
     """Return the examination of a file that another place of the config names too, with the same meaning."""
     for other, data in checked:
