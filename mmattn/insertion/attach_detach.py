@@ -18,6 +18,7 @@ from mmattn.insertion.rng import isolated_rng
 from mmattn.insertion.rule import Rule
 from mmattn.insertion.site import Site
 from mmattn.insertion.start_check import require_identity
+from mmattn.insertion.training_watch import watch_training
 
 
 def attach(model: nn.Module, rules: Sequence[Mapping | Rule], freeze_detector: bool = False) -> nn.Module:
@@ -102,6 +103,7 @@ def attach(model: nn.Module, rules: Sequence[Mapping | Rule], freeze_detector: b
     log_insertion(inserted)
     model.__class__ = with_attention_class(type(model))
     model.attention = attention
+    watch_training(model)
     clips.put(model)
     if freeze_detector:
         attention.freeze_detector(model)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import torch
 from mmengine.model import initialize
+from torch import Tensor
 
 from mmattn.insertion.pretrained_check import pretrained_cfgs
+from mmattn.insertion.training_watch import warn_if_nothing_trains, watch_training
 
 
 class AttentionModel:
@@ -34,6 +37,8 @@ class AttentionModel:
         # and returns None.
         super().train(mode)
         self.attention.train(mode)
+        if mode:  # a copy of the model, too
+            watch_training(self)
         self.attention.keep_norms_frozen(self)
         return self
 
@@ -42,15 +47,23 @@ class AttentionModel:
         return _rebuild, (type(self).__mro__[2],), self.__dict__
 
 
+def _parse_losses(self: AttentionModel, losses: dict) -> tuple[Tensor, dict]:
+    loss, log = super(AttentionModel, self).parse_losses(losses)
+    if torch.is_grad_enabled() and not loss.requires_grad:
+        warn_if_nothing_trains(self)
+    return loss, log
+
+
 _CLASSES: dict[type, type] = {}
 
 
 def with_attention_class(cls: type) -> type:
     """Return the subclass of ``cls`` that has attention; it is made once."""
     if cls not in _CLASSES:
-        _CLASSES[cls] = type(
-            f'{cls.__name__}WithAttention', (AttentionModel, cls), {'__module__': cls.__module__}
-        )
+        namespace = {'__module__': cls.__module__}
+        if hasattr(cls, 'parse_losses'):  # MMEngine's models, of which each training step calls it
+            namespace['parse_losses'] = _parse_losses
+        _CLASSES[cls] = type(f'{cls.__name__}WithAttention', (AttentionModel, cls), namespace)
     return _CLASSES[cls]
 
 
