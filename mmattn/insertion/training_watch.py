@@ -20,7 +20,7 @@ _Watch = tuple[ref, ref]  # to a model and its attention
 
 
 def _is_over(watch: _Watch, optimizer: Optimizer) -> bool:
-    """Warn if an optimizer trains a model whose attention no optimizer has; return True once that is known."""
+    """Warn if an optimizer trains a model whose attention none has; return True once that is known."""
     model, attention = (each() for each in watch)
     if model is None or attention is None or getattr(model, 'attention', None) is not attention:
         return True
