@@ -26,9 +26,9 @@ SOURCES = sorted(
     if '.mim' not in path.parts and path != HOME
 )
 # Python documents these though they begin with an underscore.
-PUBLIC = {'_fields', '_replace', '_asdict'}
-# Python's own table of the names that its packages had in Python 2.
-PYTHON = {'_compat_pickle'}
+PUBLIC = {'_fields', '_replace', '_asdict', '_exit'}
+# Python's own: the table of the names that its packages had in Python 2, and what it calls at its end.
+PYTHON = {'_compat_pickle', '_run_exitfuncs'}
 # All that mmattn uses of others: a new one is added here, and there with what happens without it.
 USED = {
     '_BatchNorm',
@@ -287,6 +287,23 @@ def test_hooks_kept_elsewhere_are_an_error():
     with pytest.raises(RuntimeError, match=r'needs object\._forward_hooks to find its blocks') as no:
         _private_apis.forward_hooks(type('object', (), {})())
     assert 'install the versions of PyTorch and MMEngine that docs/install.md names' in str(no.value)
+
+
+def test_hooks_that_are_not_there_are_an_error():
+    module = nn.ReLU()
+    del module._backward_hooks
+    with pytest.raises(RuntimeError, match='needs ReLU._backward_hooks to see whether it is hooked'):
+        _private_apis.has_hooks(module)
+
+
+@pytest.mark.parametrize(
+    'register', ['forward_hook', 'forward_pre_hook', 'full_backward_hook', 'full_backward_pre_hook']
+)
+def test_a_module_says_whether_it_is_hooked(register):
+    module = nn.ReLU()
+    assert not _private_apis.has_hooks(module)
+    getattr(module, f'register_{register}')(lambda *args: None)
+    assert _private_apis.has_hooks(module)
 
 
 def test_hooks_are_removed_with_their_options():

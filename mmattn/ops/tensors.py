@@ -20,7 +20,7 @@ def map_format(x: Tensor) -> torch.memory_format:
 
 def has_no_data(x: Tensor) -> bool:
     """True for fake tensors."""
-    return isinstance(x, FakeTensor)
+    return type(x) is FakeTensor  # which takes a third of the time of isinstance
 
 
 def in_graph(x: Tensor) -> bool:
