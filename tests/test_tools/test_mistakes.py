@@ -181,7 +181,7 @@ MISTAKES = [
     ),
     ('adapter.py', 'merge stock.pth no.safetensors x.pth', "no adapter file 'no.safetensors'"),
     ('adapter.py', 'merge detector.pth adapter.safetensors x.pth', "'detector.pth' has attention already"),
-    ('adapter.py', 'check stock.pth adapter.safetensors', "the weights of 'stock.pth' are not those"),
+    ('adapter.py', 'check changed.pth adapter.safetensors', "the weights of 'changed.pth' are not those"),
     ('adapter.py', 'check stock.pth text.txt', "'text.txt' is damaged, or not a safetensors file"),
     ('adapter.py', 'list detector.pth', "'detector.pth' is damaged, or not a safetensors file"),
     ('blocks.py', '--bogus', 'unrecognized arguments: --bogus'),
