@@ -92,7 +92,7 @@ def run(tmp_path, hook=(), rules=RULES, change=None, hooks=(), accumulate=1):
         work_dir=str(tmp_path / 'work'),
         experiment_name=tmp_path.name,
         train_dataloader=DataLoader(
-            [torch.rand(3, 64, 64) for _ in range(4)],
+            [torch.rand(3, 64, 64) for _ in range(12)],  # one epoch: at its end MMEngine sleeps
             batch_size=2,
             collate_fn=lambda batch: dict(inputs=batch),
         ),
