@@ -5,8 +5,10 @@ import pickle
 import sys
 
 import pytest
+import torch
 
 from mmattn import engine
+from mmattn.engine.mistakes import mistake_text
 from tests.squares import metrics_of, small
 
 CONFIG = 'configs/cbam/retinanet_r18-cbam_fpn_folder.py'
@@ -99,6 +101,62 @@ def test_the_learning_rate_is_scaled_by_the_batch(squares, tmp_path):
 
 class Built(Exception):
     pass
+
+
+@pytest.fixture
+def damaged(trained, tmp_path):
+    """A work directory whose last checkpoint is cut off."""
+    whole = trained[0].read_bytes()
+    (tmp_path / 'epoch_9.pth').write_bytes(whole)
+    (tmp_path / 'epoch_10.pth').write_bytes(whole[: len(whole) // 2])
+    (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'epoch_10.pth'))
+    return tmp_path
+
+
+def test_resume_takes_the_checkpoint_before_one_that_is_cut_off(damaged, squares, monkeypatch):
+    def stop(cfg):
+        raise Built(cfg)
+
+    monkeypatch.setattr(sys.modules['mmattn.engine.launch'], '_build_runner', stop)
+    with pytest.raises(Built) as found:
+        train(squares, damaged, {}, resume='auto')
+    assert found.value.args[0].load_from == str(damaged / 'epoch_9.pth')
+
+
+def test_resume_of_a_file_that_is_cut_off_names_the_one_before(damaged, squares):
+    wrong, right = damaged / 'epoch_10.pth', damaged / 'epoch_9.pth'
+    with pytest.raises(ValueError, match=f"'{wrong}' is cut off. The one before is whole: --resume {right}"):
+        train(squares, damaged, {}, resume=str(wrong))
+
+
+def without_attention(checkpoint):
+    state = checkpoint['state_dict']
+    checkpoint['state_dict'] = {key: value for key, value in state.items() if 'attention' not in key}
+
+
+@pytest.mark.parametrize(
+    'change, options, says',
+    [
+        (without_attention, {}, 'with attention that it did not have.*load_from without resume'),
+        (None, {'model.insert.0.block.type': 'mmattn.SE'}, 'with other attention.*load_from without resume'),
+        (
+            None,
+            {'optim_wrapper.optimizer.type': 'SGD'},
+            'with another optimizer: the checkpoint has the state of AdamW, and the config builds SGD',
+        ),
+        (None, {'model.neck.num_outs': 4}, None),
+    ],
+    ids=['attention added', 'other attention', 'other optimizer', 'other parameters'],
+)
+def test_resume_of_another_run_is_refused(change, options, says, trained, squares, tmp_path):
+    checkpoint = torch.load(trained[0], weights_only=False)
+    if change:
+        change(checkpoint)
+    torch.save(checkpoint, tmp_path / 'changed.pth')
+    says = says or r'with other parameters: .*The model lacks 2 weights \(neck.fpn_convs.4.conv'
+    with pytest.raises(ValueError, match=f'(?s)a run cannot be resumed {says}') as error:
+        train(squares, tmp_path, options, resume=str(tmp_path / 'changed.pth'))
+    assert mistake_text(error.value) == str(error.value)
 
 
 @pytest.mark.parametrize('saved', [False, True])
