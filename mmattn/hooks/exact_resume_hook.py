@@ -15,7 +15,7 @@ from mmengine.hooks import EarlyStoppingHook, Hook
 from mmengine.logging import print_log
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset
 
 from mmattn._private_apis import (
     accumulated_gradients,
@@ -30,6 +30,8 @@ from mmattn.engine.seeds import seed_at, seed_generators
 from mmattn.hooks.checkpoint_hook import CheckpointHook
 from mmattn.hooks.unsaved_state import gather_unsaved, restore_unsaved
 from mmattn.registry import HOOKS
+
+_LOOPS = (EpochBasedTrainLoop, IterBasedTrainLoop)
 
 
 @HOOKS.register_module()
@@ -93,9 +95,9 @@ class ExactResumeHook(Hook):
             sampler.seed = seed  # a run without a seed in its config has the checkpoint's from here on
         for sampler in _samplers(runner):
             restart_sampler(sampler)  # MMEngine before 0.10.12 has started the workers already
-        if getattr(loader, 'batch_sampler', None) is None or not hasattr(loader.dataset, '__getitem__'):
-            return
         loop = runner.train_loop
+        if not _is_numbered(loader) or not isinstance(loop, _LOOPS):
+            return
         numbered = number_batches(loader, self._seed, lambda: loop.iter)
         self._skip = record.get('skip', 0)
         self._go_on(loop, numbered)
@@ -234,6 +236,11 @@ class _BatchesFrom:
         return batch
 
 
+def _is_numbered(loader: DataLoader) -> bool:
+    """True if the samples of a data loader have indices and come in batches."""
+    return loader.batch_sampler is not None and not isinstance(loader.dataset, IterableDataset)
+
+
 def _optim_wrappers(runner: Runner) -> list[OptimWrapper]:
     wrappers = runner.optim_wrapper
     return list(wrappers.values()) if isinstance(wrappers, OptimWrapperDict) else [wrappers]
@@ -246,9 +253,9 @@ def _is_complete(runner: Runner) -> bool:
 def _reasons(runner: Runner) -> list[str]:
     """What keeps a run of this config from being resumed exactly."""
     loop, loader, reasons = runner.train_loop, runner.train_dataloader, []
-    if not isinstance(loop, (EpochBasedTrainLoop, IterBasedTrainLoop)):
+    if not isinstance(loop, _LOOPS):
         reasons.append(f'the training loop is {type(loop).__name__}, not one of MMEngine')
-    if not hasattr(loader.dataset, '__getitem__') or loader.batch_sampler is None:
+    if not _is_numbered(loader):
         reasons.append(f'{type(loader.dataset).__name__} cannot be asked for a sample by its index')
     remember = transforms_that_remember(loader.dataset)
     if remember:

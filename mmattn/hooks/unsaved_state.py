@@ -72,10 +72,8 @@ def _attributes(runner: Runner) -> Iterator[tuple[str, nn.Module, str]]:
 def _buffers(runner: Runner) -> Iterator[tuple[str, Tensor]]:
     averaged = [hook.ema_model for hook in runner.hooks if isinstance(hook, EMAHook)]
     for number, model in enumerate([model_of(runner), *averaged]):
-        saved = model.state_dict(keep_vars=True).keys()
         for name, value in model.named_buffers():
-            if name in saved:
-                yield f'{number}.{name}', value
+            yield f'{number}.{name}', value
 
 
 def _plain(value: Any) -> Any:

@@ -13,7 +13,7 @@ from mmengine.model import BaseModel
 from mmengine.registry import DATA_SAMPLERS, HOOKS
 from mmengine.runner import Runner
 from torch.nn import functional as F
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset, IterableDataset, Sampler
 
 from mmattn.checkpoints.state import RESUME_RECORD
 from mmattn.hooks import ExactResumeHook, exact_resume_hook
@@ -96,7 +96,7 @@ def build(work_dir, resume=None, by_epoch=True, sampler='DefaultSampler', batch_
           strict=True, hooks=(), dataset=None, checkpoint='mmattn.CheckpointHook', **randomness):  # fmt: skip
     loader = dict(
         dataset=dataset or Shaky(),
-        sampler=dict(type=sampler),
+        sampler=None if sampler == 'Endless' else dict(type=sampler),
         batch_size=3,
         num_workers=workers,
         persistent_workers=persistent,
@@ -250,9 +250,24 @@ class Remembering(Shaky):
         self.dataset = SimpleNamespace(pipeline=SimpleNamespace(transforms=[dict(inner=[CachedMosaic()])]))
 
 
+class Endless(IterableDataset):
+    metainfo = dict(classes=('a',))
+
+    def __iter__(self):
+        while True:
+            yield torch.rand(1)
+
+    def __len__(self):
+        return 11
+
+
 @pytest.mark.parametrize(
     'options, says',
     [
+        (
+            dict(dataset=Endless(), sampler='Endless', by_epoch=False),
+            'Endless cannot be asked for a sample by its index',
+        ),
         (
             dict(dataset=Remembering()),
             'CachedMosaic in train_dataloader keep images of earlier samples; Mosaic',

@@ -49,7 +49,13 @@ SETTINGS = {
     },
     'iterations': {'train_dataloader.sampler.type': 'InfiniteSampler'},
     'rounds': WORKERS,  # DefaultSampler, which begins anew after each round
-    'processes': {**BY_EPOCH, 'train_dataloader.batch_size': 1},
+    # checkpoints in epochs, when the processes have other statistics of norms
+    'processes': {
+        **BY_EPOCH,
+        'train_dataloader.batch_size': 1,
+        'default_hooks.checkpoint.by_epoch': False,
+        'default_hooks.checkpoint.interval': 3,
+    },
 }
 PROCESSES = {'processes': 2}
 SAVING = ('half written', 'before the renaming', 'before last_checkpoint', 'before the removal')
