@@ -187,6 +187,7 @@ def test_head_with_another_number_of_classes(data):
     [
         ('{"images": [', 'is not valid JSON: Expecting value'),
         ('', 'is not valid JSON'),
+        ('[' * 100_000, 'is not valid JSON: maximum recursion depth exceeded'),
         ('{"images": [{}], "categories": [, "annotations": []}', 'is not valid JSON'),
         ('[1, 2]', "not in COCO's detection format: TypeError"),
         ('{"images": [{"id": 1}], "categories": [], "annotations": []}', "KeyError 'file_name'"),

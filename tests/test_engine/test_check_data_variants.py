@@ -202,6 +202,10 @@ REFUSED = {
         lambda whole: whole['annotations'][3].update(bbox=[1, 2, 3, float('inf')]),
         'id 4 has [1, 2, 3, inf]',
     ),
+    'a number that no float can be': (
+        lambda whole: whole['annotations'][3].update(bbox=[1, 2, 3, 10**400]),
+        '1 of 12 boxes are not four finite numbers: id 4 has [1, 2, 3, 1000',
+    ),
     'three numbers': (
         lambda whole: whole['annotations'][3].update(bbox=[1, 2, 3]),
         '1 of 12 boxes are not four finite numbers: id 4 has [1, 2, 3]. Correct these annotations',
@@ -272,6 +276,14 @@ REFUSED = {
     'class names with a blank': (
         each('categories', lambda c: c.update(name=c['name'] + ' ')),
         "'nut' and 'nut '",
+    ),
+    'ids of several types': (
+        lambda whole: whole['images'][2].update(id='third'),
+        "the ids of images are neither all whole numbers nor all text: 'third'. Give each a whole number",
+    ),
+    'ids that are null': (
+        each('images', lambda i: i.update(id=None)),
+        'the ids of images are neither all whole numbers nor all text: None',
     ),
     'ids that are lists': (lambda whole: whole['images'][0].update(id=[1]), "unhashable type: 'list'"),
 }
@@ -687,6 +699,21 @@ def test_names_that_are_numbers(cfg):
         edit(cfg.root, each('categories', lambda c: c.update(name=c['id'])), part)
     prepare_data(cfg)
     assert {label for *_, boxes in loaded(cfg) for _, label, _ in boxes} == {0, 1, 2}
+
+
+def test_ids_of_letters_stay(cfg):
+    """They are as good as numbers where all agree, and name images in results that are written."""
+
+    def change(whole):
+        for image in whole['images']:
+            image['id'] = f'image {image["id"]}'
+        for annotation in whole['annotations']:
+            annotation['image_id'] = f'image {annotation["image_id"]}'
+
+    clean = loaded(cfg)
+    edit(cfg.root, change)
+    assert findings_to_tell(check_data(cfg)) == []
+    assert loaded(cfg) == clean
 
 
 def test_content_of_the_helper_is_clean():

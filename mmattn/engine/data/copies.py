@@ -60,6 +60,8 @@ def _copy_path(work_dir: str, data: Examination) -> str:
         about.st_size,
         about.st_mtime_ns,
         source.classes,
+        source.folder,
+        source.loader and (source.loader.color_type, source.loader.backend),
         data.drop_bad_images,
     )
     name = os.path.splitext(os.path.basename(source.path))[0]

@@ -110,7 +110,7 @@ def sizes_are_those_of_the_images(data: Examination) -> Iterator[Finding]:
     sample = _sample(data) if data.open_images else []
     opened = {id(image): image for image in (*sample, *unsized)}
     headers = dict(zip(opened, read_headers([_path(data, image) for image in opened.values()])))
-    data.images_opened = len(sample)
+    data.images_opened = len(opened)
     data.modes = dict(Counter(header.mode for header in headers.values() if header))
     sizes = {key: header and loader.expected_size(header) for key, header in headers.items()}
     doubted = [

@@ -10,7 +10,7 @@ from typing import Any
 
 from mmattn.engine.data.findings import REPAIR, DataRefused, Finding, shorten
 from mmattn.engine.data.foreign_formats import recognise
-from mmattn.engine.data.skim import skim
+from mmattn.engine.data.skim import skim, skim_categories
 
 LARGE = 50_000_000
 """Annotation files with more characters are skimmed: parsing all of COCO's takes as long as loading it."""
@@ -62,7 +62,7 @@ def read_annotations(path: str, whole: bool = False) -> AnnotationFile:
         partial = content is not None
         if content is None:
             content = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataRefused(
             f"the annotation file '{path}' ({len(data)} bytes) is not valid "
             f'{"text in UTF-8" if isinstance(error, UnicodeDecodeError) else "JSON"}: {error}. It may be cut '
@@ -85,11 +85,26 @@ def read_classes(ann_file: str) -> tuple[str, ...]:
             'with --data-root or MMATTN_DATA_ROOT to a folder that holds images/, '
             'annotations/train.json and annotations/val.json'
         )
-    names = category_names(read_annotations(ann_file).content['categories'])
+    names = category_names(_read_categories(ann_file))
     if not names:
         raise DataRefused(f"the annotation file '{ann_file}' lists no category, so there is no class to find")
     check_unique(names, f"the annotation file '{ann_file}'")
     return names
+
+
+def _read_categories(path: str) -> list[dict]:
+    if os.path.getsize(path) > LARGE:
+        with open(path, 'rb') as file:
+            data = file.read()
+        try:
+            categories = skim_categories(data.decode(json.detect_encoding(data)))
+        except UnicodeDecodeError:
+            categories = None
+        if categories and all(
+            isinstance(each, dict) and {'id', 'name'} <= each.keys() for each in categories
+        ):
+            return categories
+    return read_annotations(path).content['categories']
 
 
 def category_names(categories: Sequence[dict]) -> tuple[str, ...]:

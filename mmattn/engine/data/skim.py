@@ -21,22 +21,37 @@ def skim(text: str) -> dict[str, Any] | None:
     """
     if not text[-1000:].rstrip().endswith('}') or 'NaN' in text:
         return None
-    starts = {}
-    for key in _LISTS:
-        at = text.find(f'"{key}"')
-        found = re.compile(rf'"{key}"\s*:\s*(?=\[)').match(text, max(at, 0))
-        if found is None or text.find(f'"{key}"', at + 1) >= 0:
-            return None
-        starts[key] = found.end()
-    if len({text.count(f'"{field}"') for field in _FIELDS}) != 1:
+    starts = {key: find_list(text, key) for key in _LISTS}
+    if None in starts.values():
+        return None
+    counts = {text.count(f'"{field}"') for field in _FIELDS}
+    if len(counts) != 1:
         return None
     decoder = json.JSONDecoder()
     try:
         content = {key: decoder.raw_decode(text, starts[key])[0] for key in ('images', 'categories')}
         content['annotations'] = list(islice(_entries(text, starts['annotations'] + 1), FIRST))
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
-    return content
+    # licenses and others may have ids too
+    least = counts.pop() + len(content['images']) + len(content['categories'])
+    return content if text.count('"id"') >= least else None
+
+
+def skim_categories(text: str) -> list[Any] | None:
+    """Return a file's categories; None if the whole file must be parsed."""
+    start = find_list(text, 'categories')
+    try:
+        return None if start is None else json.JSONDecoder().raw_decode(text, start)[0]
+    except (ValueError, RecursionError):
+        return None
+
+
+def find_list(text: str, key: str) -> int | None:
+    """Return where the list of a key begins; None if the key is not there once, or has no list."""
+    at = text.find(f'"{key}"')
+    found = re.compile(rf'"{key}"\s*:\s*(?=\[)').match(text, max(at, 0))
+    return None if found is None or text.find(f'"{key}"', at + 1) >= 0 else found.end()
 
 
 def _entries(text: str, at: int):

@@ -45,6 +45,14 @@ def _ids_of(
             f'{changed} of {len(places)} ids of {what} are not whole numbers '
             f'({", ".join(odd)}, for example {shorten(example)})',
         )
+    kinds = {type(entry['id']) for entry in entries}
+    if kinds - {int} and kinds - {str}:
+        yield Finding(
+            REFUSE,
+            f'the ids of {what} are neither all whole numbers nor all text',
+            [shorten(entry['id']) for entry in entries if type(entry['id']) is not int],
+            'Give each a whole number',
+        )
 
 
 def _unique_names(entries: list[dict], names: Sequence[str]) -> Iterator[tuple[Any, str]]:
@@ -85,8 +93,8 @@ def boxes_are_four_numbers(data: Examination) -> Iterator[Finding]:
     for annotation in data.annotations:
         box = annotation.get('bbox')
         if type(box) is list and len(box) == 4 and all(type(v) in (int, float) for v in box):
-            if not math.isfinite(sum(box)):
-                bad.append(f'id {annotation.get("id")} has {box}')
+            if not is_finite(sum(box)):
+                bad.append(f'id {annotation.get("id")} has {shorten(box)}')
             continue
         if not box and (box := box_of_polygons(annotation.get('segmentation'))):
             annotation['bbox'] = box
@@ -122,7 +130,7 @@ def box_of_polygons(polygons: Any) -> list[float] | None:
         return None
     xs = [x for polygon in polygons for x in polygon[::2]]
     ys = [y for polygon in polygons for y in polygon[1::2]]
-    if not all(type(value) in (int, float) and math.isfinite(value) for value in (*xs, *ys)):
+    if not all(type(value) in (int, float) and is_finite(value) for value in (*xs, *ys)):
         return None
     return [min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)]
 
@@ -132,14 +140,9 @@ def areas_and_crowds_are_there(data: Examination) -> Iterator[Finding]:
     areas = crowds = 0
     for annotation in data.annotations:
         area, crowd = annotation.get('area'), annotation.get('iscrowd')
-        if type(area) not in (int, float) or not 0 < area < math.inf:
-            _, _, width, height = annotation['bbox']
-            number = as_number(area)
-            if number is None or not 0 < number < math.inf:
-                number = width * height if width > 0 and height > 0 else 0
-            if number != area:
-                annotation['area'] = number
-                areas += 1
+        if type(area) not in (int, float) or not (area > 0 and is_finite(area)):
+            annotation['area'] = _area(annotation)
+            areas += annotation['area'] is not area
         if type(crowd) is not int:
             annotation['iscrowd'] = int(bool(as_number(crowd)))
             crowds += 1
@@ -148,6 +151,17 @@ def areas_and_crowds_are_there(data: Examination) -> Iterator[Finding]:
         yield Finding(REPAIR, f'{areas} of {count} annotations have no usable area: it is taken from the box')
     if crowds:
         yield Finding(REPAIR, f'{crowds} of {count} annotations have no iscrowd of 0 or 1: None is 0')
+
+
+def _area(annotation: dict) -> float:
+    """Return the area that an annotation says as text; else, or if it is none, that of its box."""
+    area, (_, _, width, height) = annotation.get('area'), annotation['bbox']
+    number = as_number(area)
+    if number is not None and number > 0 and is_finite(number):
+        return number
+    if width > 0 and height > 0:
+        return width * height
+    return area if number is area and is_finite(area) else 0  # an empty box has no area to mend
 
 
 def annotation_ids_differ(data: Examination) -> Iterator[Finding]:
@@ -180,7 +194,16 @@ def annotation_ids_differ(data: Examination) -> Iterator[Finding]:
 
 def _are_ids(ids: Sequence[Any]) -> bool:
     """Whether these can be the ids of annotations."""
-    return all(type(own) is int and own > 0 for own in ids) and len(set(ids)) == len(ids)
+    # pycocotools puts them into arrays of floats
+    return all(type(own) is int and 0 < own < 2**53 for own in ids) and len(set(ids)) == len(ids)
+
+
+def is_finite(number: float) -> bool:
+    """Whether a number is one that a float can be."""
+    try:
+        return math.isfinite(number)
+    except OverflowError:  # JSON's whole numbers have no end
+        return False
 
 
 def as_number(value: Any) -> float | None:
@@ -205,7 +228,7 @@ def as_id(value: Any) -> int | None:
         (7, 3, 3, None, None, None)
     """
     number = None if isinstance(value, bool) else as_number(value)
-    if number is None or not math.isfinite(number) or number != int(number):
+    if number is None or not is_finite(number) or number != int(number):
         return None
     return int(number)
 
@@ -220,4 +243,4 @@ def _numbers(box: Any) -> list[float] | None:
     if not isinstance(box, list) or len(box) != 4:
         return None
     numbers = [as_number(value) for value in box]
-    return None if any(n is None or not math.isfinite(n) for n in numbers) else numbers
+    return None if any(n is None or not is_finite(n) for n in numbers) else numbers
