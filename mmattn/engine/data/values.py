@@ -45,8 +45,8 @@ def _ids_of(
             f'{changed} of {len(places)} ids of {what} are not whole numbers '
             f'({", ".join(odd)}, for example {shorten(example)})',
         )
-    kinds = {type(entry['id']) for entry in entries}
-    if kinds - {int} and kinds - {str}:
+    types = {type(entry['id']) for entry in entries}
+    if types - {int} and types - {str}:
         yield Finding(
             REFUSE,
             f'the ids of {what} are neither all whole numbers nor all text',
