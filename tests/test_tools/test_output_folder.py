@@ -68,12 +68,11 @@ def test_training_testing_and_showing(odd_names, only_in):
     options = small(train_cfg__max_epochs=1, train_cfg__val_interval=1)
     options['custom_hooks'] = [{'type': 'mmattn.AttentionMapHook', 'pictures': 4}]
     options['visualizer.vis_backends'] = [dict(type='LocalVisBackend')]
+    options['visualizer.name'] = 'output_folder'  # not that of an earlier runner in this process
     engine.train(CONFIG, str(only_in / 'work'), data_root=str(odd_names), cfg_options=options)
     checkpoint = str(only_in / 'work' / 'epoch_1.pth')
     drawn = {path.name for path in only_in.rglob('attention_*.png')}
-    assert (
-        drawn == {f'attention_{name}_4.png' for name in ('val', 'val_2', '..val', 'val_3')} or len(drawn) == 4
-    )
+    assert len(drawn) == 4
     engine.test(
         CONFIG,
         checkpoint,
@@ -81,7 +80,7 @@ def test_training_testing_and_showing(odd_names, only_in):
         out=str(only_in / 'test' / 'out.pkl'),
         show_dir='painted',
         data_root=str(odd_names),
-        cfg_options=small(),
+        cfg_options=small(visualizer__name='output_folder_test'),
     )
     assert len(list(only_in.rglob('painted/*.png'))) == 4
     show_detectors(
