@@ -4,7 +4,6 @@ python benchmarks/check_data.py           measure, write results/check_data.json
 python benchmarks/check_data.py --page    the page again, from the file
 """
 
-import argparse
 import json
 import os
 import statistics
@@ -12,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from machine import describe
+from pages import run, with_text
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / 'benchmarks/results/check_data.json'
@@ -138,22 +137,8 @@ def page(results):
         f'{results["megabytes"]} MB,\nas COCO 2017 has them; medians of {len(results["seconds"]["check"])}. '
         f'{machine["processor"]}, Python {machine["versions"]["python"]}.'
     )
-    text = PAGE.read_text(encoding='utf-8')
-    head, _, rest = text.partition(BEGIN)
-    table = '\n'.join(lines)
-    return f'{head}{BEGIN}\n{table}\n\n{note}\n{END}{rest.partition(END)[2]}'
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
-    parser.add_argument('--page', action='store_true', help='only write the page, from the file')
-    parser.add_argument('--repeats', type=int, default=5)
-    args = parser.parse_args()
-    if not args.page:
-        results = dict(machine=describe(), **measure(args.repeats))
-        RESULTS.write_text(json.dumps(results, indent=1) + '\n')
-    PAGE.write_text(page(json.loads(RESULTS.read_text())), encoding='utf-8')
+    return with_text(PAGE.read_text(encoding='utf-8'), BEGIN, END, '\n'.join([*lines, '', note]))
 
 
 if __name__ == '__main__':
-    main()
+    run(vars(), measure, repeats=5)

@@ -12,6 +12,7 @@ from copy import deepcopy
 from pathlib import Path
 
 from machine import describe
+from pages import with_text
 
 from mmattn.files import write_file
 
@@ -210,9 +211,8 @@ def tables(results):
 
 def write_page(results):
     page = PAGE.read_text(encoding='utf-8')
-    for marker, text in zip(('<!-- table5 -->\n', '<!-- saved -->\n'), tables(results)):
-        start = page.index(marker) + len(marker)
-        page = page[:start] + text + page[page.index('<!-- end -->\n', start) :]
+    for begin, text in zip(('<!-- table5 -->', '<!-- saved -->'), tables(results)):
+        page = with_text(page, begin, '<!-- end -->', text.removesuffix('\n'))
     PAGE.write_text(page, encoding='utf-8')
 
 

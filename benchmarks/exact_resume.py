@@ -4,17 +4,13 @@ python benchmarks/exact_resume.py           measure, write results/exact_resume.
 python benchmarks/exact_resume.py --page    the page again, from the file
 """
 
-import argparse
-import json
 import tempfile
 import time
 from pathlib import Path
 from statistics import median
 from types import SimpleNamespace
 
-from machine import describe
-
-from mmattn.files import write_file
+from pages import run, with_text
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / 'benchmarks/results/exact_resume.json'
@@ -114,9 +110,6 @@ def page(results):
     """Return the page with the table of these results."""
     found, machine = results['steps'], results['machine']
     alone = (found['seeding_seconds'] + found['batch'] * found['sample_seconds']) / found['step_seconds']
-    text = PAGE.read_text(encoding='utf-8')
-    head, _, rest = text.partition(BEGIN)
-    tail = rest.partition(END)[2]
     lines = [
         '| a training step, loading included | |',
         '|---|---|',
@@ -130,20 +123,8 @@ def page(results):
         f'{len(found["plain"])} interleaved pairs of steps;',
         f'{machine["processor"]}, one thread, torch {machine["versions"]["torch"]}.',
     ]
-    table = '\n'.join(lines)
-    return f'{head}{BEGIN}\n{table}\n{END}{tail}'
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
-    parser.add_argument('--page', action='store_true', help='only write the page, from the file')
-    parser.add_argument('--repeats', type=int, default=25)
-    args = parser.parse_args()
-    if not args.page:
-        results = dict(machine=describe(), steps=measure(args.repeats))
-        write_file(RESULTS, json.dumps(results, indent=1) + '\n')
-    write_file(PAGE, page(json.loads(RESULTS.read_text())))
+    return with_text(PAGE.read_text(encoding='utf-8'), BEGIN, END, '\n'.join(lines))
 
 
 if __name__ == '__main__':
-    main()
+    run(vars(), lambda repeats: dict(steps=measure(repeats)), repeats=25)

@@ -24,6 +24,7 @@ os.environ.setdefault('OMP_NUM_THREADS', '1')
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / 'benchmarks')]
 import machine  # noqa: E402
+from pages import with_text  # noqa: E402
 
 from mmattn.files import write_file  # noqa: E402
 
@@ -350,13 +351,8 @@ def _cell(text):
 
 def write_page(outcome, page):
     """Write summary and table between the marks of the page."""
-    text = page.read_text(encoding='utf-8')
-    head, _, rest = text.partition(MARKS[0])
-    _, end, tail = rest.partition(MARKS[1])
-    if not end:
-        raise ValueError(f'{page} lacks the lines {MARKS[0]} and {MARKS[1]}')
     body = '\n'.join([*summary(outcome), *table(outcome)])
-    page.write_text(f'{head}{MARKS[0]}\n{body}\n{MARKS[1]}{tail}', encoding='utf-8')
+    page.write_text(with_text(page.read_text(encoding='utf-8'), *MARKS, body), encoding='utf-8')
 
 
 def main():

@@ -7,6 +7,8 @@ import json
 from math import prod
 from pathlib import Path
 
+from pages import with_text
+
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / 'benchmarks/results'
 PAGE = ROOT / 'docs/speed.md'
@@ -186,12 +188,7 @@ def page(text):
         detectors_cuda=detectors_table(read('detectors_cuda')),
     )
     for name, content in tables.items():
-        marker = f'<!-- benchmarks/speed_page.py: {name} -->\n'
-        head, found, rest = text.partition(marker)
-        _, end, tail = rest.partition(END)
-        if not (found and end):
-            raise ValueError(f'{PAGE} has no table between {marker.strip()} and {END}')
-        text = f'{head}{marker}{content}\n{END}{tail}'
+        text = with_text(text, f'<!-- benchmarks/speed_page.py: {name} -->', END, content)
     return text
 
 

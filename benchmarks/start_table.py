@@ -4,15 +4,16 @@ python benchmarks/start_table.py
 """
 
 import json
-import re
 import textwrap
 from pathlib import Path
 from statistics import mean, stdev
 
+from pages import with_text
+
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / 'benchmarks/results/start_bccd.json'
 PAGE = ROOT / 'docs/faq.md'
-MARKERS = '<!-- start.json -->\n', '<!-- end -->\n'
+MARKERS = '<!-- start.json -->', '<!-- end -->'
 # The 97.5 % quantile of Student's t, by degrees of freedom.
 T = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
 LABELS = dict(
@@ -78,8 +79,7 @@ def table(result):
 
 def insert(page, text):
     """Return ``page`` with ``text`` between the markers."""
-    start, end = MARKERS
-    return re.sub(f'(?<={re.escape(start)}).*?(?={re.escape(end)})', lambda _: text, page, flags=re.DOTALL)
+    return with_text(page, *MARKERS, text.removesuffix('\n'))
 
 
 def main():

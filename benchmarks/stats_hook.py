@@ -4,15 +4,11 @@ python benchmarks/stats_hook.py           measure, write results/stats_hook.json
 python benchmarks/stats_hook.py --page    the page again, from the file
 """
 
-import argparse
-import json
 import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
-from machine import describe
-
-from mmattn.files import write_file
+from pages import run, with_text
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / 'benchmarks/results/stats_hook.json'
@@ -95,29 +91,14 @@ def page(results):
         for each in results['blocks']
     ]
     machine = results['machine']
-    text = PAGE.read_text(encoding='utf-8')
-    head, _, rest = text.partition(BEGIN)
-    tail = rest.partition(END)[2]
     note = (
         f'RetinaNet R50, batch 2 at {SIZE[0]}x{SIZE[1]}, a block in every residual branch; medians of '
         f'ratios of {len(results["blocks"][0]["step"])} interleaved steps;\n'
         f'{machine["processor"]}, {machine["threads"]} of {machine["cores"]} cores, torch '
         f'{machine["versions"]["torch"]}'
     )
-    table = '\n'.join(lines)
-    return f'{head}{BEGIN}\n{table}\n\n{note}.\n{END}{tail}'
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
-    parser.add_argument('--page', action='store_true', help='only write the page, from the file')
-    parser.add_argument('--repeats', type=int, default=7)
-    args = parser.parse_args()
-    if not args.page:
-        results = dict(machine=describe(), blocks=[measure(block, args.repeats) for block in BLOCKS])
-        write_file(RESULTS, json.dumps(results, indent=1) + '\n')
-    PAGE.write_text(page(json.loads(RESULTS.read_text())), encoding='utf-8')
+    return with_text(PAGE.read_text(encoding='utf-8'), BEGIN, END, '\n'.join([*lines, '', f'{note}.']))
 
 
 if __name__ == '__main__':
-    main()
+    run(vars(), lambda repeats: dict(blocks=[measure(block, repeats) for block in BLOCKS]), repeats=7)
