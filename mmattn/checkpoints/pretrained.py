@@ -18,7 +18,6 @@ import mmengine
 import torch
 from mmengine.dist import is_main_process
 from mmengine.fileio import load
-from mmengine.runner import CheckpointLoader
 from mmengine.runner.checkpoint import (
     get_deprecated_model_names,
     get_external_models,
@@ -27,7 +26,7 @@ from mmengine.runner.checkpoint import (
 )
 
 from mmattn._private_apis import checkpoint_schemes
-from mmattn.checkpoints.trust import refuse_code
+from mmattn.checkpoints.trust import loaders_wrapped, refuse_code
 from mmattn.files import is_disk_full
 
 _TORCHVISION = ('torchvision', 'modelzoo')
@@ -116,15 +115,8 @@ def load_checkpoints(trust_checkpoint: bool = False) -> Iterator[None]:
     MMEngine then refuses code (:func:`~mmattn.checkpoints.refuse_code`), finds ``torchvision://`` without
     torchvision, and says what to do where there is no network.
     """
-    with refuse_code(trust_checkpoint):
-        before = checkpoint_schemes()
-        for prefix, loader in before.items():
-            CheckpointLoader.register_scheme(prefix, _fetching(loader), force=True)
-        try:
-            yield
-        finally:
-            for prefix, loader in before.items():
-                CheckpointLoader.register_scheme(prefix, loader, force=True)
+    with refuse_code(trust_checkpoint), loaders_wrapped(_fetching):
+        yield
 
 
 def _fetching(loader: Callable) -> Callable:

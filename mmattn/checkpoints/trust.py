@@ -196,11 +196,22 @@ def refuse_code(trust: bool = False) -> Iterator[None]:
         >>> with refuse_code():
         ...     pass  # model = init_detector('config.py', 'somebodys.pth')
     """
+
+    def guard(loader: Callable) -> Callable:
+        if getattr(loader, 'trust', None) == trust:
+            return loader
+        return _guarded(getattr(loader, '__wrapped__', loader), trust)
+
+    with loaders_wrapped(guard):
+        yield
+
+
+@contextmanager
+def loaders_wrapped(wrap: Callable[[Callable], Callable]) -> Iterator[None]:
+    """Put ``wrap(loader)`` in the place of each of MMEngine's loaders of checkpoints, in this block."""
     before = checkpoint_schemes()
     for prefix, loader in before.items():
-        if getattr(loader, 'trust', None) != trust:
-            inner = getattr(loader, '__wrapped__', loader)
-            CheckpointLoader.register_scheme(prefix, _guarded(inner, trust), force=True)
+        CheckpointLoader.register_scheme(prefix, wrap(loader), force=True)
     try:
         yield
     finally:

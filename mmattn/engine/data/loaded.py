@@ -28,8 +28,7 @@ def check_loaded(dataset: Any) -> None:
 
     Raises:
         DataRefused: If boxes are not finite, are not in pixels as x, y, width and height in the file, or none
-            can
-            be trained on.
+            can be trained on.
     """
     leaves = [leaf for leaf in _leaves(dataset) if _has_boxes(leaf)]
     for leaf in leaves:

@@ -7,6 +7,7 @@ from typing import Any
 
 from mmattn.engine.data.examination import Examination
 from mmattn.engine.data.findings import REFUSE, TELL, Finding
+from mmattn.engine.data.values import is_polygon
 
 
 def masks_are_there(data: Examination) -> Iterator[Finding]:
@@ -36,7 +37,7 @@ def masks_are_there(data: Examination) -> Iterator[Finding]:
 
 def _is_mask(mask: Any) -> bool:
     if isinstance(mask, list):
-        return any(isinstance(part, list) and len(part) >= 6 and len(part) % 2 == 0 for part in mask)
+        return any(map(is_polygon, mask))
     return (
         isinstance(mask, dict)
         and mask.get('size') is not None

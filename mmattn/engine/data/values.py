@@ -120,13 +120,16 @@ def boxes_are_four_numbers(data: Examination) -> Iterator[Finding]:
         )
 
 
+def is_polygon(part: Any) -> bool:
+    """Return True for a list of three points or more, as COCO writes a polygon."""
+    return isinstance(part, list) and len(part) >= 6 and len(part) % 2 == 0
+
+
 def box_of_polygons(polygons: Any) -> list[float] | None:
     """Return the box around polygons as COCO writes them; None if these are none."""
     if not isinstance(polygons, list) or not polygons:
         return None
-    if not all(
-        isinstance(polygon, list) and len(polygon) >= 6 and len(polygon) % 2 == 0 for polygon in polygons
-    ):
+    if not all(map(is_polygon, polygons)):
         return None
     xs = [x for polygon in polygons for x in polygon[::2]]
     ys = [y for polygon in polygons for y in polygon[1::2]]
