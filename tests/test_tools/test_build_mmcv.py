@@ -114,6 +114,16 @@ def test_a_kept_wheel_whose_ops_do_not_run_is_built_again(build_mmcv, monkeypatc
     assert not (tmp_path / 'stale.whl').exists()
 
 
+@pytest.fixture
+def compiling_alone(build_mmcv, monkeypatch, tmp_path):
+    """A build without tools, network and installation; the wheel goes into ``tmp_path``."""
+    monkeypatch.setattr(build_mmcv, 'check_tools', lambda: None)
+    monkeypatch.setattr(build_mmcv, 'fetch', lambda version, folder: folder)
+    monkeypatch.setattr(build_mmcv, 'install', lambda wheel: None)
+    monkeypatch.setattr(build_mmcv, 'wheel_folder', lambda version: tmp_path)
+
+
+@pytest.mark.usefixtures('compiling_alone')
 def test_a_fast_build_that_fails_is_followed_by_a_plain_one(build_mmcv, monkeypatch, tmp_path, capsys):
     tried = []
 
@@ -124,11 +134,7 @@ def test_a_fast_build_that_fails_is_followed_by_a_plain_one(build_mmcv, monkeypa
         (out / 'mmcv.whl').write_text('built')
         return out / 'mmcv.whl'
 
-    monkeypatch.setattr(build_mmcv, 'check_tools', lambda: None)
-    monkeypatch.setattr(build_mmcv, 'fetch', lambda version, folder: folder)
-    monkeypatch.setattr(build_mmcv, 'install', lambda wheel: None)
     monkeypatch.setattr(build_mmcv, 'CHECK', '')
-    monkeypatch.setattr(build_mmcv, 'wheel_folder', lambda version: tmp_path)
     monkeypatch.setattr(build_mmcv, 'compile_wheel', compile_wheel)
     assert build_mmcv.build('2.3.6', plain=False).read_text() == 'built'
     assert tried == [True, False]
@@ -136,16 +142,13 @@ def test_a_fast_build_that_fails_is_followed_by_a_plain_one(build_mmcv, monkeypa
     assert [path.name for path in tmp_path.glob('*.whl*')] == ['mmcv.whl']
 
 
+@pytest.mark.usefixtures('compiling_alone')
 def test_ops_that_do_not_run_are_not_kept(build_mmcv, monkeypatch, tmp_path):
     def compile_wheel(source, out, log, fast):
         (out / 'mmcv.whl').touch()
         return out / 'mmcv.whl'
 
-    monkeypatch.setattr(build_mmcv, 'check_tools', lambda: None)
-    monkeypatch.setattr(build_mmcv, 'fetch', lambda version, folder: folder)
-    monkeypatch.setattr(build_mmcv, 'install', lambda wheel: None)
     monkeypatch.setattr(build_mmcv, 'CHECK', 'raise ImportError("undefined symbol")')
-    monkeypatch.setattr(build_mmcv, 'wheel_folder', lambda version: tmp_path)
     monkeypatch.setattr(build_mmcv, 'compile_wheel', compile_wheel)
     message = 'the built ops do not run:(.|\n)*undefined symbol'
     with pytest.raises(build_mmcv.BuildError, match=message):
