@@ -2,6 +2,7 @@
 
 import json
 import unicodedata
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -173,6 +174,20 @@ def test_a_variant_is_read_right(cfg, name, warnings):
     assert [path.parent for path in cfg.root.rglob('train-*.json')] == [cfg.root / 'work/data']
     # the copy is in order
     assert [text for text in findings_to_tell(check_data(cfg)) if '(read right)' in text] == []
+
+
+@pytest.mark.parametrize('crowd', [-1, 2, 256])
+def test_another_iscrowd_than_0_and_1_is_a_crowd_as_in_mmdetection(cfg, crowd, warnings):
+    """Pycocotools keeps the number in a byte: beyond 255, the metric would end in an OverflowError."""
+    some = {1, 2}
+    edit(cfg.root, each('annotations', lambda a: a.update(iscrowd=int(a['id'] in some))))
+    expected = loaded(cfg)
+    edit(cfg.root, each('annotations', lambda a: a.update(iscrowd=crowd if a['id'] in some else 0)))
+    prepare_data(cfg)
+    assert loaded(cfg) == expected
+    assert any('2 of 12 annotations have no iscrowd of 0 or 1' in text for text in warnings), warnings
+    copy = json.loads(Path(cfg.train_dataloader.dataset.ann_file).read_text())
+    assert {a['iscrowd'] for a in copy['annotations']} == {0, 1}
 
 
 REFUSED = {

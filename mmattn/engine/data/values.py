@@ -139,21 +139,24 @@ def box_of_polygons(polygons: Any) -> list[float] | None:
 
 
 def areas_and_crowds_are_there(data: Examination) -> Iterator[Finding]:
-    """A missing or zero ``area`` is the box's, a missing ``iscrowd`` is 0."""
+    """A missing or zero ``area`` is the box's; a missing ``iscrowd`` is 0, any number but 0 is 1."""
     areas = crowds = 0
     for annotation in data.annotations:
         area, crowd = annotation.get('area'), annotation.get('iscrowd')
         if type(area) not in (int, float) or not (area > 0 and is_finite(area)):
             annotation['area'] = _area(annotation)
             areas += annotation['area'] is not area
-        if type(crowd) is not int:
+        if type(crowd) is not int or crowd not in (0, 1):
             annotation['iscrowd'] = int(bool(as_number(crowd)))
             crowds += 1
     count = len(data.annotations)
     if areas:
         yield Finding(REPAIR, f'{areas} of {count} annotations have no usable area: it is taken from the box')
     if crowds:
-        yield Finding(REPAIR, f'{crowds} of {count} annotations have no iscrowd of 0 or 1: None is 0')
+        yield Finding(
+            REPAIR,
+            f'{crowds} of {count} annotations have no iscrowd of 0 or 1: none is 0, any number but 0 is 1',
+        )
 
 
 def _area(annotation: dict) -> float:
