@@ -108,3 +108,13 @@ for content in (bytes(2**21), lambda file: torch.save(torch.ones(2**19), file)):
 
 def test_the_message_is_all_there_is():
     assert str(DiskFull(28, 'no space')) == 'no space'
+
+
+def test_who_reads_the_file_meanwhile_reads_all_of_the_old_one(tmp_path):
+    """The new file takes the place of the old one; the old one is not written over."""
+    path = tmp_path / 'a.txt'
+    path.write_text('old')
+    with open(path) as reader:
+        write_file(path, 'new and longer')
+        assert reader.read() == 'old'
+    assert path.read_text() == 'new and longer'
