@@ -78,6 +78,18 @@ def default_scope():
 
 
 @pytest.fixture(autouse=True)
+def loggers():
+    """A runner's logger ends with its test: it writes to this test's standard output, which is gone in the next."""
+    from mmengine.logging import MMLogger
+
+    before = set(MMLogger._instance_dict)
+    yield
+    for name in set(MMLogger._instance_dict) - before:
+        for handler in MMLogger._instance_dict.pop(name).handlers:
+            handler.close()
+
+
+@pytest.fixture(autouse=True)
 def log_level():
     """What a test does to the level of MMEngine's logger is undone: others wait for its warnings."""
     from mmengine.logging import MMLogger

@@ -8,7 +8,6 @@ from typing import NamedTuple
 import mmdet.datasets  # noqa: F401  says once in a process which of them are missing
 import pytest
 import torch
-from mmengine.logging import MMLogger
 
 from mmattn.checkpoints import adapter_of_checkpoint, write_adapter
 
@@ -72,7 +71,6 @@ class Done(NamedTuple):
 def run_tool(monkeypatch, capfd, request):
     """Run a tool of ``tools/`` as a program, in this process; an error that it lets through is raised."""
     monkeypatch.setenv('LOCAL_RANK', '0')  # which tools set, and nobody unsets
-    loggers = set(MMLogger._instance_dict)
 
     def run(tool, *arguments):
         path = str(request.config.rootpath / 'tools' / tool)
@@ -84,8 +82,4 @@ def run_tool(monkeypatch, capfd, request):
             code = stop.code
         return Done(code, *capfd.readouterr())
 
-    yield run
-    # A runner's logger writes to the standard output of this test, which is gone in the next one.
-    for name in set(MMLogger._instance_dict) - loggers:
-        for handler in MMLogger._instance_dict.pop(name).handlers:
-            handler.close()
+    return run
