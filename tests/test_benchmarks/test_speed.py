@@ -93,7 +93,7 @@ def test_everything_for_a_gpu_in_one_call(tmp_path):
             '--output',
             str(file),
             '--minutes',
-            '6',
+            '60',
             '--check-args',
             '--sizes 1 --skip compiled automatic_mixed_precision',
             '--blocks-args',
