@@ -79,7 +79,7 @@ def default_scope():
 
 @pytest.fixture(autouse=True)
 def loggers():
-    """A runner's logger ends with its test: it writes to this test's standard output, which is gone in the next."""
+    """End a test's loggers with it: they write to its standard output, which is gone in the next one."""
     from mmengine.logging import MMLogger
 
     before = set(MMLogger._instance_dict)
