@@ -81,6 +81,7 @@ FACES = {
     'mmattn.hooks': ['AdapterHook', 'AttentionMapHook', 'AttentionStatsHook', 'CheckInsertionHook'],
     'mmattn.demo': ['run_demo'],
     'mmattn.datasets': ['LoadImageFromFile', 'make_shapes'],
+    'mmattn.study': ['Scores'],
 }
 
 
