@@ -13,8 +13,9 @@ import numpy as np
 class Scores:
     """The metrics of all runs of a study, with their delete-a-group jackknife over images.
 
-    All runs are evaluated on the same images, split at random into the same groups, of sizes that differ by at most
-    one image. A metric that is undefined (-1 in COCO's code) is NaN; a run that is missing is NaN in all metrics.
+    All runs have the same images, split at random into the same groups, of sizes that differ by at
+    most one image. A metric that is undefined (-1 in COCO's code) is NaN. A run that is missing is NaN in all
+    metrics.
 
     Args:
         variants: Names of the variants.
@@ -80,11 +81,11 @@ class Scores:
             wrong = ~(np.isnan(array) | ((array > -1) & (array <= 1)))
             if wrong.any():
                 place = tuple(int(each[0]) for each in np.nonzero(wrong))
-                metric, variant, seed = place[:3]
+                m, v, s = place[:3]
                 raise ValueError(
-                    f'{name}: {self.metrics[metric]} of {self.variants[variant]}, seed {self.seeds[seed]}, is '
-                    f'{array[place]:g}; metrics are fractions between 0 and 1, and NaN where they are undefined '
-                    '(-1 in COCO)'
+                    f'{name}: {self.metrics[m]} of {self.variants[v]}, seed {self.seeds[s]}, is '
+                    f'{array[place]:g}; metrics are fractions between 0 and 1, and NaN where they are '
+                    'undefined (-1 in COCO)'
                 )
 
 
