@@ -21,6 +21,7 @@ from mmattn.engine.check_weights import check_weights, take_pretrained_from_chec
 from mmattn.engine.data import loading_explained, prepare_data
 from mmattn.engine.data_root import load_config, require_model
 from mmattn.engine.distributed import prepare_processes, read_ranks
+from mmattn.engine.early_log import EarlyLog
 from mmattn.engine.mistakes import user_input
 from mmattn.engine.output_path import require_writable_file, require_writable_folder
 from mmattn.engine.whole_files import use_whole_files
@@ -45,7 +46,33 @@ def train(
     Returns:
         MMEngine's runner after training.
     """
-    cfg = _prepare(config, data_root, cfg_options, launcher, work_dir)
+    with EarlyLog() as log:
+        cfg = _prepare(config, data_root, cfg_options, launcher, work_dir)
+        _configure_training(cfg, config, amp, auto_scale_lr, resume, trust_checkpoint, drop_bad_images)
+        with load_checkpoints(trust_checkpoint), loading_explained(cfg, ('train', 'val')):
+            runner = _build_runner(cfg)
+            log.write_to(runner.logger)
+            if isinstance(runner, Runner):  # a FlexibleRunner has no model yet
+                take_pretrained_from_checkpoint(runner, trust_checkpoint)
+            try:
+                runner.train()
+            except OSError as error:
+                if is_disk_full(error):
+                    raise _disk_full_in_training(error, cfg.work_dir) from error
+                raise
+    return runner
+
+
+def _configure_training(
+    cfg: Config,
+    config: str,
+    amp: bool,
+    auto_scale_lr: bool,
+    resume: str | None,
+    trust_checkpoint: bool,
+    drop_bad_images: bool,
+) -> None:
+    """Check what the options and the config ask for, and write into the config what follows."""
     if amp:
         if get_device() == 'cpu':
             raise ValueError(
@@ -62,13 +89,17 @@ def train(
                 'learning rate: add auto_scale_lr=dict(enable=False, base_batch_size=16)'
             )
         cfg.auto_scale_lr.enable = True
+    what = '--resume' if resume else 'resume=True'
+    if resume is None and cfg.get('resume'):
+        resume = cfg.get('load_from') or 'auto'  # as MMEngine reads it
     if resume == 'auto':
-        _resume_latest(cfg)
+        _resume_latest(cfg, what)
     elif resume is not None:
         cfg.resume, cfg.load_from = True, resume
-    _check_whole(resume)
-    what = '--resume' if resume else 'load_from'
-    _check_checkpoint(cfg.get('load_from'), what, trust_checkpoint, cfg.get('resume'))
+    _check_whole(resume, what)
+    _check_checkpoint(
+        cfg.get('load_from'), what if resume else 'load_from', trust_checkpoint, cfg.get('resume')
+    )
     _prepare_data(cfg, ('train', 'val'), drop_bad_images)
     if not (cfg.get('load_from') or cfg.get('resume')) and read_ranks(cfg.launcher).local_rank == 0:
         check_weights(cfg)
@@ -76,17 +107,6 @@ def train(
     _keep_last_checkpoint(cfg)
     if cfg.get('exact_resume', True):
         _add_hook(cfg, 'mmattn.ExactResumeHook', strict=False)
-    with load_checkpoints(trust_checkpoint), loading_explained(cfg, ('train', 'val')):
-        runner = _build_runner(cfg)
-        if isinstance(runner, Runner):  # a FlexibleRunner has no model yet
-            take_pretrained_from_checkpoint(runner, trust_checkpoint)
-        try:
-            runner.train()
-        except OSError as error:
-            if is_disk_full(error):
-                raise _disk_full_in_training(error, cfg.work_dir) from error
-            raise
-    return runner
 
 
 @user_input()
@@ -112,28 +132,32 @@ def test(
     """
     if out is not None and not out.endswith(('.pkl', '.pickle')):
         raise ValueError(f"--out was '{out}': predictions are written as .pkl or .pickle")
-    cfg = _prepare(config, data_root, cfg_options, launcher, work_dir)
-    if out is not None and '://' not in out:
-        require_writable_file(out, '--out')
-    if show_dir:
-        require_writable_folder(os.path.join(cfg.work_dir, show_dir), '--show-dir')
-    _check_checkpoint(checkpoint, 'the checkpoint', trust_checkpoint)
-    cfg.load_from = checkpoint
-    if show or show_dir:
-        from mmdet.engine.hooks.utils import trigger_visualization_hook
+    with EarlyLog() as log:
+        cfg = _prepare(config, data_root, cfg_options, launcher, work_dir)
+        if out is not None and '://' not in out:
+            require_writable_file(out, '--out')
+        if show_dir:
+            require_writable_folder(os.path.join(cfg.work_dir, show_dir), '--show-dir')
+        _check_checkpoint(checkpoint, 'the checkpoint', trust_checkpoint)
+        cfg.load_from = checkpoint
+        if show or show_dir:
+            from mmdet.engine.hooks.utils import trigger_visualization_hook
 
-        trigger_visualization_hook(cfg, SimpleNamespace(show=show, show_dir=show_dir, wait_time=wait_time))
-    _prepare_data(cfg, ('test',), drop_bad_images)
-    if tta:
-        _set_tta(cfg)
-    prepare_processes(cfg)
-    with load_checkpoints(trust_checkpoint), loading_explained(cfg, ('test',)):
-        runner = _build_runner(cfg)
-        if out is not None:
-            from mmdet.evaluation import DumpDetResults
+            trigger_visualization_hook(
+                cfg, SimpleNamespace(show=show, show_dir=show_dir, wait_time=wait_time)
+            )
+        _prepare_data(cfg, ('test',), drop_bad_images)
+        if tta:
+            _set_tta(cfg)
+        prepare_processes(cfg)
+        with load_checkpoints(trust_checkpoint), loading_explained(cfg, ('test',)):
+            runner = _build_runner(cfg)
+            log.write_to(runner.logger)
+            if out is not None:
+                from mmdet.evaluation import DumpDetResults
 
-            runner.test_evaluator.metrics.append(DumpDetResults(out_file_path=out))
-        return runner.test()
+                runner.test_evaluator.metrics.append(DumpDetResults(out_file_path=out))
+            return runner.test()
 
 
 def _prepare(
@@ -181,14 +205,15 @@ def _disk_full_in_training(error: OSError, work_dir: str) -> DiskFull:
     return DiskFull(error.errno, f'{text}, and {go_on}')
 
 
-def _resume_latest(cfg: Config) -> None:
+def _resume_latest(cfg: Config, what: str) -> None:
     """Resume from the latest checkpoint of the work directory; without one, start as configured."""
     latest = checkpoint_to_resume(cfg.work_dir)
     if latest is None:
         start = cfg.get('load_from') or 'the start'
         print_log(
-            f'--resume: no checkpoint in {cfg.work_dir} yet, training starts from {start}', logger='current'
+            f'{what}: no checkpoint in {cfg.work_dir} yet, training starts from {start}', logger='current'
         )
+        cfg.resume = False
     else:
         cfg.resume, cfg.load_from = True, latest
 
@@ -210,7 +235,7 @@ def _check_checkpoint(path: str | None, what: str, trust_checkpoint: bool, resum
         )
 
 
-def _check_whole(resume: str | None) -> None:
+def _check_whole(resume: str | None, what: str) -> None:
     """Refuse to resume from a file that is cut off; the latest checkpoint has been looked at already."""
     if resume in (None, 'auto') or not os.path.isfile(resume):
         return
@@ -218,7 +243,7 @@ def _check_whole(resume: str | None) -> None:
     if damage and damage.startswith(('is cut off', 'is damaged')):
         before = next((path for path in checkpoints_before(resume) if damage_of(path) is None), None)
         remedy = f'The one before is whole: --resume {before}' if before else 'Name another checkpoint'
-        raise ValueError(f"--resume: '{resume}' {damage}. {remedy}")
+        raise ValueError(f"{what}: '{resume}' {damage}. {remedy}")
 
 
 def _build_runner(cfg: Config) -> Runner:

@@ -113,13 +113,16 @@ def damaged(trained, tmp_path):
     return tmp_path
 
 
-def test_resume_takes_the_checkpoint_before_one_that_is_cut_off(damaged, squares, monkeypatch):
+@pytest.mark.parametrize(
+    'asked', [dict(resume='auto'), dict(options=dict(resume=True))], ids=['option', 'config']
+)
+def test_resume_takes_the_checkpoint_before_one_that_is_cut_off(asked, damaged, squares, monkeypatch):
     def stop(cfg):
         raise Built(cfg)
 
     monkeypatch.setattr(sys.modules['mmattn.engine.launch'], '_build_runner', stop)
     with pytest.raises(Built) as found:
-        train(squares, damaged, {}, resume='auto')
+        train(squares, damaged, **{'options': {}, **asked})
     assert found.value.args[0].load_from == str(damaged / 'epoch_9.pth')
 
 
@@ -127,6 +130,8 @@ def test_resume_of_a_file_that_is_cut_off_names_the_one_before(damaged, squares)
     wrong, right = damaged / 'epoch_10.pth', damaged / 'epoch_9.pth'
     with pytest.raises(ValueError, match=f"'{wrong}' is cut off. The one before is whole: --resume {right}"):
         train(squares, damaged, {}, resume=str(wrong))
+    with pytest.raises(ValueError, match=f"resume=True: '{wrong}' is cut off"):
+        train(squares, damaged, dict(resume=True, load_from=str(wrong)))
 
 
 def without_attention(checkpoint):
@@ -157,6 +162,16 @@ def test_resume_of_another_run_is_refused(change, options, says, trained, square
     with pytest.raises(ValueError, match=f'(?s)a run cannot be resumed {says}') as error:
         train(squares, tmp_path, options, resume=str(tmp_path / 'changed.pth'))
     assert mistake_text(error.value) == str(error.value)
+
+
+def test_resume_in_a_config_without_a_checkpoint_is_a_start(squares, tmp_path, monkeypatch):
+    def stop(cfg):
+        raise Built(cfg)
+
+    monkeypatch.setattr(sys.modules['mmattn.engine.launch'], '_build_runner', stop)
+    with pytest.raises(Built) as found:
+        train(squares, tmp_path, dict(resume=True))
+    assert not found.value.args[0].resume
 
 
 @pytest.mark.parametrize('saved', [False, True])

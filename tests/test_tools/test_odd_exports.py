@@ -69,10 +69,13 @@ def test_an_odd_export_trains_as_cocos_own(tmp_path):
     edit(root, 'train', odd, 'utf-8-sig')
     edit(root, 'val', odd_in_another_order, 'utf-16')
     assert train(root, tmp_path / 'odd') == clean
+    log = next((tmp_path / 'odd').glob('*/*.log')).read_text()  # what was told before the run had a log file
+    assert '(read right) 4 of 4 images have no usable width and height' in log
     left = tmp_path / 'odd' / os.path.basename(CONFIG)
     found = engine.test(str(left), str(tmp_path / 'odd/epoch_1.pth'), work_dir=str(tmp_path / 'test'))
     assert {f'val/{key}': [value] for key, value in found.items()}.items() <= clean.items()
     assert list((tmp_path / 'test/data').glob('val-*.json'))  # it made a copy of its own
+    assert '(read right)' in next((tmp_path / 'test').glob('*/*.log')).read_text()
 
 
 @pytest.mark.slow
