@@ -49,6 +49,17 @@ def test_the_readme_links_every_page():
     assert {f'docs/{page.name}' for page in (ROOT / 'docs').glob('*.md')} <= set(links)
 
 
+def test_each_row_of_what_can_go_wrong_names_its_test():
+    """``test_room/test_module.py::test_name``, and that test is there."""
+    page = (ROOT / 'docs/what_can_go_wrong.md').read_text(encoding='utf-8')
+    rows = [line for line in page.splitlines() if line.startswith('|')]
+    rows = [row for row in rows if row not in ('|---|---|---|', '| what goes wrong | what happens | test |')]
+    assert len(rows) > 40
+    for row in rows:
+        path, name = re.search(r'\| `(test_\S+\.py)::(\w+)` \|$', row).groups()
+        assert f'\ndef {name}(' in (ROOT / 'tests' / path).read_text(encoding='utf-8'), row
+
+
 def test_every_example_of_a_block_is_found():
     """testmod passes where there is nothing to run."""
     from mmattn.blocks import se
