@@ -18,7 +18,7 @@ _IN_A_RESIDUAL_BLOCK = re.compile(r'((?:.*\.)?)layer(\d+)\.(\d+)\.([^.]+)\.')
 def lost_plugins(model: nn.Module, checkpoint: Mapping) -> dict[str, str]:
     """Return what to write for plugins of a checkpoint that a model lacks, by the path of their backbone.
 
-    A block without weights, as SimAM, leaves no trace in a checkpoint and is not found.
+    A block without weights, as SimAM, is found in the config that MMEngine keeps in a checkpoint.
     """
     own = {'.'.join(part for part in key.split('.') if part != 'module') for key in model.state_dict()}
     modules = {key.rpartition('.')[0] for key in own}
@@ -29,8 +29,33 @@ def lost_plugins(model: nn.Module, checkpoint: Mapping) -> dict[str, str]:
         name = match and _type_of(match[4], types)
         if name and any(module.startswith(f'{match[1]}layer{match[2]}.{match[3]}.') for module in modules):
             found.setdefault(match[1].rstrip('.'), {}).setdefault(name, set()).add(int(match[2]))
-    written = _plugins_in_config(checkpoint) if found else None
-    return {path: written or _from_weights(plugins) for path, plugins in found.items()}
+    configured = _plugins_in_config(checkpoint)
+    written = configured and f'plugins={ast.unparse(configured)}'
+    lost = {path: written or _from_weights(plugins) for path, plugins in found.items()}
+    if not lost and configured and own & state_dict_of(checkpoint).keys():
+        if _lacks_a_block_without_weights(model, configured):
+            lost[''] = written
+    return lost
+
+
+def _lacks_a_block_without_weights(model: nn.Module, plugins: ast.List) -> bool:
+    """Whether a block of ours that has no weights is among the plugins of a config, and not in the model."""
+    names = {
+        node.value.value.removeprefix('mmattn.')
+        for node in ast.walk(plugins)
+        if isinstance(node, ast.keyword) and node.arg == 'type' and isinstance(node.value, ast.Constant)
+        if isinstance(node.value.value, str) and node.value.value.startswith('mmattn.')
+    }
+    classes = [cls for name in names if isinstance(cls := MODELS.get(name), type)]
+    present = {type(module) for module in model.modules()}
+    return any(cls not in present and not _has_weights(cls) for cls in classes)
+
+
+def _has_weights(cls: type[nn.Module]) -> bool:
+    try:
+        return bool(cls(in_channels=8).state_dict())
+    except Exception:  # a user's own block that wants other arguments
+        return True
 
 
 def _types_by_abbr() -> dict[str, str]:
@@ -59,8 +84,8 @@ def _from_weights(plugins: Mapping[str, Iterable[int]]) -> str:
     )
 
 
-def _plugins_in_config(checkpoint: Mapping) -> str | None:
-    """Return ``plugins=[...]`` from the config that MMEngine keeps in a checkpoint; it is read, not run."""
+def _plugins_in_config(checkpoint: Mapping) -> ast.List | None:
+    """Return the list ``plugins`` of the config that MMEngine keeps in a checkpoint; it is read, not run."""
     meta = checkpoint.get('meta')
     text = meta.get('cfg') if isinstance(meta, Mapping) else None
     try:
@@ -72,7 +97,7 @@ def _plugins_in_config(checkpoint: Mapping) -> str | None:
         for node in (ast.walk(tree) if tree else ())
         if isinstance(node, ast.keyword) and node.arg == 'plugins' and isinstance(node.value, ast.List)
     ]
-    return f'plugins={ast.unparse(lists[0])}' if lists and lists[0].elts else None
+    return lists[0] if lists and lists[0].elts else None
 
 
 def plugins_remedy(path: str, written: str) -> str:

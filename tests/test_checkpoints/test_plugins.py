@@ -12,6 +12,7 @@ from mmengine.logging import MMLogger
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import save_checkpoint
+from torch import nn
 
 from mmattn import attach
 from mmattn.checkpoints import check_insertion
@@ -61,6 +62,19 @@ def test_without_a_config_its_weights_say_which_blocks_and_stages(meta, warnings
     )
     assert "dict(cfg=dict(type='mmattn.ECA'), stages=(True, True, True, True)" in text
     assert 'the weights do not say' in text
+
+
+def test_a_block_without_weights_is_found_by_the_config(warnings):
+    simam = dict(cfg=dict(type='mmattn.SimAM'), position='after_conv3')
+    config = Config(dict(model=dict(type='X', backbone=dict(type='ResNet', plugins=[simam]))))
+    checkpoint = dict(state_dict=Detector(plugins=[simam]).state_dict(), meta=dict(cfg=config.pretty_text))
+    assert check_insertion(Detector(), checkpoint) is False
+    (text,) = said(warnings)
+    assert 'Write in the config of the backbone:' in text
+    assert eval(text.rpartition('plugins=')[2]) == [simam]
+    assert check_insertion(Detector(plugins=[simam]), checkpoint) and not said(warnings)
+    other = nn.Conv2d(3, 8, 1)  # which has none of the checkpoint's weights
+    assert check_insertion(other, checkpoint) and not said(warnings)
 
 
 def test_a_config_that_is_a_program_is_not_run(warnings, tmp_path):
