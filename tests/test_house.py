@@ -80,6 +80,7 @@ FACES = {
     'mmattn.visualization': ['record_gates', 'inspect_image', 'grad_cam', 'show_attention'],
     'mmattn.hooks': ['AdapterHook', 'AttentionMapHook', 'AttentionStatsHook', 'CheckInsertionHook'],
     'mmattn.demo': ['run_demo'],
+    'mmattn.study.evaluation': ['evaluate_study', 'evaluate_runs', 'read_detections', 'count_mistakes'],
     'mmattn.datasets': ['LoadImageFromFile', 'make_shapes'],
     'mmattn.study': ['Scores'],
 }

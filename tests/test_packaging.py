@@ -34,7 +34,7 @@ def make(*args):
 
 def test_pins_are_within_what_the_lists_ask_for():
     pins = requirements('constraints')
-    for name in ('onedl', 'tests', 'build', 'runtime'):
+    for name in ('onedl', 'study', 'tests', 'build', 'runtime'):
         for asked in requirements(name).values():
             if asked.name in ('torch', 'triton'):
                 continue
