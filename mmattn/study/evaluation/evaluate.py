@@ -20,7 +20,7 @@ from mmattn.study.evaluation.jackknife import MOST_GROUPS, SPLIT_SEED, jackknife
 from mmattn.study.evaluation.parts import PARTS
 from mmattn.study.evaluation.results_file import read_detections
 
-_FORMAT = 1
+_FORMAT = 2
 """Raised whenever the code of a part changes its numbers: what the cache has of before is not used then."""
 
 
@@ -55,10 +55,12 @@ class Evaluation:
         arrays: The values of each metric, on all images, then without each group, (1 + groups,); and what
             else the parts give.
         notes: How the results file was read.
+        without_detections: Number of images without detections, which count as the others do.
     """
 
     arrays: Mapping[str, np.ndarray]
     notes: tuple[str, ...]
+    without_detections: int
 
 
 def evaluate_run(results: str | os.PathLike, settings: EvaluationSettings) -> Evaluation:
@@ -96,16 +98,22 @@ def evaluate_run(results: str | os.PathLike, settings: EvaluationSettings) -> Ev
         )
 
     def compute(part: str) -> dict[str, np.ndarray]:
-        return {**PARTS[part](*prepared()), _NOTES: np.array(prepared()[2].notes, dtype=np.str_)}
+        _, truth, detections, _ = prepared()
+        return {
+            **PARTS[part](*prepared()),
+            _NOTES: np.array(detections.notes, dtype=np.str_),
+            _WITHOUT: np.array(len(truth.image_ids) - len(np.unique(detections.images))),
+        }
 
     arrays: dict[str, np.ndarray] = {}
     for part in settings.parts:
         key = cache_key(dict(kept, part=part))
         arrays |= cached(settings.cache, key, functools.partial(compute, part))
-    return Evaluation(arrays, tuple(str(note) for note in arrays.pop(_NOTES)))
+    notes, without = arrays.pop(_NOTES), arrays.pop(_WITHOUT)
+    return Evaluation(arrays, tuple(map(str, notes)), int(without))
 
 
-_NOTES = 'notes'
+_NOTES, _WITHOUT = 'notes', 'images without detections'
 
 
 @functools.lru_cache(maxsize=1)

@@ -59,9 +59,6 @@ def read_detections(path: str | os.PathLike, truth: GroundTruth, categories: str
         boxes = np.asarray(coco_mask.toBbox(masks), dtype=np.float64).reshape(-1, 4)
         # One by one: pycocotools' area of a list fails if it has more than 255 masks.
         areas = np.array([coco_mask.area(mask) for mask in masks], dtype=np.float64)
-    empty = len(truth.image_ids) - len(np.unique(images))
-    if empty:
-        notes = [*notes, f'{empty} of {len(truth.image_ids)} images have no detections']
     return Detections(
         images=images,
         classes=np.array(classes, dtype=np.int64),

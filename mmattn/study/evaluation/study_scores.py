@@ -41,6 +41,7 @@ class StudyEvaluation:
             (iou types x mistakes, variants, seeds, 1 + groups); in the order of ``mistakes.metrics``.
         image_scores: For each iou type, the AP of each image alone, (variants, seeds, images).
         notes: How the results file of a run was read, by (iou type, variant, seed).
+        without_detections: Number of images without detections, in the same order.
     """
 
     scores: Scores
@@ -48,6 +49,7 @@ class StudyEvaluation:
     mistake_counts: np.ndarray | None
     image_scores: Mapping[str, np.ndarray]
     notes: Mapping[tuple[str, str, int], tuple[str, ...]]
+    without_detections: Mapping[tuple[str, str, int], int]
 
 
 def evaluate_study(
@@ -74,7 +76,7 @@ def evaluate_study(
     grid = _Grid(variants, seeds, images)
     done, of = 0, sum(setting.iou_type in run.files for setting in settings for run in runs)
     scores, costs, counts = {}, {}, {}
-    image_scores, notes = {}, {}
+    image_scores, notes, without = {}, {}, {}
     for setting in settings:
         there = [run for run in runs if setting.iou_type in run.files]
         before = done
@@ -87,6 +89,7 @@ def evaluate_study(
         done += len(there)
         evaluations = {(run.variant, run.seed): each for run, each in zip(there, found)}
         notes |= {(setting.iou_type, *run): each.notes for run, each in evaluations.items()}
+        without |= {(setting.iou_type, *run): each.without_detections for run, each in evaluations.items()}
         names = [name for name in dict.fromkeys(name for each in found for name in each.arrays)]
         for name in names:
             array = grid.collect(evaluations, name)
@@ -104,6 +107,7 @@ def evaluate_study(
         np.stack([_for_each_image(counts[name], images) for name in costs]) if costs else None,
         image_scores,
         notes,
+        without,
     )
 
 

@@ -34,7 +34,8 @@ def settings(tmp_path, **more):
 
 
 def same(a, b):
-    assert a.notes == b.notes and list(a.arrays) == list(b.arrays)
+    assert (a.notes, a.without_detections) == (b.notes, b.without_detections)
+    assert list(a.arrays) == list(b.arrays)
     for name, array in a.arrays.items():
         np.testing.assert_array_equal(array, b.arrays[name])
 

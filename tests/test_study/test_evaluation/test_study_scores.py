@@ -1,5 +1,8 @@
 """The runs of a study become Scores: each metric where its variant and seed are."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -59,7 +62,10 @@ def test_notes(study):
     assert set(evaluation.notes) == {
         (t, *run) for t in ('bbox', 'segm') for run in (('plain', 0), ('plain', 1), ('se', 1))
     }
-    assert 'images have no detections' in evaluation.notes['bbox', 'se', 1][0]
+    for run in study[0]:
+        there = {each['image_id'] for each in json.loads(Path(run.files['bbox']).read_text())}
+        assert evaluation.without_detections['bbox', run.variant, run.seed] == 11 - len(there)
+    assert max(evaluation.without_detections.values()) > 0
 
 
 def test_images_on_which_two_variants_differ():
