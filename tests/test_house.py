@@ -83,6 +83,7 @@ FACES = {
     'mmattn.study.evaluation': ['evaluate_study', 'evaluate_runs', 'read_detections', 'count_mistakes'],
     'mmattn.datasets': ['LoadImageFromFile', 'make_shapes'],
     'mmattn.study': ['Scores'],
+    'mmattn.study.statistics': ['compare', 'summarize', 'paired_difference', 'detectable'],
 }
 
 
