@@ -2,6 +2,7 @@
 
 from mmattn.blocks.bam import BAM
 from mmattn.blocks.base import AttentionBlock
+from mmattn.blocks.capacity import Capacity
 from mmattn.blocks.cbam import CBAM
 from mmattn.blocks.channel_attention import ChannelAttention
 from mmattn.blocks.compose import Compose
@@ -19,6 +20,7 @@ from mmattn.blocks.sge import SGE
 from mmattn.blocks.simam import SimAM
 from mmattn.blocks.sk_conv import SKConv
 from mmattn.blocks.spatial_attention import SpatialAttention
+from mmattn.blocks.static_gate import StaticGate
 from mmattn.blocks.temporal_attention import TemporalAttention
 from mmattn.blocks.triplet_attention import TripletAttention
 
@@ -34,6 +36,7 @@ __all__ = [
     'SGE',
     'SKConv',
     'AttentionBlock',
+    'Capacity',
     'ChannelAttention',
     'Compose',
     'CoordAttention',
@@ -42,6 +45,7 @@ __all__ = [
     'NonLocal',
     'SimAM',
     'SpatialAttention',
+    'StaticGate',
     'TemporalAttention',
     'TripletAttention',
 ]

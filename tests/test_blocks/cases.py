@@ -49,6 +49,7 @@ GATE = dict(type='tests.test_blocks.cases.Gate')
 CASES = dict(
     BAM=Case(values=dict(reduction=REDUCTIONS, dilation=[1, 2, 4], form=['code', 'paper'])),
     CBAM=Case(values=dict(reduction=REDUCTIONS, kernel_size=[3, 7])),
+    Capacity=Case(values=dict(hidden=[None, 1, 3])),
     ChannelAttention=Case(values=dict(reduction=REDUCTIONS, pool_types=[('avg',), ('max',), ('avg', 'max')])),
     Compose=Case(
         dict(blocks=HALVES),
