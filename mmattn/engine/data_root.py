@@ -39,7 +39,7 @@ def load_config(
     root = data_root or os.environ.get(DATA_ROOT_VARIABLE)
     # Set only while this config is read, so that the next one read by this process keeps its own root.
     with mock.patch.dict(os.environ, {DATA_ROOT_VARIABLE: root} if root else {}):
-        cfg = _read(config)
+        cfg = read_config(config)
     restore_given(cfg)
     if root and DATA_ROOT_VARIABLE not in cfg.env_variables:
         replace_data_root(cfg, root)
@@ -54,7 +54,8 @@ def require_model(cfg: Config, config: str) -> None:
         raise ValueError(f"config '{config}' has no model: give the config of a whole detector")
 
 
-def _read(config: str) -> Config:
+def read_config(config: str) -> Config:
+    """Read a config file as it is; see :func:`load_config` for the errors."""
     if '::' not in config and not os.path.isfile(config):
         raise FileNotFoundError(f"no config file '{config}' (looked in {os.getcwd()})")
     what = f"config '{config}' cannot be read"
