@@ -39,10 +39,10 @@ class ConfigRow:
 
 
 def list_configs(folder: str | Path) -> list[str]:
-    """Return the sorted paths, relative to ``folder``, of all configs there that can be run."""
+    """Return the sorted paths, relative to ``folder``, of all configs of detectors there that can be run."""
     folder = Path(folder)
     found = sorted(path.relative_to(folder) for path in folder.rglob('*.py'))
-    return [path.as_posix() for path in found if path.parts[0] != '_base_']
+    return [path.as_posix() for path in found if path.parts[0] not in ('_base_', 'studies')]
 
 
 def config_row(model: nn.Module, path: str | Path) -> ConfigRow:

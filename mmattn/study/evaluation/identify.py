@@ -24,14 +24,9 @@ def image_numbers(path: str, ids: Sequence[Hashable], truth: GroundTruth) -> tup
     """
     by_id = {each: number for number, each in enumerate(truth.image_ids)}
     distinct = dict.fromkeys(ids)
-    by_stem = _by_stem(truth)
     if all(each in by_id for each in distinct):
-        other = all(each in by_stem for each in distinct) and any(
-            by_stem[each] != by_id[each] for each in distinct
-        )
-        return [by_id[each] for each in ids], [
-            'image_id is read as an id of the annotation file; as the name of an image it would mean another'
-        ] * other
+        return [by_id[each] for each in ids], []
+    by_stem = _by_stem(truth)
     unknown = [each for each in distinct if each not in by_id]
     if all(each in by_stem for each in distinct):
         return [by_stem[each] for each in ids], [

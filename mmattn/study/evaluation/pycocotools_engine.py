@@ -85,28 +85,19 @@ class PycocotoolsEngine:
 
 
 def _subsets(evaluation: COCOeval, subsets: Sequence[np.ndarray]) -> Iterator[COCOeval]:
-    """Yield the evaluation of all images and of each subset."""
+    """Yield the evaluation of all images and of each subset; each image is matched only once."""
     parameters = evaluation.params
-    images = np.array(parameters.imgIds)
     matches = np.empty(len(evaluation.evalImgs), dtype=object)
     matches[:] = evaluation.evalImgs
-    matches = matches.reshape(len(parameters.catIds), len(parameters.areaRng), len(images))
-    for subset in (np.arange(len(images)), *subsets):
+    matches = matches.reshape(len(parameters.catIds), len(parameters.areaRng), len(parameters.imgIds))
+    for images in (np.arange(len(parameters.imgIds)), *subsets):
         each = copy.copy(evaluation)
+        there = np.isin(np.arange(len(parameters.imgIds)), images)
+        each.evalImgs = np.where(there, matches, None).ravel().tolist()  # accumulate leaves None out
         with contextlib.redirect_stdout(io.StringIO()):
-            if len(subset) < len(images) / _FEW:
-                each.params = copy.copy(parameters)
-                each.params.imgIds = images[subset].tolist()
-                each.evaluate()
-            else:
-                there = np.isin(np.arange(len(images)), subset)
-                each.evalImgs = np.where(there, matches, None).ravel().tolist()  # accumulate leaves None out
             each.accumulate()
         yield each
 
-
-_FEW = 10
-"""Below this part of the images, matching them anew takes less time than leaving out all others."""
 
 _THRESHOLDS = dict(AP50=0.5, AP75=0.75)
 

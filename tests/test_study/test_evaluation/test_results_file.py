@@ -73,16 +73,6 @@ def test_names_of_images_as_texts(truth, tmp_path):
     assert set(found.images) == {1}
 
 
-def test_ids_that_could_be_names_are_ids_and_it_is_told(tmp_path):
-    data = copy.deepcopy(TRUTH)
-    for image, other in zip(data['images'], reversed(TRUTH['images'])):
-        image['file_name'] = f'{other["id"]}.jpg'
-    truth = read_ground_truth(write(tmp_path / 'ann.json', data))
-    found = read(tmp_path, truth, RESULTS)
-    assert [truth.image_ids[image] for image in found.images] == [each['image_id'] for each in RESULTS]
-    assert found.notes[0].startswith('image_id is read as an id of the annotation file; as the name')
-
-
 def test_two_images_of_one_name_cannot_be_told_apart(tmp_path):
     data = copy.deepcopy(TRUTH)
     data['images'][1]['file_name'] = 'other/000000.jpg'

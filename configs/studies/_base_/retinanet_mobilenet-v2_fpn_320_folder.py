@@ -1,0 +1,47 @@
+# RetinaNet on a MobileNetV2 that was trained on ImageNet, at 320 px, for two CPU cores or a small GPU.
+# MMATTN_PRETRAINED names its checkpoint, with the keys of MMDetection's MobileNetV2 under "backbone.".
+_base_ = [
+    'mmdet::_base_/models/retinanet_r50_fpn.py',
+    '../../_base_/datasets/coco_folder.py',
+    '../../_base_/schedules/schedule_folder.py',
+    'mmdet::_base_/default_runtime.py',
+]
+
+model = dict(
+    backbone=dict(
+        _delete_=True,
+        type='MobileNetV2',
+        out_indices=(2, 4, 7),
+        norm_eval=True,  # as MMDetection's ResNets: norms keep the statistics of ImageNet
+        init_cfg=dict(type='Pretrained', checkpoint=r'{{$MMATTN_PRETRAINED:}}', prefix='backbone.'),
+    ),
+    neck=dict(in_channels=[32, 96, 1280]),
+    bbox_head=dict(num_classes=_base_.num_classes),
+)
+
+scale = (320, 320)
+train_pipeline = [
+    dict(type='mmattn.LoadImageFromFile'),
+    dict(type='LoadAnnotations', with_bbox=True),
+    dict(type='Resize', scale=scale, keep_ratio=True),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PackDetInputs'),
+]
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale=scale, keep_ratio=True),
+    dict(type='LoadAnnotations', with_bbox=True),
+    dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
+]
+train_dataloader = dict(batch_size=8, num_workers=1, dataset=dict(pipeline=train_pipeline))
+val_dataloader = dict(batch_size=8, num_workers=1, dataset=dict(pipeline=test_pipeline))
+test_dataloader = val_dataloader
+
+# evaluated after epochs 1, 3, 6 and 12: what a fresh block loses early may be regained
+train_cfg = dict(max_epochs=12, val_interval=1, dynamic_intervals=[(2, 3), (7, 6)])
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=100),
+    dict(type='MultiStepLR', begin=0, end=12, by_epoch=True, milestones=[8, 11], gamma=0.1),
+]
+auto_scale_lr = dict(enable=False, base_batch_size=8)
+default_hooks = dict(logger=dict(interval=20))
