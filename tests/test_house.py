@@ -24,7 +24,8 @@ DESIGN = ROOT / 'docs/design.md'
 
 # The one direction of imports: a room may import those of lower rank. Datasets know no other room.
 RANKS = dict(
-    _compat=0, _private_apis=0, version=0, errors=0, files=0, registry=1, ops=2, blocks=3, insertion=4,
+    _compat=0, _private_apis=0, version=0, errors=0, files=0, wanted=0, registry=1, ops=2, blocks=3,
+    insertion=4,
     checkpoints=5, datasets=5, engine=6, cost=7, visualization=7, hooks=8, export=8, study=8, demo=8,
 )  # fmt: skip
 

@@ -6,7 +6,7 @@ import difflib
 import inspect
 import math
 from collections.abc import Iterable
-from numbers import Integral
+from numbers import Integral, Real
 
 from torch import nn
 
@@ -23,6 +23,20 @@ def check_positive_int(block: nn.Module, name: str, value, odd: bool = False) ->
     """Raise ``ValueError`` unless ``value`` is a positive (``odd``) integer."""
     if isinstance(value, bool) or not isinstance(value, Integral) or value < 1 or (odd and not value % 2):
         wanted = 'an odd positive integer' if odd else 'a positive integer'
+        raise ValueError(f'{type(block).__name__}: {name}={value!r}; it must be {wanted}')
+
+
+def check_bool(block: nn.Module, name: str, value) -> None:
+    """Raise ``ValueError`` unless ``value`` is True or False: a text such as 'no' would count as True."""
+    if not isinstance(value, bool):
+        raise ValueError(f'{type(block).__name__}: {name}={value!r}; it must be True or False')
+
+
+def check_number(block: nn.Module, name: str, value, positive: bool = False) -> None:
+    """Raise ``ValueError`` unless ``value`` is a finite (``positive``) number."""
+    is_number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    if not is_number or (positive and value <= 0):
+        wanted = 'a positive number' if positive else 'a number'
         raise ValueError(f'{type(block).__name__}: {name}={value!r}; it must be {wanted}')
 
 

@@ -64,7 +64,7 @@ class ChannelAttention(AttentionBlock):
     ):
         super().__init__(in_channels, start, init_cfg)
         check_positive_int(self, 'reduction', reduction)
-        self.pool_types = tuple(pool_types)
+        self.pool_types = tuple(pool_types) if isinstance(pool_types, (list, tuple)) else pool_types
         check_choice(
             self, 'pool_types', self.pool_types, (('avg', 'max'), ('max', 'avg'), ('avg',), ('max',))
         )

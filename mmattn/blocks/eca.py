@@ -7,7 +7,7 @@ import math
 from torch import Tensor, nn
 
 from mmattn import ops
-from mmattn.blocks._checks import check_positive_int
+from mmattn.blocks._checks import check_number, check_positive_int
 from mmattn.blocks.base import AttentionBlock
 from mmattn.registry import MODELS
 
@@ -73,8 +73,8 @@ class ECA(AttentionBlock):
     ):
         super().__init__(in_channels, start, init_cfg)
         if kernel_size is None:
-            if not gamma > 0:
-                raise ValueError(f'ECA: gamma={gamma!r}; it must be positive')
+            check_number(self, 'gamma', gamma, positive=True)
+            check_number(self, 'b', b)
             kernel_size = adaptive_kernel_size(in_channels, gamma, b)
         check_positive_int(self, 'kernel_size', kernel_size, odd=True)
         self.conv = nn.Conv1d(1, 1, kernel_size, padding=kernel_size // 2, bias=False)

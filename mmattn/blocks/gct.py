@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mmattn import ops
-from mmattn.blocks._checks import check_choice
+from mmattn.blocks._checks import check_bool, check_choice, check_number
 from mmattn.blocks.base import AttentionBlock
 from mmattn.registry import MODELS
 
@@ -62,7 +62,9 @@ class GCT(AttentionBlock):
         init_cfg: dict | None = None,
     ):
         super().__init__(in_channels, start, init_cfg)
+        check_number(self, 'epsilon', epsilon, positive=True)
         check_choice(self, 'mode', mode, ('l2', 'l1'))
+        check_bool(self, 'after_relu', after_relu)
         self.epsilon = epsilon
         self.mode = mode
         self.after_relu = after_relu

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mmattn import _compat, ops
-from mmattn.blocks._checks import check_choice, check_positive_int
+from mmattn.blocks._checks import check_bool, check_choice, check_positive_int
 from mmattn.blocks.base import AttentionBlock
 from mmattn.registry import MODELS
 
@@ -71,7 +71,9 @@ class NonLocal(AttentionBlock):
     ):
         super().__init__(in_channels, start, init_cfg)
         check_positive_int(self, 'reduction', reduction)
+        check_bool(self, 'use_scale', use_scale)
         check_choice(self, 'mode', mode, MODES)
+        check_bool(self, 'sub_sample', sub_sample)
         _compat.require('mmcv', 'mmattn.NonLocal')
         from mmcv.cnn.bricks.non_local import NonLocal2d
 

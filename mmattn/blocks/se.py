@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from mmattn import ops
-from mmattn.blocks._checks import check_positive_int
+from mmattn.blocks._checks import check_bool, check_positive_int
 from mmattn.blocks.base import AttentionBlock
 from mmattn.registry import MODELS
 
@@ -58,6 +58,7 @@ class SE(AttentionBlock):
     ):
         super().__init__(in_channels, start, init_cfg)
         check_positive_int(self, 'reduction', reduction)
+        check_bool(self, 'bias', bias)
         hidden = max(in_channels // reduction, 1)
         self.fc1 = nn.Conv2d(in_channels, hidden, 1, bias=bias)
         self.relu = nn.ReLU(inplace=True)

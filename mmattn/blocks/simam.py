@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mmattn import ops
+from mmattn.blocks._checks import check_number
 from mmattn.blocks.base import AttentionBlock
 from mmattn.registry import MODELS
 
@@ -50,8 +51,7 @@ class SimAM(AttentionBlock):
         self, in_channels: int, e_lambda: float = 1e-4, start: str = 'paper', init_cfg: dict | None = None
     ):
         super().__init__(in_channels, start, init_cfg)
-        if not e_lambda > 0:
-            raise ValueError(f'SimAM: e_lambda={e_lambda!r}; it must be positive')
+        check_number(self, 'e_lambda', e_lambda, positive=True)
         self.e_lambda = e_lambda
         self.weight = nn.Parameter(torch.empty(1)) if start == 'identity' else None
         self.reset_start()

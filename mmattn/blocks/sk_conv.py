@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mmattn import ops
 from mmattn._private_apis import overrides
-from mmattn.blocks._checks import check_choice, check_positive_int
+from mmattn.blocks._checks import check_bool, check_choice, check_positive_int
 from mmattn.blocks.base import AttentionBlock
 from mmattn.blocks.norm import BatchNorm2d
 from mmattn.registry import MODELS
@@ -120,6 +120,7 @@ class SKConv(AttentionBlock):
             min_channels=min_channels,
         ).items():
             check_positive_int(self, name, value)
+        check_bool(self, 'bias', bias)
         check_choice(self, 'by', by, ('dilation', 'kernel_size'))
         if isinstance(padding, str):
             raise ValueError(f'SKConv: padding={padding!r}; it must be one number or two')

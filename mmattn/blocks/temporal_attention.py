@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from mmattn import ops
-from mmattn.blocks._checks import check_positive_int
+from mmattn.blocks._checks import check_bool, check_positive_int
 from mmattn.blocks.base import AttentionBlock
 from mmattn.registry import MODELS
 
@@ -68,6 +68,7 @@ class TemporalAttention(AttentionBlock):
         super().__init__(in_channels, start, init_cfg)
         if num_frames is not None:
             check_positive_int(self, 'num_frames', num_frames)
+        check_bool(self, 'per_channel', per_channel)
         check_positive_int(self, 'reduction', reduction)
         check_positive_int(self, 'kernel_size', kernel_size, odd=True)
         self.num_frames = num_frames

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from mmattn import ops
+from mmattn.blocks._checks import check_bool
 from mmattn.blocks.base import AttentionBlock
 from mmattn.blocks.spatial_attention import ConvNorm
 from mmattn.registry import MODELS
@@ -61,6 +62,7 @@ class TripletAttention(AttentionBlock):
         self, in_channels: int, no_spatial: bool = False, start: str = 'paper', init_cfg: dict | None = None
     ):
         super().__init__(in_channels, start, init_cfg)
+        check_bool(self, 'no_spatial', no_spatial)
         self.cw = _Gate()
         self.hc = _Gate()
         self.hw = None if no_spatial else _Gate()

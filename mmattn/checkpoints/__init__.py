@@ -21,7 +21,7 @@ from mmattn.checkpoints.adapter_file import (
 from mmattn.checkpoints.check import check_insertion, require_same_insertion
 from mmattn.checkpoints.damage import checkpoint_to_resume, damage_of
 from mmattn.checkpoints.pretrained import load_checkpoints
-from mmattn.checkpoints.read import read_checkpoint
+from mmattn.checkpoints.read import has_loader, read_checkpoint
 from mmattn.checkpoints.same_optimizer import require_same_optimizer
 from mmattn.checkpoints.trust import UntrustedCheckpoint, refuse_code, require_no_code
 
@@ -43,6 +43,7 @@ __all__ = [
     'load_checkpoints',
     'merge_adapter',
     'read_adapter',
+    'has_loader',
     'read_checkpoint',
     'refuse_code',
     'require_no_code',

@@ -55,7 +55,10 @@ def _names_in_zip(file: BinaryIO) -> set[str]:
             entries = archive.namelist()
             _require_one_reading(entries)
             (pickled,) = (name for name in entries if name.partition('/')[2] == 'data.pkl')
-            return names_in_pickle(io.BytesIO(archive.read(pickled)))
+            entry = archive.getinfo(pickled)
+            if not any(each.CRC for each in archive.infolist()):
+                del entry.CRC  # saved without checksums: there is nothing that zipfile could compare
+            return names_in_pickle(io.BytesIO(archive.read(entry)))
     except zipfile.BadZipFile as error:
         raise NotACheckpoint(f'it is cut off or damaged ({error})') from error
 

@@ -1,6 +1,7 @@
 """Load images, and name the one that cannot be."""
 
 import mmcv
+from mmcv.image.io import imread_flags, supported_backends
 from mmcv.transforms import LoadImageFromFile as _LoadImageFromFile
 from mmengine import fileio
 
@@ -29,6 +30,9 @@ class LoadImageFromFile(_LoadImageFromFile):
                 'ignore_empty=True was asked of mmattn.LoadImageFromFile, which stops at an image '
                 "that cannot be read. To pass over it, use mmcv's: type='LoadImageFromFile'"
             )
+        if type(self.color_type) is not int:  # a flag of OpenCV
+            _require_one_of('color_type', self.color_type, imread_flags)
+        _require_one_of('imdecode_backend', self.imdecode_backend, supported_backends)
         if self.file_client_args is not None:
             raise ValueError(
                 'mmattn.LoadImageFromFile has no file_client_args: give backend_args, '
@@ -76,6 +80,13 @@ class LoadImageFromFile(_LoadImageFromFile):
         return OSError(
             f"corrupt image '{path}' ({len(data)} bytes): {why}. Copy it again, or "
             'take it out of the annotation file'
+        )
+
+
+def _require_one_of(option, value, possible):
+    if not isinstance(value, str) or value not in possible:
+        raise ValueError(
+            f'mmattn.LoadImageFromFile: {option}={value!r}; possible: ' + ', '.join(map(repr, possible))
         )
 
 

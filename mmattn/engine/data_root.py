@@ -50,8 +50,14 @@ def load_config(
 
 def require_model(cfg: Config, config: str) -> None:
     """Raise a ``ValueError`` if a config has no model, as one that is only a base for others."""
-    if not isinstance(cfg.get('model'), dict):
+    model = cfg.get('model')
+    if not isinstance(model, dict) or not model:
         raise ValueError(f"config '{config}' has no model: give the config of a whole detector")
+    if not model.get('type') or not isinstance(model['type'], (str, type)):
+        raise ValueError(
+            f"the model of config '{config}' has type={model.get('type')!r}: give the type of a detector, "
+            "such as 'FasterRCNN', or 'mmattn.WithAttention'"
+        )
 
 
 def read_config(config: str) -> Config:

@@ -15,8 +15,10 @@ from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner, find_latest_checkpoint
 
-from mmattn.checkpoints import load_checkpoints, read_checkpoint
+from mmattn.checkpoints import has_loader, load_checkpoints, read_checkpoint
 from mmattn.checkpoints.damage import checkpoint_to_resume, checkpoints_before, damage_of
+from mmattn.checkpoints.run_state import require_run
+from mmattn.engine.check_config import check_config
 from mmattn.engine.check_weights import check_weights, take_pretrained_from_checkpoint
 from mmattn.engine.data import loading_explained, prepare_data
 from mmattn.engine.data_root import load_config, require_model
@@ -173,6 +175,7 @@ def _prepare(
     use_whole_files()
     cfg = load_config(config, data_root, cfg_options)
     require_model(cfg, config)
+    check_config(cfg)
     cfg.launcher = launcher
     # As in MMDetection: the command line's, else the config's own, else named after the file.
     name = os.path.splitext(os.path.basename(config))[0]
@@ -192,9 +195,11 @@ def _add_hook(cfg: Config, hook_type: str, **options: Any) -> None:
 
 def _keep_last_checkpoint(cfg: Config) -> None:
     """Let our hook save the checkpoints: it removes an old one only when a new one is there."""
-    hooks = cfg.setdefault('default_hooks', {})
-    hook = hooks.setdefault('checkpoint', dict(type='CheckpointHook'))
-    if hook is not None and hook.get('type') in ('CheckpointHook', 'mmengine.CheckpointHook'):
+    if cfg.get('default_hooks') is None:
+        cfg.default_hooks = {}
+    cfg.default_hooks.setdefault('checkpoint', dict(type='CheckpointHook'))
+    hook = cfg.default_hooks.checkpoint  # a copy of what was set
+    if isinstance(hook, dict) and hook.get('type') in ('CheckpointHook', 'mmengine.CheckpointHook'):
         hook['type'] = 'mmattn.CheckpointHook'
 
 
@@ -225,14 +230,14 @@ def _prepare_data(cfg: Config, parts: Sequence[str], drop_bad_images: bool) -> N
 
 def _check_checkpoint(path: str | None, what: str, trust_checkpoint: bool, resume: bool = False) -> None:
     """Read a local checkpoint once before anything is built, which takes longer."""
-    if not path or '://' in path:
+    if not path or has_loader(path):
         return
-    meta = read_checkpoint(path, what, trust_checkpoint).get('meta') or {}
-    if resume and not {'epoch', 'iter'} <= meta.keys():
-        raise ValueError(
-            f"'{path}' ({what}) holds weights, but not the epoch and iteration of a run to resume. To start "
-            'a run from these weights, use --cfg-options load_from=... instead of --resume'
-        )
+    checkpoint = read_checkpoint(path, what, trust_checkpoint)
+    if resume:
+        try:
+            require_run(checkpoint)
+        except ValueError as error:
+            raise ValueError(f"'{path}' ({what}): {error}") from error
 
 
 def _check_whole(resume: str | None, what: str) -> None:

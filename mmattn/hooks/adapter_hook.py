@@ -9,9 +9,11 @@ from mmengine.hooks import EMAHook, Hook
 from mmengine.logging import print_log
 
 from mmattn.checkpoints import adapter_of, write_adapter
+from mmattn.hooks._checks import require, require_bool
 from mmattn.hooks.model import model_of
 from mmattn.insertion.attention import Attention
 from mmattn.registry import HOOKS
+from mmattn.wanted import is_whole
 
 
 @HOOKS.register_module()
@@ -39,8 +41,13 @@ class AdapterHook(Hook):
     def __init__(
         self, interval: int = 1, by_epoch: bool = True, out_dir: str | None = None, save_last: bool = True
     ):
-        if isinstance(interval, bool) or not isinstance(interval, int) or interval == 0 or interval < -1:
-            raise ValueError(f'AdapterHook: interval={interval!r}; it must be a positive integer, or -1')
+        require(
+            self, 'interval', interval, is_whole(interval, 1) or interval == -1, 'a positive integer, or -1'
+        )
+        require_bool(self, 'by_epoch', by_epoch)
+        require_bool(self, 'save_last', save_last)
+        is_path = out_dir is None or isinstance(out_dir, (str, os.PathLike))
+        require(self, 'out_dir', out_dir, is_path, 'a folder, or None for that of the run')
         self.interval = interval
         self.by_epoch = by_epoch
         self.out_dir = out_dir

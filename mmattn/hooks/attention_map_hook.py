@@ -7,10 +7,12 @@ from mmengine.dist import is_main_process
 from mmengine.fileio import get
 from mmengine.hooks import Hook
 
+from mmattn.hooks._checks import is_between, require
 from mmattn.hooks.model import model_of, require_sources
 from mmattn.registry import HOOKS
 from mmattn.visualization import contact_sheet, evenly_spread, inspect_image
 from mmattn.visualization.image_files import output_names
+from mmattn.wanted import is_whole
 
 
 @HOOKS.register_module()
@@ -44,16 +46,18 @@ class AttentionMapHook(Hook):
         dpi: int = 60,
         backend_args: dict | None = None,
     ):
-        if not (
-            _is_count(pictures)
-            or isinstance(pictures, (list, tuple))
-            and pictures
-            and all(i == 0 or _is_count(i) for i in pictures)
-        ):
+        indices = isinstance(pictures, (list, tuple)) and pictures and all(is_whole(i, 0) for i in pictures)
+        if not (is_whole(pictures, 1) or indices):
             raise ValueError(
                 f'AttentionMapHook: pictures={pictures!r}; give the number of images, a '
                 'positive integer, or a list of indices from 0'
             )
+        globs = sites is None or isinstance(sites, (list, tuple)) and all(isinstance(s, str) for s in sites)
+        require(self, 'sites', sites, globs, 'a list of globs, or None for all sites')
+        require(self, 'score_thr', score_thr, is_between(score_thr, 0, 1), 'a number from 0 to 1')
+        require(self, 'dpi', dpi, is_between(dpi, 1), 'a number from 1 on')
+        storage = backend_args is None or isinstance(backend_args, dict)
+        require(self, 'backend_args', backend_args, storage, 'a dict, or None')
         self.pictures = pictures
         self.sites = sites or []
         self.score_thr = score_thr
@@ -97,7 +101,3 @@ class AttentionMapHook(Hook):
         packed = [dataset[i] for i in chosen]
         names = output_names([each['data_samples'].img_path for each in packed])
         return [(name, {key: [value] for key, value in each.items()}) for name, each in zip(names, packed)]
-
-
-def _is_count(value) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0

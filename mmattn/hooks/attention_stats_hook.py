@@ -12,10 +12,12 @@ from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from torch import Tensor
 
+from mmattn.hooks._checks import is_between, require
 from mmattn.hooks.model import model_of, require_sources
 from mmattn.registry import HOOKS
 from mmattn.visualization import gate_stats, record_gates
 from mmattn.visualization.gate_statistics import NAMES
+from mmattn.wanted import is_whole
 
 
 @HOOKS.register_module()
@@ -48,10 +50,8 @@ class AttentionStatsHook(Hook):
 
     def __init__(self, interval: int = 50, warn_share: float = 0.9, patience: int = 2):
         for name, value in dict(interval=interval, patience=patience).items():
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f'AttentionStatsHook: {name}={value!r}; it must be a positive integer')
-        if not isinstance(warn_share, (int, float)) or not 0 < warn_share <= 1:
-            raise ValueError(f'AttentionStatsHook: warn_share={warn_share!r}; it must be in (0, 1]')
+            require(self, name, value, is_whole(value, 1), 'a positive integer')
+        require(self, 'warn_share', warn_share, is_between(warn_share, 0, 1) and warn_share > 0, 'in (0, 1]')
         self.interval = interval
         self.warn_share = warn_share
         self.patience = patience

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import deque
+from difflib import get_close_matches
+from inspect import signature
 from typing import Any
 
 from mmengine.dist import is_main_process
@@ -36,6 +38,15 @@ class CheckpointHook(MMEngineCheckpointHook):
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
+        # MMEngine hands on what it does not know, and fails at the first checkpoint.
+        known = {*signature(MMEngineCheckpointHook).parameters, *signature(Runner.save_checkpoint).parameters}
+        unknown = [name for name in kwargs if name not in known]
+        if unknown:
+            near = get_close_matches(unknown[0], known, n=1)
+            raise TypeError(
+                f'CheckpointHook has no option {unknown[0]!r}'
+                + (f'; did you mean {near[0]!r}?' if near else f'. Its options: {", ".join(sorted(known))}')
+            )
         use_whole_files()
         self._waiting: int | None = None
 

@@ -27,6 +27,7 @@ from mmattn.checkpoints.state import RESUME_RECORD
 from mmattn.engine.numbered_batches import NumberedBatches, number_batches, set_epoch
 from mmattn.engine.pipeline_state import GENERATORS, transforms_that_remember
 from mmattn.engine.seeds import seed_at, seed_generators
+from mmattn.hooks._checks import require_bool
 from mmattn.hooks.checkpoint_hook import CheckpointHook
 from mmattn.hooks.unsaved_state import gather_unsaved, restore_unsaved
 from mmattn.registry import HOOKS
@@ -63,6 +64,7 @@ class ExactResumeHook(Hook):
     priority = 'VERY_HIGH'  # before what draws random numbers
 
     def __init__(self, strict: bool = True):
+        require_bool(self, 'strict', strict)
         self.strict = strict
         self._seed: int | None = None  # None when nothing trains
         self._record: dict[str, Any] | None = None

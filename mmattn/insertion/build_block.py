@@ -22,7 +22,7 @@ def block_class(rule: Rule) -> type:
     if not isinstance(name, str):
         return name
     try:
-        found = ROOT_MODELS.get(name)
+        found = ROOT_MODELS.get(name) if name.rpartition('.')[2].strip() else None
     except KeyError as error:
         raise KeyError(f'{rule}: {error.args[0]}') from None
     if found is None:

@@ -10,6 +10,7 @@ from typing import Any
 from mmengine.config import Config
 from rich.table import Table
 
+from mmattn.engine.check_config import check_config
 from mmattn.engine.data.check import find_faults, findings_to_tell, refusal
 from mmattn.engine.data.examination import Examination
 from mmattn.engine.data.examine import WHOLE
@@ -48,6 +49,7 @@ def show_data(
         ValueError: If ``out`` is of another format.
     """
     cfg = load_config(config, data_root, cfg_options)
+    check_config(cfg)
     name = os.path.splitext(os.path.basename(config))[0]
     out = out or os.path.join('work_dirs', name, 'data', 'contact_sheet.jpg')
     if not out.lower().endswith(('.jpg', '.jpeg', '.png')):

@@ -1,9 +1,18 @@
 """A wrong option of a block says what is possible."""
 
+import re
+
 import pytest
 
 from mmattn.blocks import SE
-from mmattn.blocks._checks import channel_groups, check_choice, check_options, check_positive_int
+from mmattn.blocks._checks import (
+    channel_groups,
+    check_bool,
+    check_choice,
+    check_number,
+    check_options,
+    check_positive_int,
+)
 
 
 @pytest.fixture
@@ -22,6 +31,28 @@ def test_what_is_no_positive_integer_is_refused(value, block):
     check_positive_int(block, 'reduction', 16)
     with pytest.raises(ValueError, match=f'^SE: reduction={value!r}; it must be a positive integer$'):
         check_positive_int(block, 'reduction', value)
+
+
+@pytest.mark.parametrize('value', ['no', 'False', 0, 1, None, []])
+def test_what_is_neither_true_nor_false_is_refused(value, block):
+    check_bool(block, 'bias', False)
+    with pytest.raises(ValueError, match=f'^SE: bias={re.escape(repr(value))}; it must be True or False$'):
+        check_bool(block, 'bias', value)
+
+
+@pytest.mark.parametrize('value', ['1', None, True, float('nan'), float('inf'), [1.0]])
+def test_what_is_no_number_is_refused(value, block):
+    check_number(block, 'b', -0.5)
+    check_number(block, 'b', 0)
+    with pytest.raises(ValueError, match=f'^SE: b={re.escape(repr(value))}; it must be a number$'):
+        check_number(block, 'b', value)
+
+
+@pytest.mark.parametrize('value', [0, -1.5])
+def test_what_is_not_positive_is_refused(value, block):
+    check_number(block, 'gamma', 2.5, positive=True)
+    with pytest.raises(ValueError, match=f'gamma={value}; it must be a positive number$'):
+        check_number(block, 'gamma', value, positive=True)
 
 
 def test_an_even_integer_is_refused_where_an_odd_one_is_needed(block):

@@ -28,5 +28,5 @@ def test_a_single_element_has_distance_zero():
 
 
 def test_lambda_must_be_positive():
-    with pytest.raises(ValueError, match='e_lambda=0; it must be positive'):
+    with pytest.raises(ValueError, match='e_lambda=0; it must be a positive number'):
         SimAM(7, e_lambda=0)

@@ -6,8 +6,10 @@ import sys
 
 import pytest
 import torch
+from mmengine.config import Config
 
 from mmattn import engine
+from mmattn.engine.launch import _keep_last_checkpoint
 from mmattn.engine.mistakes import mistake_text
 from tests.squares import metrics_of, small
 
@@ -199,3 +201,9 @@ def test_annotations_of_another_data_set(squares, tmp_path):
             data_root=str(squares),
             cfg_options={'train_dataloader.dataset.ann_file': 'annotations/train.json'},
         )
+
+
+def test_a_config_without_hooks_has_the_checkpoint_hook():
+    cfg = Config(dict(default_hooks=None))
+    _keep_last_checkpoint(cfg)
+    assert cfg.default_hooks.checkpoint.type == 'mmattn.CheckpointHook'

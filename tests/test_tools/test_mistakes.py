@@ -39,7 +39,7 @@ MISTAKES = [
     ('train.py', 'detector.py --cfg-options model.insert.0.block.bogus=1', "CBAM has no option 'bogus'"),
     ('train.py', 'detector.py --cfg-options model.insert.7.at=neck', 'Index 7 exceeds the length of list'),
     ('train.py', 'detector.py --cfg-options model.bogus=1', "unexpected keyword argument 'bogus'"),
-    ('train.py', 'detector.py --cfg-options optim_wrapper.optimizer.lr=-1', 'Invalid learning rate: -1'),
+    ('train.py', 'detector.py --cfg-options optim_wrapper.optimizer.lr=-1', '.lr=-1 in the config, but a'),
     ('train.py', 'detector.py --cfg-options load_from=no.pth', "no checkpoint file 'no.pth' (load_from)"),
     ('train.py', 'detector.py --data-root no', "no annotation file 'no/annotations/train.json'"),
     ('train.py', 'detector.py --resume no.pth', "no checkpoint file 'no.pth' (--resume); looked in "),

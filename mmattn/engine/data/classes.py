@@ -136,8 +136,8 @@ def check_heads(node: Any, expected: int, where: str, path: str = 'model') -> No
             if key in ('bbox_head', 'mask_head'):
                 heads = child if is_list_of(child, dict) else [child]
                 for head in heads:
-                    found = head.get('num_classes') if isinstance(head, dict) else None
-                    if found is not None and found != expected:
+                    found = head.get('num_classes', expected) if isinstance(head, dict) else expected
+                    if found != expected:
                         raise DataRefused(
                             f'{here} has num_classes={found}, but {where} has {expected} classes. '
                             f'Set {here}.num_classes={expected}'
