@@ -1,0 +1,1 @@
+"""Mutated configs, annotation files and checkpoints: the valid ones train, the others are refused by name."""
