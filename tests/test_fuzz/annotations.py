@@ -227,9 +227,7 @@ SAME_TEXT = ['utf-8-sig', 'utf-16', 'utf-16-le', 'utf-16-be', 'utf-32']
 SPACED = ['indent', 'escaped', 'trailing blanks']
 
 
-def annotation(
-    part: str, mutation: str, outcome: str, change: tuple, says: tuple[str, ...] = ()
-) -> Case:
+def annotation(part: str, mutation: str, outcome: str, change: tuple, says: tuple[str, ...] = ()) -> Case:
     """A case of an annotation file; the message of a refusal names the file, or says what ``says`` has."""
     return Case('annotations', mutation, outcome, (part, *change), says or (f'{part}.json',))
 
