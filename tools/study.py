@@ -3,6 +3,7 @@
 
 from mmattn.engine.cli import Parser, run_tool
 from mmattn.study.cli import add_run_command, add_status_command
+from mmattn.study.comparison.command import add_compare_command
 
 
 def parse_args():
@@ -10,6 +11,7 @@ def parse_args():
     commands = parser.add_subparsers(required=True, metavar='COMMAND', parser_class=Parser)
     add_run_command(commands)
     add_status_command(commands)
+    add_compare_command(commands)
     return parser.parse_args()
 
 
