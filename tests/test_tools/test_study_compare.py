@@ -44,13 +44,6 @@ def test_compare(folder):
 
 def test_a_mistake_is_told_without_a_traceback(folder):
     write(folder / 'bad.json', [dict(image_id=7, category_id=1, score=0.5, bbox=[1, 2, 3])])
-    for args, text in (
-        (
-            ['plain.json', 'bad.json', '--ann', 'ann.json'],
-            "study.py: 'bad.json': entry 0 has the bbox [1, 2, 3]",
-        ),
-        (['plain.json', '--ann', 'ann.json'], 'it takes two to compare'),
-    ):
-        done = compare(*args)
-        assert done.returncode == 2 and text in done.stderr and 'Traceback' not in done.stderr
-        assert not done.stdout
+    done = compare('plain.json', 'bad.json', '--ann', 'ann.json')
+    assert done.returncode == 2 and not done.stdout
+    assert done.stderr.startswith("study.py: 'bad.json': entry 0 has the bbox [1, 2, 3]")

@@ -229,10 +229,11 @@ def _notes(
     for metric, values in zip(scores.metrics, scores.values):
         iou_type, _, name = metric.partition('/')
         for v, s in zip(*np.nonzero(values < LEAST_AP50)) if name == 'AP50' else ():
-            file = files[iou_type, scores.variants[v], scores.seeds[s]]
-            notes.append(
-                f'AP50 is {100 * values[v, s]:.2f} in {file}: its image or category ids may mean others '
-                f'(categories are read as {categories!r}: see --categories)'
-            )
+            run = iou_type, scores.variants[v], scores.seeds[s]
+            if found.without_detections[run] < scores.images:
+                notes.append(
+                    f'AP50 is {100 * values[v, s]:.2f} in {files[run]}: its image or category ids may mean '
+                    f'others (categories are read as {categories!r}: see --categories)'
+                )
     of_seeds = (each for each in comparisons if each.parts is not None and each.note)
     return [*notes, *dict.fromkeys(f'{each.variant}: {each.note}' for each in of_seeds)]

@@ -133,6 +133,7 @@ def _answer(args: argparse.Namespace) -> Answer:
 def _progress() -> Iterator[Callable[[int, int], None]]:
     """Show on a terminal how many files are evaluated."""
     columns = (TextColumn('evaluated'), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task('', total=None)
         yield lambda done, of: bar.update(task, completed=done, total=of)

@@ -117,6 +117,15 @@ def test_files_that_are_the_same_are_told(folder):
     )
 
 
+def test_a_file_without_detections_counts_and_is_told(folder):
+    write(folder / 'empty.json', [])
+    answer = answer_of(folder, '@plain0.json', '@empty.json')
+    (ap,) = [each for each in answer.comparisons if each.metric == 'bbox/AP']
+    assert ap.difference < 0 and ap.high < 0
+    assert any('to 30 of 30 images have no detections; they count' in note for note in answer.notes)
+    assert not any('may mean others' in note for note in answer.notes)
+
+
 def test_shifted_categories_are_suspected(folder):
     """Ids that count from 0 and all exist: every detection is of the wrong class."""
     shifted = [

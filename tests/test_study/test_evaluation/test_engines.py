@@ -99,6 +99,18 @@ def test_the_official_detections(name, iou_type, test_data):
     np.testing.assert_allclose(values, stats['stats'], rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize('name', ENGINES)
+def test_an_annotation_with_the_id_0_can_be_found(name, tmp_path):
+    truth = made_ground_truth(images=3, objects=1)
+    (only,) = truth['annotations']
+    only |= dict(id=0, iscrowd=0)
+    found = [dict(image_id=only['image_id'], category_id=only['category_id'], bbox=only['bbox'], score=0.5)]
+    assert by_pycocotools(truth, found, 'bbox')[0][0] == 0  # what this differs from
+    known = read_ground_truth(write(tmp_path / 'ann.json', truth))
+    detections = read_detections(write(tmp_path / 'results.json', found), known)
+    np.testing.assert_allclose(engine_class(name)(known).evaluate(detections, [], MAIN), 1)
+
+
 def test_the_fastest_installed_engine_is_taken(monkeypatch):
     assert engine_class() is HotcocoEngine and slow_engine_note('hotcoco') is None
     monkeypatch.setattr(
