@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from rich.markup import escape
 from rich.table import Table
 
 from mmattn.study.comparison.answer import Answer, Estimate, MistakeChange
@@ -31,11 +32,12 @@ class TextTable:
 
     def for_screen(self) -> Table:
         """Return it as a table of rich."""
-        table = Table(title=self.title, title_justify='left', header_style='bold')
+        # Names of variants, classes and images may have brackets, which rich takes as its markup.
+        table = Table(title=escape(self.title), title_justify='left', header_style='bold')
         for number, column in enumerate(self.columns):
-            table.add_column(column, justify='left' if number == 0 else 'right', overflow='fold')
+            table.add_column(escape(column), justify='left' if number == 0 else 'right', overflow='fold')
         for row in self.rows:
-            table.add_row(*row)
+            table.add_row(*map(escape, row))
         return table
 
     def markdown(self) -> str:

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from mmattn.study.comparison import (
     compare_results,
@@ -153,7 +154,9 @@ def test_markdown(answer):
     assert [line[3:] for line in page.splitlines() if line.startswith('## ')] == tables
     table = TextTable('t', ('a|b', 'c'), (('x', '1'),))
     assert table.markdown() == '## t\n\n| a\\|b | c |\n|---|--:|\n| x | 1 |'
-    assert table.for_screen().row_count == 1
+    console = Console(width=40, file=io.StringIO())
+    console.print(TextTable('[red]t', ('[b]', 'c'), (('[i]x', '1'),)).for_screen())
+    assert all(text in console.file.getvalue() for text in ('[red]t', '[b]', '[i]x'))
 
 
 def test_csv_and_json(answer, folder, tmp_path):
