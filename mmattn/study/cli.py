@@ -8,15 +8,28 @@ import shlex
 import sys
 from typing import Any
 
+from mmengine.config import DictAction
 from rich.console import Console
 
 from mmattn.engine.cli import add_cfg_options, add_data_root_option, logs_to_stderr, print_tables
 from mmattn.engine.mistakes import user_input
 from mmattn.engine.output_path import require_writable_folder
+from mmattn.study.cluster import run_on_cluster
 from mmattn.study.config import read_study
 from mmattn.study.controller import run_command, run_here, study_lock, visible_gpus
+from mmattn.study.estimate import estimate_study, estimate_tables
 from mmattn.study.plan import prepare_folders, runs_in
 from mmattn.study.progress import Progress, status_table
+
+
+class SlurmOptions(DictAction):
+    """Options of jobs, ``KEY=VALUE``; none at all are possible."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        wrong = [value for value in values if '=' not in value]
+        if wrong:
+            parser.error(f"--slurm takes key=value, and '{wrong[0]}' has no =")
+        super().__call__(parser, namespace, values, option_string)
 
 
 def add_run_command(commands: Any) -> None:
@@ -33,6 +46,20 @@ def add_run_command(commands: Any) -> None:
     )
     parser.add_argument(
         '--workers', type=int, help='runs at a time (default: the number of GPUs, or one without a GPU)'
+    )
+    parser.add_argument(
+        '--slurm',
+        nargs='*',
+        action=SlurmOptions,
+        metavar='KEY=VALUE',
+        help='submit a job for each run to Slurm, with these options: partition=gpu timeout_min=600 '
+        'gpus_per_node=1 cpus_per_task=4 array_parallelism=8 ... Needs submitit',
+    )
+    parser.add_argument(
+        '--dry-run',
+        dest='estimate',
+        action='store_true',
+        help='train nothing; say what it costs: parameters, operations, hours by a few timed steps, disk',
     )
     parser.add_argument(
         '--print-commands',
@@ -64,6 +91,11 @@ def _run(args: argparse.Namespace) -> None:
         require_writable_folder(work_dir, '--work-dir')
     with logs_to_stderr():
         study = read_study(args.study, args.data_root, args.cfg_options)
+    if args.estimate:
+        with logs_to_stderr():
+            estimates = list(estimate_study(study))
+        print_tables(estimate_tables(study, estimates, work_dir, workers))
+        return
     with study_lock(work_dir):
         runs = prepare_folders(study, work_dir)
         if args.print_commands:
@@ -74,9 +106,14 @@ def _run(args: argparse.Namespace) -> None:
         for note in study.notes:
             console.print(note, markup=False, highlight=False, soft_wrap=True)
         try:
-            failed = run_here(runs, workers, Progress(runs, workers, console))
+            progress = Progress(runs, workers, console)
+            if args.slurm is None:
+                failed = run_here(runs, workers, progress)
+            else:
+                failed = run_on_cluster(runs, work_dir, progress, args.slurm)
         except KeyboardInterrupt:
-            print('study: stopped. The same command goes on from the last checkpoints', file=sys.stderr)
+            jobs = ' Jobs that were submitted go on.' if args.slurm is not None else ''
+            print(f'study: stopped.{jobs} The same command goes on where they were', file=sys.stderr)
             sys.exit(130)
     if failed:
         sys.exit(

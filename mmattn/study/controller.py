@@ -134,18 +134,21 @@ def _has_ended(worker: _Worker, todo: list[Run], failed: list[Run], progress: Pr
         if code is None:
             return False
         if state_of(run.folder) != FINISHED:
-            _note_failure(run, code)
+            note_failure(run, f'its process {_ending(code)}')
             failed.append(run)
     progress.ended(run)
     return True
 
 
-def _note_failure(run: Run, code: int) -> None:
+def _ending(code: int) -> str:
+    return f'was killed by {signal.Signals(-code).name}' if code < 0 else f'ended with exit code {code}'
+
+
+def note_failure(run: Run, error: str) -> None:
     """Let the record of a run say why its process ended, if the process could not."""
     record = read_record(run.folder)
     if record.get('status') != FAILED:
-        reason = f'killed by {signal.Signals(-code).name}' if code < 0 else f'ended with exit code {code}'
-        write_record(run.folder, dict(record, status=FAILED, error=f'its process was {reason}'))
+        write_record(run.folder, dict(record, status=FAILED, error=error))
 
 
 def _end(processes: Sequence[subprocess.Popen]) -> None:

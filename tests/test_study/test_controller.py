@@ -104,7 +104,7 @@ def test_a_run_that_fails_is_told_and_does_not_stop_the_others(runs, told):
     text = told.getvalue()
     assert f'v0, seed 0: FAILED: no room (see {made[0].folder}/output.log)' in text
     assert 'v1, seed 0: FAILED: its process was killed by SIGKILL' in text
-    assert 'v2, seed 0: FAILED: its process was ended with exit code 3' in text
+    assert 'v2, seed 0: FAILED: its process ended with exit code 3' in text
     assert '1 of 4 runs finished, 3 failed' in text
     write_record(made[0].folder, dict(read_record(made[0].folder), ends='well'))
     assert go(made[:1], told) == []  # tried again

@@ -62,7 +62,7 @@ def test_what_fails_is_said_at_the_end(a_study, run_tool, monkeypatch, tmp_path)
     done = run_tool('study.py', 'run', a_study(seeds='[0]', controls="['plain', 'capacity']"))
     assert done.code == 'study: 3 of 3 runs failed: plain, seed 0; capacity, seed 0; se, seed 0. The same ' \
         'command tries them again'  # fmt: skip
-    assert 'plain, seed 0: FAILED: its process was ended with exit code 5' in done.out
+    assert 'plain, seed 0: FAILED: its process ended with exit code 5' in done.out
 
 
 def study(root, *arguments):

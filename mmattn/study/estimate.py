@@ -1,0 +1,198 @@
+"""Say what a study would cost before it runs: parameters, operations, hours, disk."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
+from mmengine.runner.utils import calc_dynamic_intervals
+from rich.table import Table
+from torch import Tensor, nn
+
+from mmattn.checkpoints import load_checkpoints
+from mmattn.cost import model_cost
+from mmattn.engine.mistakes import BUILD_ERRORS, user_input
+from mmattn.study.config import Study, Variant
+from mmattn.study.plan import run_config, runs_of
+from mmattn.study.progress import duration
+from mmattn.study.record import FINISHED, state_of
+
+WARMUP, STEPS = 2, 5
+_BYTES_OF_DETECTION, _DETECTIONS = 150, 100  # as JSON, and at most for an image
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What one run of a variant costs.
+
+    Attributes:
+        variant: The variant.
+        operations: Operations for one image in eval mode.
+        attention_operations: Those of attention among them.
+        size: Height and width of the images for which they are counted.
+        step_seconds: Median duration of a training step, loading included.
+        image_seconds: Duration of the evaluation of an image, without COCO's matching.
+        iterations: Number of steps.
+        images: Number of images in all evaluations.
+        disk_bytes: What the run leaves: its checkpoints, and detections if there are 100 in every image.
+    """
+
+    variant: Variant
+    operations: int
+    attention_operations: int
+    size: tuple[int, int]
+    step_seconds: float
+    image_seconds: float
+    iterations: int
+    images: int
+    disk_bytes: int
+
+    @property
+    def seconds(self) -> float:
+        """Duration of a run."""
+        return self.iterations * self.step_seconds + self.images * self.image_seconds
+
+
+def estimate_study(study: Study) -> Iterator[Estimate]:
+    """Time a few steps of each variant, one after the other, on this machine.
+
+    Nothing is left of it on the disk.
+    """
+    for variant in study.variants:
+        with tempfile.TemporaryDirectory() as folder, user_input(f'{variant.name!r}', BUILD_ERRORS):
+            yield _estimate(
+                variant, run_config(variant, study.seeds[0]), folder, study.keep_detections == 'all'
+            )
+
+
+def _estimate(variant: Variant, cfg: Config, folder: str, keep_all: bool) -> Estimate:
+    cfg.work_dir = folder
+    # MMEngine keeps runners and visualizers by their names
+    cfg.experiment_name = os.path.basename(folder)
+    cfg.visualizer = dict(type='Visualizer', name=cfg.experiment_name, vis_backends=[])
+    with load_checkpoints(False):
+        runner = Runner.from_cfg(cfg)
+        runner.model.init_weights()
+    model = runner.model
+    optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    training = Runner.build_dataloader(cfg.train_dataloader, seed=runner.seed)
+    step, size = _time_steps(model, training, lambda batch: model.train().train_step(batch, optim_wrapper))
+    validation = Runner.build_dataloader(cfg.val_dataloader, seed=runner.seed)
+    with torch.no_grad():
+        batch, _ = _time_steps(model, validation, lambda batch: model.eval().val_step(batch))
+    evaluations = number_of_evaluations(cfg.train_cfg)
+    images = len(validation.dataset)
+    kept = _bytes(model.state_dict().values()) + _bytes(optim_wrapper.state_dict())
+    kept_checkpoints = (cfg.default_hooks.get('checkpoint') or {}).get('max_keep_ckpts', 1)
+    detections = images * _DETECTIONS * _BYTES_OF_DETECTION * (evaluations + 1 if keep_all else 1)
+    cost = model_cost(model, size, memory=False)
+    return Estimate(
+        variant,
+        cost.ops.total(),
+        cost.attention_ops(),
+        size,
+        step,
+        batch / (validation.batch_size or 1),
+        cfg.train_cfg.get('max_iters') or cfg.train_cfg.max_epochs * len(training),
+        images * evaluations,
+        kept * kept_checkpoints + detections,
+    )
+
+
+def _time_steps(model: nn.Module, loader: Any, step: Any) -> tuple[float, tuple[int, int]]:
+    """Return the median duration of a step with its loading, and the size of the images that it gets."""
+    wait = torch.cuda.synchronize if torch.cuda.is_available() else lambda: None
+    seconds, batches = [], iter(loader)
+    for number in range(WARMUP + STEPS):
+        wait()
+        began = time.perf_counter()
+        batch = next(batches, None)
+        if batch is None:  # of a small data set
+            batches = iter(loader)
+            batch = next(batches)
+        step(batch)
+        wait()
+        if number >= WARMUP:
+            seconds.append(time.perf_counter() - began)
+    inputs = model.data_preprocessor(batch, False)['inputs']
+    return median(seconds), tuple(inputs.shape[-2:])
+
+
+def number_of_evaluations(train_cfg: Mapping[str, Any]) -> int:
+    """Return how often a training loop of MMEngine evaluates."""
+    last = train_cfg.get('max_epochs') or train_cfg['max_iters']
+    milestones, intervals = calc_dynamic_intervals(
+        train_cfg.get('val_interval', 1), train_cfg.get('dynamic_intervals')
+    )
+    begin = train_cfg.get('val_begin', 1)
+    at = {last} if last >= begin else set()
+    for start, end, interval in zip(milestones, [*milestones[1:], last + 1], intervals):
+        at |= {step for step in range(max(start, 1), end) if step % interval == 0 and step >= begin}
+    return len(at)
+
+
+def _bytes(values: Any) -> int:
+    """The bytes of all tensors in nested dicts and lists."""
+    if isinstance(values, Tensor):
+        return values.numel() * values.element_size()
+    if isinstance(values, dict):
+        values = values.values()
+    elif isinstance(values, (str, int, float, type(None))):
+        return 0
+    return sum(map(_bytes, values))
+
+
+def estimate_tables(
+    study: Study, estimates: Sequence[Estimate], work_dir: str | os.PathLike, workers: int
+) -> Iterator[Table | str]:
+    """Yield a table of what each variant costs, and what the study still costs."""
+    table = Table(title=f'{study.name}: a run of each variant', title_justify='left')
+    for column in (
+        'variant',
+        'as',
+        'parameters',
+        'attention',
+        'G operations',
+        'attention',
+        's a step',
+        'a run',
+    ):
+        table.add_column(column, justify='left' if column in ('variant', 'as') else 'right')
+    for each in estimates:
+        table.add_row(
+            each.variant.name,
+            each.variant.role.replace('_', ' '),
+            f'{each.variant.parameters:,}',
+            f'{each.variant.attention:,}',
+            f'{each.operations / 1e9:.3f}',
+            f'{each.attention_operations / 1e9:.3f}',
+            f'{each.step_seconds:.3f}',
+            duration(each.seconds),
+        )
+    yield table
+    by_name = {each.variant.name: each for each in estimates}
+    runs = runs_of(study, work_dir)
+    left = [run for run in runs if state_of(run.folder) != FINISHED]
+    seconds = sum(by_name[run.variant].seconds for run in left) / workers
+    disk = sum(by_name[run.variant].disk_bytes for run in left)
+    folder = next(
+        each for each in [Path(work_dir).absolute(), *Path(work_dir).absolute().parents] if each.exists()
+    )
+    height, width = estimates[0].size
+    yield (
+        f'Operations of one image of {height}x{width}. Steps are timed one run at a time, loading included.\n'
+        f'{len(runs)} runs, {len(runs) - len(left)} of them finished: about {duration(seconds)} left with '
+        f'{workers} at a time, and at most {disk / 1e9:.1f} GB of disk, of which {folder} has '
+        f'{shutil.disk_usage(folder).free / 1e9:.1f} GB free'
+    )
+    yield from study.notes
