@@ -268,15 +268,18 @@ class _Builder:
 
     def _add_controls(self, word: str, of: tuple[str, ...]) -> list[str]:
         """Add a control for each variant, one for all for which it would be the same; return notes."""
-        names = of or tuple(v.name for v in self.variants.values() if v.role == 'variant')
+        all_names = tuple(v.name for v in self.variants.values() if v.role == 'variant')
+        names = of or all_names
         found: list[tuple[str, list, list[str]]] = []
         notes = []
-        for name in names:
+        for name in all_names:
             try:
                 insert = control_insertion(word, self._models[name])
             except NoControl as error:
-                if of or self.variants[name].attention:
+                if name in of or self.variants[name].attention:
                     notes.append(f'There is no {word.replace("_", " ")} control of {name}: {error}.')
+                continue
+            if name not in names:
                 continue
             base = self.asked['variants'][name].get('base', self.asked['base'])
             same = next((each for each in found if each[:2] == (base, insert)), None)

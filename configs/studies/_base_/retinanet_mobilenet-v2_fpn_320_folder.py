@@ -13,7 +13,9 @@ model = dict(
         type='MobileNetV2',
         out_indices=(2, 4, 7),
         norm_eval=True,  # as MMDetection's ResNets: norms keep the statistics of ImageNet
-        init_cfg=dict(type='Pretrained', checkpoint=r'{{$MMATTN_PRETRAINED:}}', prefix='backbone.'),
+        init_cfg=dict(
+            type='Pretrained', checkpoint=r'{{$MMATTN_PRETRAINED:mobilenet_v2_in1k.pth}}', prefix='backbone.'
+        ),
     ),
     neck=dict(in_channels=[32, 96, 1280]),
     bbox_head=dict(num_classes=_base_.num_classes),

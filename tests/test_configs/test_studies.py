@@ -1,0 +1,67 @@
+"""The studies of configs/studies are whole: all their variants build."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from mmattn.study import config as study_config
+from mmattn.study.config import read_study
+
+STUDIES = Path(__file__).parents[2] / 'configs/studies'
+SHOWN = {
+    'pretrained_start': ['plain', 'capacity', 'cbam_paper', 'cbam_identity', 'se_paper', 'se_identity'],
+    'shapes_attention': [
+        *('plain', 'static_gate', 'capacity', 'se_paper', 'se_identity'),
+        *('eca_paper', 'eca_identity', 'cbam_paper', 'cbam_identity'),
+    ],
+    'coco_r50_1x': ['plain', 'se', 'eca', 'cbam'],
+    'coco_retinanet_r50_1x': ['plain', 'se', 'eca', 'cbam'],
+}
+
+
+def test_all_are_listed():
+    assert sorted(SHOWN) == sorted(path.stem for path in STUDIES.glob('*.py'))
+
+
+@pytest.mark.parametrize(
+    'name', [pytest.param(name, marks=pytest.mark.slow if 'coco' in name else ()) for name in SHOWN]
+)
+def test_every_variant_builds(name, squares, monkeypatch):
+    monkeypatch.delenv('MMATTN_DATA_ROOT', raising=False)
+    monkeypatch.setattr(study_config, '_check_data_and_weights', lambda variants: None)
+    data = str(squares) if name == 'pretrained_start' else None
+    study = read_study(str(STUDIES / f'{name}.py'), data)
+    by_name = {each.name: each for each in study.variants}
+    assert list(by_name) == SHOWN[name] and study.control == 'plain'
+    assert len(study.seeds) == (3 if 'coco' in name else 5)
+    blocks = {each.name: each.attention for each in study.variants}
+    if 'capacity' in blocks:
+        assert blocks['capacity'] == blocks['se_identity'] == blocks['se_paper'] > 0
+    if name == 'shapes_attention':
+        assert [note.split(':')[0] for note in study.notes] == [
+            f'There is no capacity control of eca_{start}' for start in ('paper', 'identity')
+        ]
+    if name == 'coco_retinanet_r50_1x':
+        models = [each.config.model for each in study.variants]
+        assert {model.get('detector', model.type) for model in models} == {'RetinaNet'}
+
+
+def test_the_script_of_coco_runs_both_studies_and_says_what_it_takes(tmp_path):
+    script = STUDIES / 'coco_r50_1x.sh'
+    done = subprocess.run(['bash', script], capture_output=True, text=True)
+    assert done.returncode == 2 and 'COCO_FOLDER [options of tools/study.py run]' in done.stderr
+    (tmp_path / 'python').write_text('#!/bin/sh\necho "$@"\nexit $CODE\n')
+    (tmp_path / 'python').chmod(0o755)
+    for code, count in ((0, 2), (1, 2), (2, 1)):
+        done = subprocess.run(
+            ['bash', script, 'a folder', '--workers', '3'],
+            capture_output=True,
+            text=True,
+            env=dict(PATH=f'{tmp_path}:/usr/bin:/bin', CODE=str(code)),
+        )
+        assert done.returncode == code
+        lines = done.stdout.splitlines()
+        assert all(line.endswith('--data-root a folder --workers 3') for line in lines)
+        names = [Path(line.split()[2]).stem for line in lines]
+        assert names == ['coco_r50_1x', 'coco_retinanet_r50_1x'][:count]
