@@ -57,16 +57,8 @@ def test_a_run_leaves_what_the_report_needs(runs, squares):
     ]  # fmt: skip
 
 
-def test_by_default_only_the_last_detections_are_kept(runs):
-    run = runs(seeds='[0]')[0]
-    train_run(run.folder)
-    assert not (run.folder / 'evaluations').exists()
-    first, last = read_record(run.folder)['evaluations']
-    assert (first['detections'], last['detections']) == ({}, dict(bbox='detections.bbox.json'))
-    assert json.loads((run.folder / 'detections.bbox.json').read_text())
-
-
 def test_a_run_that_fails_says_why_and_can_go_on(runs):
+    """And by default, only the detections of the last evaluation are kept."""
     run = runs(seeds='[0]')[0]
     config = run.folder / 'config.py'
     good = config.read_text()
@@ -80,6 +72,10 @@ def test_a_run_that_fails_says_why_and_can_go_on(runs):
     train_run(run.folder)
     record = read_record(run.folder)
     assert record['status'] == 'finished' and 'error' not in record and len(record['sessions']) == 2
+    assert not (run.folder / 'evaluations').exists()
+    first, last = record['evaluations']
+    assert (first['detections'], last['detections']) == ({}, dict(bbox='detections.bbox.json'))
+    assert json.loads((run.folder / 'detections.bbox.json').read_text())
 
 
 def test_only_the_folder_of_a_run_is_trained(tmp_path):
