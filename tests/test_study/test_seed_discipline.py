@@ -68,7 +68,7 @@ def seen(squares, tmp_path_factory, request):
         folder / 'study.py',
         settings=f"dict(model={drop}, custom_hooks=[dict(type='SeeTensors')])",
         variants=f"dict(se={SE}, cbam=dict(insert=[dict(at='{SITES}', block=dict(type='mmattn.CBAM'))]))",
-        controls="['plain', 'static_gate', dict(type='capacity', of='se')]",
+        controls="['plain', dict(type='capacity', of='se')]",
     )
     request.getfixturevalue('no_data_root')
     runs = prepare_folders(read_study(path), folder / 'work')
@@ -85,7 +85,7 @@ def no_data_root():
         yield
 
 
-VARIANTS = ('static_gate', 'capacity', 'se', 'cbam')
+VARIANTS = ('capacity', 'se', 'cbam')
 
 
 @pytest.mark.parametrize('variant', VARIANTS)
