@@ -14,7 +14,7 @@ from mmengine.config import Config, ConfigDict
 from mmattn.engine.mistakes import user_input
 from mmattn.files import write_file
 from mmattn.study.config import Study, Variant
-from mmattn.study.record import CONFIG, config_hash, file_hash, read_record, write_record
+from mmattn.study.record import CONFIG, WAITING, config_hash, file_hash, read_record, write_record
 
 STUDY_FILE, STUDY_LOCK = 'study.json', 'study.lock'
 
@@ -71,9 +71,9 @@ def prepare_folders(study: Study, work_dir: str | os.PathLike) -> list[Run]:
                 hashes[path] = file_hash(path)
         now = dict(config=config_hash(configs[run])) | {name: hashes[path] for name, path in data.items()}
         record = read_record(run.folder)
-        if record:
+        if record.get('status', WAITING) != WAITING:
             _require_same(run, record['hashes'], now, configs[run], work_dir)
-        else:
+        elif record.get('hashes') != now or record['keep_detections'] != study.keep_detections:
             run.folder.mkdir(parents=True, exist_ok=True)
             configs[run].dump(run.folder / CONFIG)
             write_record(
@@ -82,7 +82,7 @@ def prepare_folders(study: Study, work_dir: str | os.PathLike) -> list[Run]:
                     study=study.name,
                     variant=run.variant,
                     seed=run.seed,
-                    status='waiting',
+                    status=WAITING,
                     keep_detections=study.keep_detections,
                     hashes=now,
                 ),

@@ -8,6 +8,8 @@ import socket
 import time
 from pathlib import Path
 
+import torch
+
 from mmattn.engine import DATA_ROOT_VARIABLE, load_config, train
 from mmattn.engine.machine import describe_machine
 from mmattn.engine.mistakes import mistake_text
@@ -44,6 +46,8 @@ def train_run(folder: str | os.PathLike) -> None:
         if record['status'] == FINISHED:
             return
         record.pop('error', None)
+        # another number of threads may sum in another order, and end with other bits
+        torch.set_num_threads(record.setdefault('threads', torch.get_num_threads()))
         began = time.strftime('%Y-%m-%dT%H:%M:%S%z')
         sessions = [
             *record.get('sessions', []),

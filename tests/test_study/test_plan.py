@@ -6,7 +6,7 @@ from mmengine.config import Config
 
 from mmattn.study.config import read_study
 from mmattn.study.plan import differences, prepare_folders, read_study_file, runs_in, runs_of
-from mmattn.study.record import read_record
+from mmattn.study.record import read_record, write_record
 from tests.test_study.studies import SE
 
 
@@ -32,7 +32,9 @@ def test_each_run_has_its_config(a_study, tmp_path):
 
 def test_variants_and_seeds_can_be_added_and_settings_not_changed(a_study, tmp_path):
     work = tmp_path / 'work'
-    prepare_folders(read_study(a_study()), work)
+    prepare_folders(read_study(a_study(settings="{'optim_wrapper.optimizer.lr': 0.7}")), work)
+    runs = prepare_folders(read_study(a_study()), work)  # nothing had begun
+    write_record(runs[0].folder, dict(read_record(runs[0].folder), status='running'))
     more = read_study(a_study(seeds='[0, 1, 2]', variants=f'dict(se={SE}, other={{}})'))
     assert len(prepare_folders(more, work)) == 9
     changed = read_study(a_study(settings="{'optim_wrapper.optimizer.lr': 0.5}"))
@@ -47,7 +49,8 @@ def test_variants_and_seeds_can_be_added_and_settings_not_changed(a_study, tmp_p
 def test_other_data_is_refused(a_study, squares, tmp_path):
     data = tmp_path / 'data'
     shutil.copytree(squares, data)
-    prepare_folders(read_study(a_study(), str(data)), tmp_path / 'work')
+    runs = prepare_folders(read_study(a_study(), str(data)), tmp_path / 'work')
+    write_record(runs[0].folder, dict(read_record(runs[0].folder), status='finished'))
     path = data / 'annotations/val.json'
     content = json.loads(path.read_text())
     content['annotations'].pop()

@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmattn.study.config import read_study
 from mmattn.study.lock import Locked
 from mmattn.study.plan import prepare_folders
-from mmattn.study.record import file_hash, read_record, state_of
+from mmattn.study.record import file_hash, read_record, state_of, write_record
 from mmattn.study.worker import train_run
 
 
@@ -69,8 +69,12 @@ def test_a_run_that_fails_says_why_and_can_go_on(runs):
         train_run(run.folder)
     assert state_of(run.folder) == 'failed' and 'none.json' in read_record(run.folder)['error']
     config.write_text(good)
+    threads = torch.get_num_threads()
+    write_record(run.folder, dict(read_record(run.folder), threads=threads + 1))
     train_run(run.folder)
     record = read_record(run.folder)
+    assert torch.get_num_threads() == record['machine']['threads'] == threads + 1  # those it began with
+    torch.set_num_threads(threads)
     assert record['status'] == 'finished' and 'error' not in record and len(record['sessions']) == 2
     assert not (run.folder / 'evaluations').exists()
     first, last = record['evaluations']
