@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mmengine.config import Config, ConfigDict
-from mmengine.registry import MODELS, DefaultScope
+from mmengine.config import Config
 from torch import nn
 
-from mmattn.checkpoints import refuse_code
-from mmattn.engine import check_data, load_config
+from mmattn.engine import check_data
 from mmattn.engine.check_weights import check_weights
-from mmattn.engine.data_root import read_config, require_model
 from mmattn.engine.mistakes import BUILD_ERRORS, user_input
-from mmattn.insertion import brief_log
-from mmattn.study.budget import set_budget
+from mmattn.study.asked import check_choice, check_keys, read_asked
 from mmattn.study.controls import CONTROLS, PLAIN, NoControl, control_insertion
 from mmattn.study.evaluation.metrics import MAIN, SUMMARY
+from mmattn.study.variant_config import build_detector, variant_config
 
 KEYS = (
     'base', 'variants', 'control', 'controls', 'seeds', 'settings', 'budget', 'metrics', 'keep_detections',
@@ -32,7 +28,6 @@ _EXAMPLE = (
     "variants = dict(se=dict(insert=[dict(at='backbone.layer[2-4].*.residual', "
     "block=dict(type='mmattn.SE'))]))"
 )
-_WITH_ATTENTION = 'mmattn.WithAttention'
 
 
 @dataclass(frozen=True)
@@ -95,7 +90,7 @@ def read_study(
         ValueError, TypeError, KeyError: If the study asks for what is not possible, or a variant cannot be
             built; the message names the variant.
     """
-    asked = _read(path, cfg_options)
+    asked = read_asked(path, cfg_options)
     _check_keys(asked, path)
     name = os.path.splitext(os.path.basename(path))[0]
     seeds = _seeds(asked.get('seeds'))
@@ -113,30 +108,13 @@ def read_study(
         control,
         seeds,
         _metrics(asked.get('metrics', MAIN)),
-        _choice('keep_detections', asked.get('keep_detections', KEEP[0]), KEEP),
+        check_choice('keep_detections', asked.get('keep_detections', KEEP[0]), KEEP),
         tuple(notes),
     )
 
 
-def _read(path: str, cfg_options: Mapping[str, Any] | None) -> dict[str, Any]:
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f"no study config '{path}' (looked in {os.getcwd()})")
-    cfg = read_config(path)
-    if cfg_options:
-        cfg.merge_from_dict(dict(cfg_options))
-    return cfg.to_dict()
-
-
 def _check_keys(asked: Mapping[str, Any], path: str) -> None:
-    for key in asked:
-        near = difflib.get_close_matches(key, KEYS, 1, 0.8)
-        if near and key not in KEYS:
-            raise KeyError(
-                f'{path} has {key!r}, which is close to {near[0]!r}; a study has {", ".join(KEYS)}'
-            )
-    missing = [key for key in ('base', 'variants', 'seeds') if key not in asked]
-    if missing:
-        raise KeyError(f'{path} has no {missing[0]!r}; a study has {", ".join(KEYS)}. For example {_EXAMPLE}')
+    check_keys(asked, KEYS, ('base', 'variants', 'seeds'), path, others=True)
     if not isinstance(asked['variants'], Mapping) or not asked['variants']:
         raise ValueError(f'variants is a dict of changes by name; got {asked["variants"]!r}: {_EXAMPLE}')
     for name, changes in asked['variants'].items():
@@ -161,14 +139,8 @@ def _metrics(given: Any) -> tuple[str, ...]:
     if isinstance(given, str) or not isinstance(given, (list, tuple)) or not given:
         raise ValueError(f'metrics is a list of names; got {given!r}; possible: {", ".join(SUMMARY)}')
     for name in given:
-        _choice('metrics', name, SUMMARY)
+        check_choice('metrics', name, SUMMARY)
     return tuple(given)
-
-
-def _choice(name: str, value: Any, choices: tuple[str, ...]) -> Any:
-    if value not in choices:
-        raise ValueError(f'{name} has {value!r}; possible: {", ".join(map(repr, choices))}')
-    return value
 
 
 def _control(asked: Mapping[str, Any], variants: Mapping[str, Variant]) -> str:
@@ -223,8 +195,8 @@ class _Builder:
             of = (named,) if isinstance(named, str) else tuple(named)
             given = given.get('type')
         for name in of:
-            _choice(f'the control {given!r} with of=', name, tuple(self.asked['variants']))
-        return _choice('controls', given, CONTROLS), of
+            check_choice(f'the control {given!r} with of=', name, tuple(self.asked['variants']))
+        return check_choice('controls', given, CONTROLS), of
 
     def _add(
         self, name: str, changes: Mapping[str, Any], role: str, of: tuple[str, ...], plain: bool = False
@@ -235,36 +207,13 @@ class _Builder:
             )
         what = f'the variant {name!r}' if role == 'variant' else f'the control {name!r}'
         with user_input(f'{what} cannot be built', BUILD_ERRORS):
-            cfg = self._config(changes, plain)
-            model = self._models[name] = _build(cfg)
+            cfg = variant_config(self.asked, changes, self._folder, self._data_root, plain)
+            model = self._models[name] = build_detector(cfg)
         attention = getattr(model, 'attention', None)
         blocks = list(attention.parameters()) if isinstance(attention, nn.Module) else []
         self.variants[name] = Variant(
             name, cfg, role, of, sum(p.numel() for p in model.parameters()), sum(p.numel() for p in blocks)
         )
-
-    def _config(self, changes: Mapping[str, Any], plain: bool) -> Config:
-        changes = dict(changes)
-        base = changes.pop('base', self.asked['base'])
-        if not isinstance(base, str):
-            raise ValueError(f"base is a config file, or 'mmdet::FOLDER/FILE.py'; got {base!r}")
-        path = base if '::' in base else os.path.join(self._folder, base)
-        cfg = load_config(path, self._data_root)
-        require_model(cfg, path)
-        insert = changes.pop('insert', None)
-        settings = self.asked.get('settings') or {}
-        cfg.merge_from_dict(_config_dict(settings))
-        cfg.merge_from_dict(_config_dict(changes))
-        if plain:
-            _remove_attention(cfg)
-        elif insert is not None:
-            _insert(cfg, insert)
-        set_budget(
-            cfg, self.asked.get('budget'), 'param_scheduler' in settings or 'param_scheduler' in changes
-        )
-        _keep_one_checkpoint(cfg)
-        _require_coco_evaluator(cfg, path)
-        return cfg
 
     def _add_controls(self, word: str, of: tuple[str, ...]) -> list[str]:
         """Add a control for each variant, one for all for which it would be the same; return notes."""
@@ -296,54 +245,6 @@ class _Builder:
             name = word if len(found) == 1 else f'{word}_{of_these[0]}'
             self._add(name, dict(base=base, insert=insert), word, tuple(of_these))
         return notes
-
-
-def _build(cfg: Config) -> nn.Module:
-    import mmdet.models  # noqa: F401  registers the detectors
-
-    scope = cfg.get('default_scope') or 'mmdet'
-    with DefaultScope.overwrite_default_scope(scope), refuse_code(), brief_log():
-        return MODELS.build(ConfigDict(cfg.model.to_dict()))
-
-
-def _config_dict(changes: Mapping[str, Any]) -> dict[str, Any]:
-    return ConfigDict(changes).to_dict()
-
-
-def _insert(cfg: Config, insert: Any) -> None:
-    """Let a config's detector have attention."""
-    model = cfg.model
-    if model.type != _WITH_ATTENTION:
-        model.detector, model.type = model.type, _WITH_ATTENTION
-    model.insert = insert
-
-
-def _remove_attention(cfg: Config) -> None:
-    """Let a config's detector have no attention."""
-    model = cfg.model
-    if model.type == _WITH_ATTENTION:
-        model.type = model.pop('detector')
-        for key in ('insert', 'freeze_detector'):
-            model.pop(key, None)
-
-
-def _keep_one_checkpoint(cfg: Config) -> None:
-    """Keep the last checkpoint only, unless the config says how many."""
-    hook = cfg.setdefault('default_hooks', {}).setdefault(
-        'checkpoint', dict(type='CheckpointHook', interval=1)
-    )
-    if hook is not None and hook.get('max_keep_ckpts', -1) < 1:
-        hook['max_keep_ckpts'] = 1
-
-
-def _require_coco_evaluator(cfg: Config, path: str) -> None:
-    evaluators = cfg.get('val_evaluator') or []
-    types = [each.get('type') for each in ([evaluators] if isinstance(evaluators, Mapping) else evaluators)]
-    if not any(str(each).rpartition('.')[2].startswith('Coco') for each in types):
-        raise ValueError(
-            f'{path} evaluates with {", ".join(map(str, types)) or "nothing"}: a study compares detections '
-            "in COCO's format, which val_evaluator=dict(type='CocoMetric', ...) writes"
-        )
 
 
 def _check_data_and_weights(variants: tuple[Variant, ...]) -> None:

@@ -75,10 +75,10 @@ def test_a_control_of_one_variant(a_study):
 
 
 def test_a_control_is_built_at_the_sites(a_study):
-    from mmattn.study.config import _build
+    from mmattn.study.variant_config import build_detector
 
     study = read_study(a_study(controls="['plain', 'static_gate', 'capacity']"))
-    models = {each.name: _build(each.config) for each in study.variants}
+    models = {each.name: build_detector(each.config) for each in study.variants}
     sites = {name: list(getattr(model, 'attention', {})) for name, model in models.items()}
     assert sites['se'] == sites['static_gate'] == sites['capacity'] and len(sites['se']) == 4
     assert all(isinstance(block, StaticGate) for block in models['static_gate'].attention.values())

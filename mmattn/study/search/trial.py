@@ -1,0 +1,107 @@
+"""Train one trial of a search in a process of its own, and stop it when it falls behind."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from mmattn.study.record import CONFIG, FINISHED, OUTPUT, WAITING, read_record, write_record
+
+PRUNED = 'pruned'
+Watch = Callable[[int, float], bool]
+
+
+class TrialFailed(RuntimeError):
+    """A training that ended with an error."""
+
+
+def trial_folder(trials: Path, variant: Mapping[str, Any]) -> Path:
+    """Return the folder of a variant; the same variant has the same, whichever trial chooses it."""
+    text = json.dumps(variant, sort_keys=True, default=repr)
+    return trials / hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def prepare_trial(folder: Path, cfg: Config, seed: int, search: str) -> None:
+    """Write the config and the record of a trial's training into its folder, unless they are there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if read_record(folder):
+        return
+    cfg.randomness = dict(cfg.get('randomness') or {}, seed=seed)
+    cfg.dump(folder / CONFIG)
+    record = dict(
+        study=search, variant=folder.name, seed=seed, status=WAITING, keep_detections='last', hashes={}
+    )
+    write_record(folder, record)
+
+
+def train_trial(folder: Path, metric: str, watch: Watch, every: float = 0.5) -> float:
+    """Train a trial to its end, or until it is pruned.
+
+    Args:
+        folder: Folder that :func:`prepare_trial` made. A training that was interrupted goes on; of one that
+            is finished, what it found is read.
+        metric: Name of the metric.
+        watch: Called with the number and the metric of each evaluation; True stops the training.
+        every: Seconds between two looks at the record of the training.
+
+    Returns:
+        The metric of the last evaluation.
+
+    Raises:
+        TrialFailed: If the training ended with an error, or its evaluations do not have the metric.
+    """
+    if read_record(folder)['status'] in (FINISHED, PRUNED):
+        process = None
+    else:
+        with open(folder / OUTPUT, 'ab') as output:
+            process = subprocess.Popen(
+                [sys.executable, '-m', 'mmattn.study', str(folder)], stdout=output, stderr=output
+            )
+    try:
+        return _watched(folder, metric, watch, every, process)
+    finally:
+        if process is not None and process.poll() is None:
+            process.terminate()
+            process.wait()
+
+
+def _watched(
+    folder: Path, metric: str, watch: Watch, every: float, process: subprocess.Popen | None
+) -> float:
+    seen, value = 0, None
+    while True:
+        code = 0 if process is None else process.poll()
+        record = read_record(folder)
+        evaluations = record.get('evaluations', [])
+        for number, evaluation in enumerate(evaluations[seen:], seen + 1):
+            value = _metric(evaluation['metrics'], metric)
+            if watch(number, value):
+                if process is not None:
+                    process.terminate()
+                    process.wait()
+                if read_record(folder)['status'] != FINISHED:
+                    write_record(folder, dict(read_record(folder), status=PRUNED))
+                return value
+        seen = len(evaluations)
+        if code is None:
+            time.sleep(every)
+        elif code or (process is not None and record['status'] != FINISHED):
+            raise TrialFailed(record.get('error') or f'its process ended with {code}; see {folder / OUTPUT}')
+        elif value is None:
+            raise TrialFailed(f'it was never evaluated; see {folder / OUTPUT}')
+        else:
+            return value
+
+
+def _metric(metrics: Mapping[str, float], name: str) -> float:
+    if name not in metrics:
+        raise TrialFailed(f'its evaluations have no {name!r}; they have {", ".join(metrics)}')
+    return float(metrics[name])
