@@ -4,7 +4,6 @@
 from mmattn.engine.cli import Parser, run_tool
 from mmattn.study.cli import add_run_command, add_status_command
 from mmattn.study.comparison.command import add_compare_command
-
 from mmattn.study.search.cli import add_search_command
 
 
@@ -14,7 +13,6 @@ def parse_args():
     add_run_command(commands)
     add_status_command(commands)
     add_compare_command(commands)
-
     add_search_command(commands)
     return parser.parse_args()
 
