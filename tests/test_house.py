@@ -68,6 +68,14 @@ KEPT = {
         'mmattn/hooks/attention_map_hook.py',
         'tests/test_hooks/test_attention_map_hook.py',
     },
+    'trial': {  # Optuna's
+        'mmattn/study/search/loop.py',
+        'mmattn/study/search/outcome.py',
+        'mmattn/study/search/space.py',
+        'mmattn/study/search/storage.py',
+        'tests/test_study/test_search/test_loop.py',
+        'tests/test_study/test_search/test_space.py',
+    },
 }
 
 FACES = {

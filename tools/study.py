@@ -4,7 +4,7 @@
 from mmattn.engine.cli import Parser, run_tool
 from mmattn.study.cli import add_run_command, add_status_command
 from mmattn.study.comparison.command import add_compare_command
-from mmattn.study.search.cli import add_search_command
+from mmattn.study.search.search_command import add_search_command
 
 
 def parse_args():
