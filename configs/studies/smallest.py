@@ -9,13 +9,4 @@ variants = dict(
         insert=[dict(at='backbone.layer[1-4].*.residual', block=dict(type='mmattn.CBAM', start='identity'))]
     )
 )
-max_iters = 500
-budget = dict(max_iters=max_iters)
-settings = dict(
-    train_cfg=dict(val_interval=max_iters),
-    default_hooks=dict(checkpoint=dict(interval=100)),
-    param_scheduler=[
-        dict(type='LinearLR', start_factor=0.05, by_epoch=False, begin=0, end=100),
-        dict(type='CosineAnnealingLR', by_epoch=False, begin=100, end=max_iters, eta_min=1e-5),
-    ],
-)
+settings = dict(train_cfg=dict(val_interval=500), default_hooks=dict(checkpoint=dict(interval=250)))

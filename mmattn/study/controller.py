@@ -20,7 +20,7 @@ from mmattn.engine.mistakes import user_input
 from mmattn.study.lock import Lock, Locked, is_locked
 from mmattn.study.plan import STUDY_LOCK, Run
 from mmattn.study.progress import Progress
-from mmattn.study.record import FAILED, FINISHED, LOCK, OUTPUT, read_record, state_of, write_record
+from mmattn.study.record import FAILED, FINISHED, LOCK, OUTPUT, RUNNING, read_record, state_of, write_record
 
 POLL = 0.5
 """Seconds between two looks at the processes."""
@@ -133,7 +133,11 @@ def _has_ended(worker: _Worker, todo: list[Run], failed: list[Run], progress: Pr
         code = worker.process.poll()
         if code is None:
             return False
-        if state_of(run.folder) != FINISHED:
+        state = state_of(run.folder)
+        if state == RUNNING:  # another machine was faster
+            worker.process = None
+            return False
+        if state != FINISHED:
             note_failure(run, f'its process {_ending(code)}')
             failed.append(run)
     progress.ended(run)

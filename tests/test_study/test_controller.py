@@ -15,7 +15,7 @@ from rich.console import Console
 
 from mmattn.study import controller
 from mmattn.study.controller import run_here, study_lock, visible_gpus
-from mmattn.study.lock import Locked
+from mmattn.study.lock import Locked, is_locked
 from mmattn.study.plan import Run
 from mmattn.study.progress import Progress
 from mmattn.study.record import read_record, state_of, write_record
@@ -160,6 +160,18 @@ def test_an_orphan_that_is_killed_is_gone_on_with(runs, told):
 
     threading.Timer(0.3, end).start()
     assert go(made, told) == [] and read_record(made[0].folder)['begun'] == 2
+
+
+def test_a_run_that_another_machine_took_is_waited_for(runs, told, monkeypatch):
+    made = runs(dict(takes=1.5))
+    other = subprocess.Popen(controller.run_command(made[0]))
+    while state_of(made[0].folder) != 'running':
+        time.sleep(0.02)
+    answers = iter([False])  # it was not locked when the controller looked
+    monkeypatch.setattr(controller, 'is_locked', lambda path: next(answers, None) is None and is_locked(path))
+    assert go(made, told) == [] and read_record(made[0].folder)['begun'] == 1
+    assert 'FAILED' not in told.getvalue() and 'v0, seed 0: finished' in told.getvalue()
+    other.wait()
 
 
 def test_two_controllers_exclude_each_other(tmp_path):
