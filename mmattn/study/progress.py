@@ -160,10 +160,12 @@ def duration(seconds: float) -> str:
 def status_table(work_dir: str | os.PathLike, runs: Sequence[Run]) -> Table:
     """Return a table of all runs: where each stands, its last metric, its time."""
     table = Table(title=str(work_dir), title_justify='left')
-    for column in ('variant', 'seed', 'status', 'iteration', 'last evaluation', 'time', 'error'):
+    records = {run: read_record(run.folder) for run in runs}
+    some_failed = any('error' in record for record in records.values())
+    columns = ['variant', 'seed', 'status', 'iteration', 'last evaluation', 'time', *['error'] * some_failed]
+    for column in columns:
         table.add_column(column, overflow='fold')
-    for run in runs:
-        record = read_record(run.folder)
+    for run, record in records.items():
         table.add_row(
             run.variant,
             str(run.seed),
@@ -171,6 +173,6 @@ def status_table(work_dir: str | os.PathLike, runs: Sequence[Run]) -> Table:
             position_text(record).removeprefix('iteration '),
             metric_text(record),
             duration(record.get('seconds', 0.0)),
-            record.get('error', ''),
+            *[record.get('error', '')] * some_failed,
         )
     return table

@@ -19,6 +19,7 @@ SHOWN = {
     'coco_r50_1x': ['plain', 'se', 'eca', 'cbam'],
     'coco_retinanet_r50_1x': ['plain', 'se', 'eca', 'cbam'],
 }
+QUICK = ('smallest', 'pretrained_start')
 
 
 def test_all_are_listed():
@@ -26,7 +27,7 @@ def test_all_are_listed():
 
 
 @pytest.mark.parametrize(
-    'name', [pytest.param(name, marks=pytest.mark.slow if 'coco' in name else ()) for name in SHOWN]
+    'name', [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in SHOWN]
 )
 def test_every_variant_builds(name, squares, monkeypatch):
     monkeypatch.delenv('MMATTN_DATA_ROOT', raising=False)

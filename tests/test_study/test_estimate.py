@@ -7,6 +7,7 @@ from mmattn.study.record import read_record, write_record
 from mmattn.study.worker import train_run
 
 
+@pytest.mark.slow
 def test_a_run_costs_what_was_estimated(a_study, tmp_path):
     study = read_study(a_study(seeds='[0, 1]'))
     plain, se = estimates = list(estimate_study(study))
