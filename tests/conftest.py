@@ -78,15 +78,18 @@ def default_scope():
 
 
 @pytest.fixture(autouse=True)
-def loggers():
-    """End a test's loggers with it: they write to its standard output, which is gone in the next one."""
+def loggers_and_visualizers():
+    """End those of a test with it: they write to its standard output and its folder, which are gone."""
     from mmengine.logging import MMLogger
+    from mmengine.visualization import Visualizer
 
-    before = set(MMLogger._instance_dict)
+    classes = (MMLogger, Visualizer, *Visualizer.__subclasses__())
+    before = {cls: set(cls._instance_dict) for cls in classes}
     yield
-    for name in set(MMLogger._instance_dict) - before:
-        for handler in MMLogger._instance_dict.pop(name).handlers:
-            handler.close()
+    for cls in (MMLogger, Visualizer, *Visualizer.__subclasses__()):
+        for name in set(cls._instance_dict) - before.get(cls, set()):
+            for handler in getattr(cls._instance_dict.pop(name), 'handlers', ()):
+                handler.close()
 
 
 @pytest.fixture(autouse=True)

@@ -28,7 +28,8 @@ def requirements(name):
 
 
 def make(*args):
-    env = {key: value for key, value in os.environ.items() if not key.startswith('MAKE')}
+    """Run make as from a shell, and not as from the make that may run these tests with ARGS."""
+    env = {key: value for key, value in os.environ.items() if not key.startswith('MAKE') and key != 'ARGS'}
     return subprocess.run(['make', *args], cwd=ROOT, env=env, capture_output=True, text=True)
 
 
@@ -288,7 +289,7 @@ def test_the_wheel_says_which_extras_there_are(installed):
     metadata = zipfile.ZipFile(installed[1])
     text = metadata.read(next(n for n in metadata.namelist() if n.endswith('/METADATA'))).decode()
     extras = re.findall(r'^Provides-Extra: (.+)$', text, re.MULTILINE)
-    assert extras == ['onedl', 'openmmlab', 'tests']
+    assert extras == ['onedl', 'openmmlab', 'study', 'tests']
     unconditional = re.findall(r'^Requires-Dist: ([^;\n]+)$', text, re.MULTILINE)
     assert {Requirement(line).name for line in unconditional} == {'torch', 'numpy', 'rich', 'safetensors'}
 

@@ -51,7 +51,9 @@ def test_an_adapter_trained_and_merged_has_the_ap_that_the_run_printed(squares, 
         ATTENDED, str(merged), work_dir=str(tmp_path / 'test'), data_root=squares, cfg_options=small()
     )
     assert expected and {key: found[key] for key in expected} == expected
-    assert not seen
+    assert seen == [
+        'the checkpoint has no attention: 8 blocks start as the identity, and nothing else is missing'
+    ]  # of load_from, and nothing of the merged one
     # Evaluated without its attention, it is another detector, and says so.
     engine.test(STOCK, str(merged), work_dir=str(tmp_path / 'test'), data_root=squares, cfg_options=small())
     assert len(seen) == 1 and "detector='RetinaNet', insert=[dict(at='backbone.layer[1-4]" in seen[0]

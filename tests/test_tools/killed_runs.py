@@ -248,17 +248,19 @@ def compare(folder, name, kills, seed):
         shutil.rmtree(old, ignore_errors=True)
     train(arguments(whole), log, processes, port=free_port())
     recorded = []
+    last = killed / 'last_checkpoint'
     for moment in moments(generator, kills):
-        resumed = (killed / 'last_checkpoint').read_text() if (killed / 'last_checkpoint').exists() else None
-        signal_ = train(arguments(killed, '--resume'), log, processes, moment, free_port())
+        for _ in range(2):  # a run that had less left than that came to its end: it is begun anew, once
+            resumed = last.read_text() if last.exists() else None
+            ended_by = train(arguments(killed, '--resume'), log, processes, moment, free_port())
+            if last.exists():
+                torch.load(last.read_text(), weights_only=False)  # whole
+            if ended_by == signal.SIGKILL:
+                break
+            shutil.rmtree(killed)
         recorded.append(
-            dict(moment, resumed=resumed and Path(resumed).name, killed=signal_ == signal.SIGKILL)
+            dict(moment, resumed=resumed and Path(resumed).name, killed=ended_by == signal.SIGKILL)
         )
-        last = killed / 'last_checkpoint'
-        if last.exists():
-            torch.load(last.read_text(), weights_only=False)  # whole
-        if signal_ is None:
-            shutil.rmtree(killed)  # it came to its end: the next kill is of a new run
     train(arguments(killed, '--resume'), log, processes, port=free_port())
     found = differences(compared(outcome(whole)), compared(outcome(killed)))
     one, other = metrics(whole), metrics(killed)

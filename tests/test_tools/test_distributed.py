@@ -201,7 +201,7 @@ def test_a_corrupt_image_ends_all_processes(corrupt_squares, tmp_path):
         'dist_train.sh', CONFIG, 2, '--work-dir', tmp_path, '--data-root', corrupt_squares, *options()
     )
     assert done.returncode != 0
-    assert re.search(r"OSError: corrupt image '\S*images/train_3.png' \(14 bytes\)", done.stderr)
+    assert done.stderr.count('train_3.png') == 1  # said once
 
 
 @pytest.mark.slow

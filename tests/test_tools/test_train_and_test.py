@@ -25,13 +25,11 @@ def run(tool, *arguments, **environment):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('workers', [0, 2])
-def test_a_corrupt_image_is_named(workers, corrupt_squares, tmp_path):
-    options = as_arguments(small(train_dataloader__num_workers=workers, train_cfg__max_epochs=1))
-    done = run('train.py', '--work-dir', tmp_path, '--data-root', corrupt_squares, *options)
-    assert done.returncode == 1
-    assert 'OSError: corrupt image' in done.stderr.strip().splitlines()[-1]
-    assert 'images/train_3.png' in done.stderr.strip().splitlines()[-1]
+def test_a_corrupt_image_is_named(corrupt_squares, tmp_path):
+    done = run('train.py', '--work-dir', tmp_path, '--data-root', corrupt_squares, *as_arguments(small()))
+    assert done.returncode == 2
+    last = done.stderr.strip().splitlines()[-1]
+    assert 'train_3.png' in last and 'cannot be decoded' in last
 
 
 @pytest.mark.slow
