@@ -78,6 +78,8 @@ class Compose(AttentionBlock):
             )
         self.how = how
         self.blocks = nn.ModuleList(self._build(block) for block in blocks)
+        if start == 'identity':
+            self._require_identity()
         additive = next((block for block in self.blocks if block.role != 'gate'), None)
         if how == 'parallel' and additive is not None:
             raise ValueError(
@@ -85,6 +87,15 @@ class Compose(AttentionBlock):
                 f"{type(additive).__name__} has none; use how='chain'"
             )
         self.reset_start()
+
+    def _require_identity(self) -> None:
+        for block in self.blocks:
+            if block.start != 'identity' and not block.paper_is_identity:
+                raise ValueError(
+                    f"Compose: start='identity' was asked for, but its part {type(block).__name__} has "
+                    f'start={block.start!r}: leave start out of the parts, which then start as Compose does, '
+                    'or out of Compose'
+                )
 
     def _build(self, config: Mapping) -> AttentionBlock:
         cls = MODELS.get(config['type']) if isinstance(config['type'], str) else config['type']

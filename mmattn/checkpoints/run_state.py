@@ -32,6 +32,16 @@ _UNSAVED = Wanted(
         and _DICTS.fits(v)
     ),
 )
+
+
+def _is_optimizer(value: Any) -> bool:
+    return isinstance(value, Mapping) and {'state', 'param_groups'} <= value.keys()
+
+
+_OPTIMIZER = Wanted(
+    'the state of an optimizer, or of several by name',
+    lambda v: _is_optimizer(v) or DICT.fits(v) and bool(v) and all(map(_is_optimizer, v.values())),
+)
 _NEEDED = (
     'meta.epoch',
     'meta.iter',
@@ -46,7 +56,7 @@ _KEYS = {
     'meta.seed': SEED | NOTHING,
     'message_hub': DICT,
     'message_hub.*': DICT,
-    'optimizer': DICT,
+    'optimizer': _OPTIMIZER,
     'optimizer.state': DICT,
     'optimizer.state.*': DICT,
     'optimizer.param_groups': _DICTS,

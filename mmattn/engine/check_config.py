@@ -30,7 +30,8 @@ from mmattn.wanted import (
 
 
 def _is_config(value: Any) -> bool:
-    return isinstance(value, Mapping) and isinstance(value.get('type'), (str, type)) and bool(value['type'])
+    found = value.get('type') if isinstance(value, Mapping) else None
+    return isinstance(found, type) or isinstance(found, str) and bool(found.rpartition('.')[2])
 
 
 def _is_list(value: Any, of: Callable[[Any], bool]) -> bool:
@@ -60,7 +61,9 @@ _OBJECT = Wanted('what is built of it', _is_object)
 # MMDetection's configs divide numbers of iterations, which gives floats.
 _STEPS = Wanted(POSITIVE.text, lambda v: is_number(v) and v >= 1 and (v == math.inf or v == int(v)))
 _RATE = Wanted('a number from 0 on', lambda v: is_number(v) and math.isfinite(v) and v >= 0)
-_CLASSES = Wanted("a list of names, such as ('cat', 'dog')", lambda v: isinstance(v, (str, list, tuple)))
+_CLASSES = Wanted(
+    "a list of names, such as ('cat', 'dog')", lambda v: isinstance(v, str) or _is_list(v, TEXT.fits)
+)
 _FOLDERS = Wanted(
     "a dict of folders, such as dict(img='images/')",
     lambda value: isinstance(value, Mapping) and all(isinstance(each, str) for each in value.values()),

@@ -109,6 +109,9 @@ class _CfgOptions(DictAction):
         wrong = [value for value in values if '=' not in value]
         if wrong:
             parser.error(f"--cfg-options takes key=value, and '{wrong[0]}' has no =")
+        wrong = [value for value in values if not all(value.partition('=')[0].split('.'))]
+        if wrong:
+            parser.error(f"--cfg-options takes key=value, and a part of the key is missing in '{wrong[0]}'")
         super().__call__(parser, namespace, values, option_string)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any
 from unittest import mock
 
@@ -44,8 +45,28 @@ def load_config(
     if root and DATA_ROOT_VARIABLE not in cfg.env_variables:
         replace_data_root(cfg, root)
     if cfg_options:
-        cfg.merge_from_dict(cfg_options)
+        _merge(cfg, cfg_options)
     return cfg
+
+
+def _merge(cfg: Config, options: Mapping[str, Any]) -> None:
+    """Change a config as MMEngine does, but with an error that names the option."""
+    try:
+        cfg.merge_from_dict(options)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        failing = next(((key, value) for key, value in options.items() if not _fits(cfg, key, value)), None)
+        if failing is None:
+            raise
+        why = error.args[0] if error.args else error
+        raise ValueError(f'{failing[0]}={failing[1]!r} does not fit the config: {why}') from error
+
+
+def _fits(cfg: Config, key: str, value: Any) -> bool:
+    try:
+        deepcopy(cfg).merge_from_dict({key: value})
+    except Exception:
+        return False
+    return True
 
 
 def require_model(cfg: Config, config: str) -> None:
@@ -53,9 +74,10 @@ def require_model(cfg: Config, config: str) -> None:
     model = cfg.get('model')
     if not isinstance(model, dict) or not model:
         raise ValueError(f"config '{config}' has no model: give the config of a whole detector")
-    if not model.get('type') or not isinstance(model['type'], (str, type)):
+    found = model.get('type')
+    if not isinstance(found, (str, type)) or isinstance(found, str) and not found.rpartition('.')[2]:
         raise ValueError(
-            f"the model of config '{config}' has type={model.get('type')!r}: give the type of a detector, "
+            f"the model of config '{config}' has type={found!r}: give the type of a detector, "
             "such as 'FasterRCNN', or 'mmattn.WithAttention'"
         )
 

@@ -91,7 +91,7 @@ def _configure_training(
                 'learning rate: add auto_scale_lr=dict(enable=False, base_batch_size=16)'
             )
         cfg.auto_scale_lr.enable = True
-    what = '--resume' if resume else 'resume=True'
+    what = '--resume' if resume is not None else 'resume=True'
     if resume is None and cfg.get('resume'):
         resume = cfg.get('load_from') or 'auto'  # as MMEngine reads it
     if resume == 'auto':
@@ -100,7 +100,7 @@ def _configure_training(
         cfg.resume, cfg.load_from = True, resume
     _check_whole(resume, what)
     _check_checkpoint(
-        cfg.get('load_from'), what if resume else 'load_from', trust_checkpoint, cfg.get('resume')
+        cfg.get('load_from'), what if resume is not None else 'load_from', trust_checkpoint, cfg.get('resume')
     )
     _prepare_data(cfg, ('train', 'val'), drop_bad_images)
     if not (cfg.get('load_from') or cfg.get('resume')) and read_ranks(cfg.launcher).local_rank == 0:
@@ -230,7 +230,7 @@ def _prepare_data(cfg: Config, parts: Sequence[str], drop_bad_images: bool) -> N
 
 def _check_checkpoint(path: str | None, what: str, trust_checkpoint: bool, resume: bool = False) -> None:
     """Read a local checkpoint once before anything is built, which takes longer."""
-    if not path or has_loader(path):
+    if path is None or has_loader(path):
         return
     checkpoint = read_checkpoint(path, what, trust_checkpoint)
     if resume:

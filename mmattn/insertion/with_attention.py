@@ -45,7 +45,7 @@ def WithAttention(
     """
     for module in ('mmcv', 'mmdet'):
         _compat.require(module, 'mmattn.WithAttention')
-    if not isinstance(detector, (str, type)):
+    if not isinstance(detector, (str, type)) or isinstance(detector, str) and not detector.rpartition('.')[2]:
         found = 'nothing' if detector is None else repr(detector)
         raise TypeError(
             "WithAttention: give 'detector', the type of the model without attention, such as 'FasterRCNN'; "

@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw
 
 from mmattn.engine.data.examination import Examination
 from mmattn.engine.data.image_loader import ImageLoader
+from mmattn.engine.data.values import is_finite
 from mmattn.visualization.drawing import COLOURS, draw_boxes, label_font
 from mmattn.visualization.image_files import evenly_spread
 
@@ -58,7 +59,7 @@ def _is_box(box: Any) -> bool:
     return (
         isinstance(box, list)
         and len(box) == 4
-        and all(type(value) in (int, float) and math.isfinite(value) for value in box)
+        and all(type(value) in (int, float) and is_finite(value) for value in box)
     )
 
 

@@ -21,6 +21,7 @@ COLOURS = (
     '#5c6b73',
 )
 _LINE = 15
+_BEYOND = 8
 
 
 @cache
@@ -52,8 +53,12 @@ def draw_boxes(
         x, y, w, h = (value * scale for value in box['bbox'])
         w, h = max(w, 2), max(h, 2)  # a smaller box has no inside to draw around
         colour = colours[box['category_id']]
-        draw.rectangle((x, y, x + w, y + h), outline='white', width=4)
-        draw.rectangle((x + 1, y + 1, x + w - 1, y + h - 1), outline=colour, width=2)
+        # Pillow walks along an edge pixel by pixel, also where there is no image.
+        x, right = (min(max(value, -_BEYOND), image.width + _BEYOND) for value in (x, x + w))
+        y, bottom = (min(max(value, -_BEYOND), image.height + _BEYOND) for value in (y, y + h))
+        if right - x >= 2 and bottom - y >= 2:  # not all of it is outside
+            draw.rectangle((x, y, right, bottom), outline='white', width=4)
+            draw.rectangle((x + 1, y + 1, right - 1, bottom - 1), outline=colour, width=2)
         labels.append((x, y, _label(box, names), colour))
     taken: list[tuple[float, float, float]] = []
     for x, y, text, colour in reversed(labels):

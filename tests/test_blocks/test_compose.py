@@ -55,9 +55,20 @@ def test_groups_of_different_sizes_become_one_gate_per_element():
 
 
 def test_blocks_without_a_start_get_that_of_the_composition():
-    block = Compose(16, [dict(type='SE', start='paper'), dict(type='ECA')], start='identity')
-    assert [part.start for part in block.blocks] == ['paper', 'identity']
-    assert not block.paper_is_identity and Compose(16, [dict(type='GlobalContext')]).paper_is_identity
+    block = Compose(16, [dict(type='SE', start='identity'), dict(type='ECA')], start='paper')
+    assert [part.start for part in block.blocks] == ['identity', 'paper']
+
+
+def test_no_part_of_an_identity_starts_otherwise():
+    parts = [dict(type='ECA'), dict(type='Compose', blocks=[dict(type='SE', start='paper')])]
+    with pytest.raises(
+        ValueError, match="Compose: start='identity' was asked for, but its part SE has start='pa"
+    ):
+        Compose(16, parts, start='identity')
+    assert (
+        not Compose(16, parts).paper_is_identity
+        and Compose(16, [dict(type='GlobalContext')]).paper_is_identity
+    )
 
 
 def test_additive_blocks_can_be_in_a_chain():

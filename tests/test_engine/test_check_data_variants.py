@@ -76,6 +76,10 @@ READ_RIGHT = {
         '6 of 6 images have no usable width and height: they are read from the image files',
     ),
     'sizes of 0': (each('images', lambda i: i.update(width=0, height=0)), 'no usable width and height'),
+    'sizes that no image has': (
+        each('images', lambda i: i.update(width=2**40, height=10**400)),
+        'no usable width and height',
+    ),
     'sizes that are null': (each('images', lambda i: i.update(width=None)), 'no usable width and height'),
     'image ids as text': (
         lambda whole: (

@@ -108,3 +108,26 @@ def test_nothing_to_replace_is_an_error(tmp_path, text, says):
 def test_a_missing_config_is_named():
     with pytest.raises(FileNotFoundError, match=r"no config file 'configs/nothing.py' \(looked in"):
         load_config('configs/nothing.py')
+
+
+@pytest.mark.parametrize(
+    'options, says',
+    [
+        (
+            {'randomness.seed': 1, 'val_evaluator.ann_file.x': 3},
+            'val_evaluator.ann_file.x=3 does not fit the c',
+        ),
+        (
+            {'train_dataloader.dataset.pipeline.x.prob': 3},
+            r'pipeline.x.prob=3 does not fit the config: list ind',
+        ),
+        ({'train_dataloader.dataset.pipeline.0': 3}, 'pipeline.0=3 does not fit the config'),
+        (
+            {'train_dataloader.dataset.pipeline.99.prob': 3},
+            'prob=3 does not fit .*Index 99 exceeds the length',
+        ),
+    ],
+)
+def test_an_option_that_does_not_fit_is_named(options, says):
+    with pytest.raises(ValueError, match=says):
+        load_config(OURS, cfg_options=options)

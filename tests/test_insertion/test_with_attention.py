@@ -85,6 +85,7 @@ def test_detector_must_be_a_type():
     [
         (dict(insert=[]), TypeError, "give 'detector', the type of the model without attention.*Got nothing"),
         (dict(detector='FasterRCNN'), TypeError, "give 'insert', a list of rules"),
+        (dict(detector='mmdet.', insert=[]), TypeError, "give 'detector', .* Got 'mmdet.'"),
         (
             dict(detector='mmattn.WithAttention', insert=[]),
             ValueError,

@@ -36,6 +36,8 @@ MISTAKES = [
     ('train.py', f'detector.py {NO_RULE[0]}', NO_RULE[1]),
     ('train.py', f'detector.py {NO_BLOCK[0]}', NO_BLOCK[1]),
     ('train.py', f'detector.py {NO_VALUE[0]}', NO_VALUE[1]),
+    ('train.py', 'detector.py --cfg-options =3', "a part of the key is missing in '=3'"),
+    ('train.py', 'detector.py --cfg-options a..b=3', "a part of the key is missing in 'a..b=3'"),
     ('train.py', 'detector.py --cfg-options model.insert.0.block.bogus=1', "CBAM has no option 'bogus'"),
     ('train.py', 'detector.py --cfg-options model.insert.7.at=neck', 'Index 7 exceeds the length of list'),
     ('train.py', 'detector.py --cfg-options model.bogus=1', "unexpected keyword argument 'bogus'"),

@@ -38,3 +38,15 @@ def test_the_highest_score_is_on_top():
     for boxes in ([low, high], [high, low]):
         frame = drawn(boxes)[60, 21]
         assert tuple(frame) == ImageColor.getrgb(COLOURS[1])
+
+
+def test_a_box_that_leaves_the_image_far_is_drawn_where_it_is_in_it():
+    """Pillow walks along every edge, also where there is no image: such a box took hours."""
+    drawn = [Image.new('RGB', (60, 40)) for _ in range(3)]
+    for image, box in zip(drawn, ([10, 20, 1e300, 1e300], [10, 20, 200, 200], [1e300, 1e300, 9, 9])):
+        draw_boxes(image, [dict(bbox=box, category_id=1)], {1: ''}, {1: COLOURS[0]})
+    far, near, outside = map(np.asarray, drawn)
+    assert (
+        np.array_equal(far[20:, 10:], near[20:, 10:]) and (far[30, 11] == ImageColor.getrgb(COLOURS[0])).all()
+    )
+    assert not (outside[:20] == 255).any()

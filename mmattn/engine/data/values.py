@@ -11,6 +11,9 @@ from typing import Any
 from mmattn.engine.data.examination import Examination
 from mmattn.engine.data.findings import REFUSE, REPAIR, Finding, shorten
 
+_LARGEST_SIDE = 2**31
+"""No image has a longer side: its annotation says none."""
+
 
 def ids_are_numbers(data: Examination) -> Iterator[Finding]:
     """Ids as text or as floats become whole numbers where that is unambiguous."""
@@ -78,9 +81,10 @@ def sizes_are_numbers(data: Examination) -> Iterator[Finding]:
     for image in data.images:
         for key in ('width', 'height'):
             value = image.get(key)
-            if type(value) is int and value > 0:
+            if type(value) is int and 0 < value <= _LARGEST_SIDE:
                 continue
             number = as_id(value)
+            number = None if number is not None and number > _LARGEST_SIDE else number
             texts += number is not None and number > 0
             image[key] = number if number is not None and number > 0 else None
     if texts:
