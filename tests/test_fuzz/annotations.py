@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.test_fuzz.arena import Arena, Done, trained
-from tests.test_fuzz.case import EITHER, REFUSED, SAME, TRAINS, Case
+from tests.test_fuzz.arena import Arena, Done, metrics_of_test, trained
+from tests.test_fuzz.case import EITHER, REFUSED, SAME, Case
 
 NAN, INF = float('nan'), float('inf')
 PARTS = ('train', 'val')
@@ -207,6 +208,11 @@ NOT_BOXES = [
         [None] * 4,
     [[1], 2, 3, 4], [1, 2, 3, 10**400], None, [1, 2, {}, 4], True, '[1, 2, 3]', 'nan nan nan nan',
 ]  # fmt: skip
+FAR_BOXES = [
+    [1, 2, 3, 1e300], [1e300] * 4, [-1e308, 0, 1e308, 9], [2**70, 1, 9, 9],
+    [-(2**40), -(2**40), 2**41, 2**41],
+    [1, 2, 1e-300, 1e-300], [-0.0, 0.0, 9, 9], [95.9, 95.9, 9, 9], [0, 0, 1e6, 1e6],
+]  # fmt: skip
 NOT_FILES = [
     b'', b' ', b'{}', b'[]', b'null', b'3', b'"text"', b'NaN', b'{"images": 3}', b'\x00' * 64,
         b'PK\x03\x04' + b'\0' * 60,
@@ -253,6 +259,14 @@ def subject(mutation: str) -> str:
 
 @st.composite
 def cases(draw) -> Case:
+    case = draw(cases_of_training())
+    # tools/test.py reads val.json alone
+    uses = ['train', 'train', 'train', 'check_data', *['test'] * (case.change[0] == 'val')]
+    return replace(case, use=draw(st.sampled_from(uses)))
+
+
+@st.composite
+def cases_of_training(draw) -> Case:
     part = draw(st.sampled_from(PARTS))
     way = draw(
         st.sampled_from(
@@ -263,6 +277,7 @@ def cases(draw) -> Case:
                 'value',
                 'value',
                 'box',
+                'far box',
                 'file',
                 'text',
                 'cut',
@@ -294,6 +309,9 @@ def cases(draw) -> Case:
             REFUSED,
             ('value', 'annotations', 'bbox', value, draw(st.sampled_from(['one', 'all']))),
         )
+    if way == 'far box':
+        value, which = draw(st.sampled_from(FAR_BOXES)), draw(st.sampled_from(['one', 'all']))
+        return annotation(part, 'a box far away', EITHER, ('value', 'annotations', 'bbox', value, which))
     if way == 'file':
         return annotation(part, 'another file', REFUSED, ('bytes', draw(st.sampled_from(NOT_FILES))))
     if way == 'text':
@@ -347,21 +365,27 @@ def apply(arena: Arena, case: Case, folder: Path) -> tuple[str, list]:
             mutated(data, tuple(change)) if each == part else data
         )
     path = arena.write_config(folder / 'input.py')
-    return 'train.py', [path, '--data-root', root, '--work-dir', folder / 'work']
+    arguments = ['--data-root', root]
+    if case.use == 'check_data':
+        return 'check_data.py', [path, *arguments, '--out', folder / 'sheet.jpg', '--limit', 1]
+    arguments += ['--work-dir', folder / 'work']
+    if case.use == 'test':
+        return 'test.py', [path, arena.folder / 'detector.pth', *arguments]
+    return 'train.py', [path, *arguments]
 
 
 def result(folder: Path, case: Case, done: Done) -> dict | str:
-    return trained(folder / 'work')
+    if case.use == 'check_data':
+        return {} if (folder / 'sheet.jpg').is_file() else 'exit code 0, but no sheet was drawn'
+    return metrics_of_test(folder / 'work') if case.use == 'test' else trained(folder / 'work')
 
 
 def baseline(arena: Arena, case: Case) -> dict | str:
     """The losses and metrics of the unchanged files."""
-    if 'annotations' not in arena.baselines:
+    key = f'annotations {case.use}'
+    if key not in arena.baselines:
         folder = arena.case_folder()
-        whole = Case('annotations', 'none', SAME, ('train', 'named', ()))
-        done = arena.run('train.py', *apply(arena, whole, folder)[1], cwd=folder)
-        arena.baselines['annotations'] = result(folder, case, done)
-    return arena.baselines['annotations']
-
-
-assert TRAINS  # of no case: what is not refused is read as it was meant
+        whole = Case('annotations', 'none', SAME, ('train', 'named', ()), (), case.use)
+        tool, arguments = apply(arena, whole, folder)
+        arena.baselines[key] = result(folder, whole, arena.run(tool, *arguments, cwd=folder))
+    return arena.baselines[key]

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from hypothesis import strategies as st
 
-from tests.test_fuzz.arena import Arena, Done, trained
+from tests.test_fuzz.arena import Arena, Done, metrics_of_test, trained
 from tests.test_fuzz.case import DELETED, EITHER, REFUSED, SAME, TRAINS, Case
 
 # What a file is given to, and which file that is.
@@ -178,6 +178,38 @@ RECORDS = [
 ]  # fmt: skip
 
 
+# Keys of the record of the attention, which is JSON in a tensor, and of its first block.
+SPEC = ['format', 'mmattn', 'detector', 'insert', 'at', 'block', 'order', 'freeze_with_host', 'type', 'start']
+ODD_JSON = [
+    DELETED,
+    None,
+    0,
+    -1,
+    10**30,
+    2.5,
+    True,
+    '',
+    'x',
+    'os.system',
+    [],
+    [1],
+    [[]],
+    {},
+    {'a': 1},
+    {'type': 'x'},
+]
+ODD_TEXT = [
+    b'',
+    b'{',
+    b'null',
+    b'[]',
+    b'{"format": 1, "insert": [3]}',
+    b'\xff\xfe',
+    b'[' * 9999,
+    b'{"format": 1}',
+]
+
+
 def checkpoint_case(mutation: str, outcome: str, use: str, *change: Any, says: tuple[str, ...] = ()) -> Case:
     """A case of a checkpoint; the message of a refusal names the file, unless ``says`` has other words."""
     return Case('checkpoints', mutation, outcome, change, says or ('input.',), use)
@@ -189,6 +221,7 @@ def cases(draw) -> Case:
     adapter = USES[use] == 'adapter'
     ways = ['cut', 'flip', 'bytes', 'format', 'format']
     ways += [] if adapter else ['legacy cut', 'rewritten', 'weights', 'not finite', 'legacy flip', 'archive']
+    ways += ['spec', 'spec'] if USES[use] in ('weights', 'run') else []
     ways += ['record', 'record', 'record'] if USES[use] == 'run' else []
     way = draw(st.sampled_from(ways))
     place = draw(st.integers(0, 2**40))
@@ -221,6 +254,9 @@ def cases(draw) -> Case:
     if way == 'record':
         path, value = draw(st.sampled_from(RECORDS)), draw(st.sampled_from(range(len(ODD))))
         return checkpoint_case(f'a record of a run: {path}', EITHER, use, 'record', path, value)
+    if way == 'spec':
+        key = draw(st.sampled_from([*SPEC, 'text']))
+        return checkpoint_case(f'the spec of the attention: {key}', EITHER, use, 'spec', key, place)
     if way == 'rewritten':
         tables = {'same': REWRITTEN} if USES[use] == 'run' else {'same': REWRITTEN, 'weights': ONLY_WEIGHTS}
         names = [name for table in tables.values() for name in table]
@@ -273,6 +309,10 @@ def mutated(data: bytes, change: tuple) -> bytes:
         names = [key for key, value in checkpoint['state_dict'].items() if value.is_floating_point()]
         tensor = checkpoint['state_dict'][names[rest[1] % len(names)]]
         tensor.view(-1)[rest[1] % tensor.numel()] = NOT_FINITE[rest[0]]
+    elif way == 'spec':
+        key = 'attention._extra_state'
+        text = mutated_spec(bytes(checkpoint['state_dict'][key].tolist()), *rest)
+        checkpoint['state_dict'][key] = torch.tensor(list(text), dtype=torch.uint8)
     elif way == 'record':
         replace(checkpoint, rest[0], ODD[rest[1]])
     else:
@@ -280,6 +320,17 @@ def mutated(data: bytes, change: tuple) -> bytes:
         checkpoint = (REWRITTEN | ONLY_WEIGHTS | OTHER_WEIGHTS)[name](checkpoint)
         return saved(checkpoint, _use_new_zipfile_serialization=not old)
     return saved(checkpoint)
+
+
+def mutated_spec(text: bytes, key: str, place: int) -> bytes:
+    """The record of the attention with another value of a key, or another text."""
+    if key == 'text':
+        return ODD_TEXT[place % len(ODD_TEXT)]
+    spec = json.loads(text)
+    first = spec['insert'][0]
+    node = next(each for each in (spec, first, first['block']) if key in each)
+    replace(node, key, ODD_JSON[place % len(ODD_JSON)])
+    return json.dumps(spec).encode()
 
 
 def load(data: bytes) -> dict:
@@ -372,12 +423,7 @@ def result(folder: Path, case: Case, done: Done) -> dict | str:
             return dict(adapter=path.read_bytes())
         return dict(weights={k: v.tolist() for k, v in load(path.read_bytes())['state_dict'].items()})
     if case.use == 'test':
-        found = [json.loads(path.read_text()) for path in (folder / 'work').glob('*/*.json')]
-        return (
-            dict(metrics={key: value for key, value in found[0].items() if 'mAP' in key})
-            if found
-            else 'no metric'
-        )
+        return metrics_of_test(folder / 'work')
     return trained(folder / 'work')
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mmattn import hooks
 from mmattn.registry import MODELS
 from tests.test_blocks.cases import CASES
-from tests.test_fuzz.arena import Arena, Done, trained
+from tests.test_fuzz.arena import Arena, Done, metrics_of_test, trained
 from tests.test_fuzz.case import DELETED, REFUSED, SAME, TRAINS, Case
 
 # ---------------------------------------------------------------- values that are none
@@ -41,7 +41,8 @@ def case(mutation: str, outcome: str, *changes: tuple[str, Any], says: tuple[str
         says = tuple(
             {str(key).rpartition('.')[2] for key, _ in changes} | {str(value)[:40] for _, value in changes}
         )
-    return Case('configs', mutation, outcome, changes, tuple(each for each in says if each))
+    use = 'test' if any(str(key).startswith('test_') for key, _ in changes) else 'train'
+    return Case('configs', mutation, outcome, changes, tuple(filter(None, says)), use)
 
 
 def refused(mutation: str, key: str, values: st.SearchStrategy | list, says=None) -> st.SearchStrategy[Case]:
@@ -86,6 +87,14 @@ def blocks(draw, names=tuple(BLOCKS), depth=2) -> dict:
         )
     if draw(st.booleans()):
         block['start'] = draw(st.sampled_from(STARTS))
+    return without_starts(block) if block.get('start') == 'identity' else block
+
+
+def without_starts(block: dict) -> dict:
+    """The block, of which no part starts otherwise than itself."""
+    for part in block.get('blocks', ()):
+        part.pop('start', None)
+        without_starts(part)
     return block
 
 
@@ -175,6 +184,14 @@ def nested(draw, wrong: str) -> Case:
                 ),
                 ({'type': 'mmattn.External', 'module': 'torch.nn.Identity'}, ('module',)),
                 ({'type': 'torch.nn.Identity'}, ('Identity',)),
+                (
+                    {
+                        'type': 'mmattn.Compose',
+                        'start': 'identity',
+                        'blocks': [dict(type='mmattn.SE', start='paper')],
+                    },
+                    ('start',),
+                ),
                 ({'type': 'mmattn.Compose', 'blocks': []}, ('blocks',)),
                 ({'type': 'mmattn.Compose', 'blocks': {}}, ('blocks',)),
                 ({'type': 'mmattn.Compose', 'blocks': [3]}, ('blocks',)),
@@ -393,7 +410,7 @@ def unknown_hooks(draw) -> Case:
         REFUSED,
         ('custom_hooks', [{'type': f'mmattn.{name}', wrong: 1}]),
         FROZEN,
-        says=(wrong,),
+        says=(wrong, f'{name}() takes no arguments'),
     )
 
 
@@ -403,26 +420,32 @@ HOOK_CASES = [
     hook(False),
     hook(False),
     unknown_hooks(),
-    st.just(case('AdapterHook of a detector that trains', REFUSED, ('custom_hooks',
-        [dict(type='mmattn.AdapterHook')]), says=('freeze_detector',))),
+    st.just(case('AdapterHook of a detector that trains', REFUSED,
+        ('custom_hooks', [dict(type='mmattn.AdapterHook')]), says=('freeze_detector',))),
     trains('custom_hooks', 'custom_hooks', [None, [], ()]),
-    refused('custom_hooks', 'custom_hooks', ['x', 3, [3], [None], ['mmattn.AdapterHook'], [{}],
-        [{'type': 3}], {'type': 'mmattn.CheckDataHook'}, True], says=('hook',)),
+    refused('custom_hooks', 'custom_hooks',
+        ['x', 3, [3], [None], ['mmattn.AdapterHook'], [{}], [{'type': 3}], {'type': 'mmattn.CheckDataHook'},
+        True], says=('hook',)),
     trains('checkpoint hook', CHECKPOINT, [dict(type='mmattn.CheckpointHook', by_epoch=False, interval=1),
         dict(type='CheckpointHook', by_epoch=False, interval=1, max_keep_ckpts=1, save_best='auto')]),
-    refused('checkpoint hook', CHECKPOINT, [3, 'x', [3], {'type': 'mmattn.CheckpointHok'},
-        {'type': 'CheckpointHook', 'intervall': 1}], says=('checkpoint', 'intervall')),
+    refused('checkpoint hook', CHECKPOINT,
+        [3, 'x', [3], {'type': 'mmattn.CheckpointHok'}, {'type': 'CheckpointHook', 'intervall': 1}],
+        says=('checkpoint', 'intervall')),
     refused('default_hooks', 'default_hooks', ['x', 3, [3], {'checkpoint': {'type': 3}}],
         says=('default_hooks', 'checkpoint', 'type')),
 ]  # fmt: skip
 
 # ---------------------------------------------------------------- other keys that mmattn reads
 DATASET = 'train_dataloader.dataset'
-PATH_ENDS = ['nothing/annotations.json', '..', 'annotations']
+
+
+def evaluator(key: str, values: list, says: tuple[str, ...]) -> st.SearchStrategy[Case]:
+    parts = st.sampled_from(['val', 'test'])
+    return parts.flatmap(lambda part: refused(f'evaluator{key}', f'{part}_evaluator{key}', values, says))
 
 
 def either_part(key: str) -> st.SearchStrategy[str]:
-    return st.sampled_from(['train', 'val']).map(f'{{}}_dataloader.{key}'.format)
+    return st.sampled_from(['train', 'val', 'test']).map(f'{{}}_dataloader.{key}'.format)
 
 
 @st.composite
@@ -437,11 +460,11 @@ def data_keys(draw) -> Case:
                 ('data_prefix', ['images/', 3, ['images/'], {'img': 3}, {'img': 'nowhere/'}, {'img': None}],
                     ('data_prefix', 'image folder', 'images')),
                 ('metainfo', [3, 'x', ['bright', 'dark'], {'classes': 'bright'}, {'classes': 3},
-                    {'classes': ['bright', 'dark', 'grey']}, {'classes': ['bright']}, {'classes': ['bright',
-                        'bright']}, {'classes': [1, 2]}, {'classes': ['Bright', 'dark']}, {'classes': None},
-                            {'classes': []}, {'classes': {}}, {}], ('class', 'metainfo')),
-                ('type', ['CocoDatasett', 'mmattn.CocoDataset', '', None, 3, [], {}, DELETED], ('type',
-                    'dataset')),
+                    {'classes': ['bright', 'dark', 'grey']}, {'classes': ['bright']},
+                    {'classes': ['bright', 'bright']}, {'classes': [1, 2]}, {'classes': ['Bright', 'dark']},
+                    {'classes': None}, {'classes': []}, {'classes': {}}, {}], ('class', 'metainfo')),
+                ('type', ['CocoDatasett', 'mmattn.CocoDataset', '', None, 3, [], {}, DELETED],
+                    ('type', 'dataset')),
                 ('pipeline', [3, 'x', [3], [None], {'type': 'x'}, [{'type': 'mmattn.LoadImageFromFil'}],
                     [{}], ['x']], ('pipeline', 'type', 'LoadImageFromFil')),
             ]
@@ -456,20 +479,21 @@ IMAGE_LOADER = f'{DATASET}.pipeline.0'
 OTHER_CASES = [
     data_keys(),
     data_keys(),
-    refused('loader of images', f'{IMAGE_LOADER}', [{'type': 'mmattn.LoadImageFromFile', 'colour': 'x'},
-        {'type': 'mmattn.LoadImage'}, {'type': 3}], says=('colour', 'LoadImage', 'type')),
+    refused('loader of images', f'{IMAGE_LOADER}',
+        [{'type': 'mmattn.LoadImageFromFile', 'colour': 'x'}, {'type': 'mmattn.LoadImage'}, {'type': 3}],
+        says=('colour', 'LoadImage', 'type')),
     refused('loader of images: color_type', f'{IMAGE_LOADER}.color_type', ['colour', None, [], '', True],
         says=('color_type', 'flag')),
     refused('loader of images: imdecode_backend', f'{IMAGE_LOADER}.imdecode_backend', ['cv3', 3, [], ''],
         says=('backend',)),
     either_part('dataset').flatmap(lambda place: refused('dataset', place, [None, *NOT_A_DICT, [], DELETED],
         says=('dataset',))),
-    st.sampled_from(['train_dataloader', 'val_dataloader']).flatmap(lambda place: refused('dataloader',
-        place, [None, *NOT_A_DICT, [], {}, DELETED], says=('dataloader', 'val_'))),
-    refused('batch_size', 'train_dataloader.batch_size', [0, -1, *NOT_AN_INTEGER], says=('batch_size',
-        'batch size')),
-    refused('num_workers', 'train_dataloader.num_workers', [-1, 2.5, 'x', None, [], {}], says=('num_workers',
-        )),
+    st.sampled_from(['train', 'val', 'test']).flatmap(lambda part: refused('dataloader', f'{part}_dataloader',
+        [None, *NOT_A_DICT, [], {}, DELETED], says=('dataloader', 'val_', 'test_'))),
+    refused('batch_size', 'train_dataloader.batch_size', [0, -1, *NOT_AN_INTEGER],
+        says=('batch_size', 'batch size')),
+    refused('num_workers', 'train_dataloader.num_workers', [-1, 2.5, 'x', None, [], {}],
+        says=('num_workers',)),
     trains('exact_resume', 'exact_resume', [True, False]),
     refused('exact_resume', 'exact_resume', NOT_A_BOOL),
     trains('parse_large_ann_files', 'parse_large_ann_files', [True, False], SAME),
@@ -480,31 +504,34 @@ OTHER_CASES = [
     trains('resume', 'resume', [False, None, True], SAME),
     refused('resume', 'resume', ['yes', 3, 'nothing.pth', [1]], says=('resume',)),
     refused('work_dir', 'work_dir', [3, ['x'], {'x': 1}, True], says=('work_dir', 'work-dir')),
-    refused('val_evaluator.ann_file', 'val_evaluator.ann_file', ['nothing.json', '.', 3, [], {}, ['x']],
+    evaluator('.ann_file', ['nothing.json', '.', 3, [], {}, ['x']],
         says=('ann_file',)),
-    refused('val_evaluator', 'val_evaluator', [3, 'x', [3], {}, {'type': 'CocoMetrics'}, [{'type': 3}], None,
-        DELETED], says=('evaluator', 'metric', 'val_', 'type')),
-    refused('val_evaluator.metric', 'val_evaluator.metric', ['box', 3, [3], {}, ['bbox', 'x']],
+    evaluator('',
+        [3, 'x', [3], {}, {'type': 'CocoMetrics'}, [{'type': 3}], None, DELETED],
+        says=('evaluator', 'metric', 'val_', 'test_', 'type')),
+    evaluator('.metric', ['box', 3, [3], {}, ['bbox', 'x']],
         says=('metric',)),
-    refused('optim_wrapper', 'optim_wrapper', [3, 'x', [], {}, {'type': 'OptimWraper'},
-        {'type': 'OptimWrapper'}, None, DELETED], says=('optim',)),
-    refused('optimizer', 'optim_wrapper.optimizer', [None, *NOT_A_DICT, {}, {'type': 'AdmaW'},
-        {'type': 'AdamW', 'learning_rate': 1}], says=('optim', 'AdmaW', 'learning_rate')),
-    refused('learning rate', 'optim_wrapper.optimizer.lr', ['x', -1, None, [1], {}], says=('lr',
-        'learning rate')),
+    refused('optim_wrapper', 'optim_wrapper',
+        [3, 'x', [], {}, {'type': 'OptimWraper'}, {'type': 'OptimWrapper'}, None, DELETED], says=('optim',)),
+    refused('optimizer', 'optim_wrapper.optimizer',
+        [None, *NOT_A_DICT, {}, {'type': 'AdmaW'}, {'type': 'AdamW', 'learning_rate': 1}],
+        says=('optim', 'AdmaW', 'learning_rate')),
+    refused('learning rate', 'optim_wrapper.optimizer.lr', ['x', -1, None, [1], {}],
+        says=('lr', 'learning rate')),
     refused('accumulative_counts', 'optim_wrapper.accumulative_counts', [0, -1, 2.5, 'x', None, []],
         says=('accumulative_counts',)),
-    refused('train_cfg', 'train_cfg', [3, 'x', [3], {}, None, DELETED, {'type': 'IterBasedTrainLop',
-        'max_iters': 1}, {'type': 'IterBasedTrainLoop'}, {'type': 'IterBasedTrainLoop', 'maxiters': 1}],
-            says=('train_cfg', 'TrainLop', 'max_iters', 'maxiters', 'loop')),
+    refused('train_cfg', 'train_cfg', [3, 'x', [3], {}, None, DELETED,
+        {'type': 'IterBasedTrainLop', 'max_iters': 1}, {'type': 'IterBasedTrainLoop'},
+        {'type': 'IterBasedTrainLoop', 'maxiters': 1}],
+        says=('train_cfg', 'TrainLop', 'max_iters', 'maxiters', 'loop')),
     refused('max_iters', 'train_cfg.max_iters', [0, -1, *NOT_AN_INTEGER], says=('max_iters',)),
     refused('val_interval', 'train_cfg.val_interval', [0, -1, 'x', None, []], says=('val_interval',)),
     refused('randomness', 'randomness', [3, 'x', [3], {'sed': 1}, {'seed': 'x'}, {'seed': -1}, {'seed': 2.5},
         {'seed': 2**40}], says=('randomness', 'sed')),
     refused('env_cfg', 'env_cfg', [3, 'x', [3]], says=('env_cfg',)),
-    refused('param_scheduler', 'param_scheduler', [3, 'x', [3], [{}], {'type': 'LinaerLR'},
-        [{'type': 'LinearLR', 'x': 1}]], says=('param_scheduler', 'LinaerLR', 'LinearLR',
-            'LinearParamScheduler', 'type')),
+    refused('param_scheduler', 'param_scheduler',
+        [3, 'x', [3], [{}], {'type': 'LinaerLR'}, [{'type': 'LinearLR', 'x': 1}]],
+        says=('param_scheduler', 'LinaerLR', 'LinearLR', 'LinearParamScheduler', 'type')),
     refused('runner_type', 'runner_type', [3, 'x', [], None, 'Runer'], says=('runner_type', 'runner')),
     refused('default_scope', 'default_scope', [3, [], {}], says=('scope',)),
     refused('num_classes', 'model.bbox_head.num_classes', [1, 3, 80, 0, -1, '2', None, 2.5, []],
@@ -577,6 +604,8 @@ def apply(arena: Arena, case: Case, folder: Path) -> tuple[str, list]:
     path = arena.write_config(folder / 'input.py', config)
     if 'work_dir' not in config and '--work-dir' not in options:
         options = ['--work-dir', folder / 'work', *options]
+    if case.use == 'test':
+        return 'test.py', [path, arena.folder / 'detector.pth', *options]
     return 'train.py', [path, *options]
 
 
@@ -593,7 +622,7 @@ def replace(node: Any, key: str, value: Any) -> None:
 
 
 def result(folder: Path, case: Case, done: Done) -> dict | str:
-    return trained(folder / 'work')
+    return metrics_of_test(folder / 'work') if case.use == 'test' else trained(folder / 'work')
 
 
 def baseline(arena: Arena, case: Case) -> dict | str:

@@ -29,6 +29,17 @@ def settings(number: int) -> hypothesis.settings:
     )
 
 
+def nested(counts: Counter) -> dict[str, Any]:
+    """Counts by tuples as dicts within dicts."""
+    found: dict[str, Any] = {}
+    for (*path, last), count in sorted(counts.items()):
+        node = found
+        for key in path:
+            node = node.setdefault(key, {})
+        node[last] = count
+    return found
+
+
 def run_cases(folder: Path, number: int) -> dict[str, Any]:
     """Run cases of all parts; return counts by part, mutation and outcome, and what failed."""
     began = time.monotonic()
@@ -51,13 +62,8 @@ def run_cases(folder: Path, number: int) -> dict[str, Any]:
         settings(round(number * share))(hypothesis.given(cases)(run))()
     return dict(
         cases=sum(each.total() for each in counts.values()),
-        counts={
-            part: [
-                dict(mutation=mutation, outcome=outcome, seen=seen, cases=count)
-                for (mutation, outcome, seen), count in sorted(each.items())
-            ]
-            for part, each in counts.items()
-        },
+        # by part, by mutation, by what must happen, what did
+        counts={part: nested(each) for part, each in counts.items()},
         failures=failures,
         slowest_seconds=round(slowest, 1),
         seconds=round(time.monotonic() - began, 1),

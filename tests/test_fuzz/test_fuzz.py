@@ -1,14 +1,17 @@
 """Whatever a user hands in, mutated: the valid trains, all else is refused by name, nothing is half done."""
 
+from collections import Counter
+from dataclasses import replace
+
 import pytest
 
 hypothesis = pytest.importorskip('hypothesis', reason='hypothesis is not installed')
 
 from tests.test_fuzz import annotations, checkpoints, configs  # noqa: E402
 from tests.test_fuzz.arena import Arena, check  # noqa: E402
-from tests.test_fuzz.case import DELETED, EITHER, REFUSED, SAME, TRAINS  # noqa: E402
+from tests.test_fuzz.case import DELETED, EITHER, REFUSED, SAME, TRAINS, Case  # noqa: E402
 from tests.test_fuzz.configs import BLOCK, NAN, case  # noqa: E402
-from tests.test_fuzz.many import run_cases, settings  # noqa: E402
+from tests.test_fuzz.many import nested, run_cases, settings  # noqa: E402
 
 
 @pytest.fixture(scope='module')
@@ -36,19 +39,29 @@ FOUND = {
     'strict False as text': case('', REFUSED, hook('ExactResumeHook', strict='False'), says=('strict',)),
     'by_epoch 3': case('', REFUSED, hook('AdapterHook', by_epoch=3), configs.FROZEN, says=('by_epoch',)),
     'bias no': case('', REFUSED, (BLOCK, dict(type='mmattn.SE', bias='no')), says=('bias',)),
+    'an identity with a part that is none': case('', REFUSED,
+        (BLOCK, dict(type='mmattn.Compose', start='identity',
+        blocks=[dict(type='mmattn.BAM', start='paper')])), says=("part BAM has start='paper'",)),
     # a number that is none, or cannot be meant
     'max_iters 0': case('', REFUSED, ('train_cfg.max_iters', 0)),
     'max_iters x': case('', REFUSED, ('train_cfg.max_iters', 'x')),
     'epsilon of two numbers': case('', REFUSED, (BLOCK, dict(type='mmattn.GCT', epsilon=(2, 3))),
         says=('epsilon',)),
     'epsilon NaN': case('', REFUSED, (BLOCK, dict(type='mmattn.GCT', epsilon=NAN)), says=('epsilon',)),
-    'e_lambda as text': case('', REFUSED, (BLOCK, dict(type='mmattn.SimAM', e_lambda='x')), says=('e_lambda',
-        )),
+    'e_lambda as text': case('', REFUSED, (BLOCK, dict(type='mmattn.SimAM', e_lambda='x')),
+        says=('e_lambda',)),
     'learning rate x': case('', REFUSED, ('optim_wrapper.optimizer.lr', 'x')),
     'seed 2.5': case('', REFUSED, ('randomness', dict(seed=2.5)), says=('randomness.seed',)),
     'no number of classes': case('', REFUSED, ('model.bbox_head.num_classes', None)),
     'num_workers None': case('', REFUSED, ('train_dataloader.num_workers', None)),
     'score_thr NaN': case('', REFUSED, hook('AttentionMapHook', score_thr=NAN), says=('score_thr',)),
+    'a key without a name': Case('configs', 'options', REFUSED, ('--cfg-options', '=3'), ('=3',)),
+    'an option of a list by a name': Case('configs', 'options', REFUSED,
+        ('--cfg-options', 'model.insert.x.at=3'), ('model.insert.x',)),
+    'an option that is no dict': Case('configs', 'options', REFUSED, ('--cfg-options', 'model.insert.0=3'),
+        ('model.insert.0',)),
+    'an empty --resume': Case('configs', 'options', REFUSED, ('--resume', ''), ('--resume',)),
+    'an empty detector': case('', REFUSED, ('model.detector', ''), says=("'detector'",)),
     # no dict where one is meant
     'default_hooks 3': case('', REFUSED, ('default_hooks', 3)),
     'checkpoint hook in a list': case('', REFUSED, ('default_hooks.checkpoint', [3])),
@@ -58,6 +71,7 @@ FOUND = {
     'a dataset x': case('', REFUSED, ('train_dataloader.dataset', 'x')),
     'data_root 3': case('', REFUSED, ('train_dataloader.dataset.data_root', 3)),
     'ann_file 3': case('', REFUSED, ('val_evaluator.ann_file', 3)),
+    'classes that are numbers': case('', REFUSED, ('val_dataloader.dataset.metainfo', dict(classes=[1, 2]))),
     'evaluators that are none': case('', REFUSED, ('val_evaluator', [3])),
     'optimizer 3': case('', REFUSED, ('optim_wrapper.optimizer', 3)),
     'an empty optim_wrapper': case('', REFUSED, ('optim_wrapper', {})),
@@ -74,10 +88,14 @@ FOUND = {
         says=('color_type',)),
     'imdecode_backend cv3': case('', REFUSED, (f'{configs.IMAGE_LOADER}.imdecode_backend', 'cv3'),
         says=('backend',)),
-    'an unknown option of CheckpointHook': case(
-        '', REFUSED, ('default_hooks.checkpoint', dict(type='CheckpointHook', intervall=1)),
-            says=('interval',)
-    ),
+    'an unknown option of CheckpointHook': case('', REFUSED,
+        ('default_hooks.checkpoint', dict(type='CheckpointHook', intervall=1)), says=('interval',)),
+    'a number that no float can be': replace(annotations.annotation('val', '', REFUSED,
+        ('value', 'annotations', 'bbox', [1, 2, 3, 10**400], 'one')), use='check_data'),
+    'a size that no image has': annotations.annotation('val', '', SAME,
+        ('value', 'images', 'height', 10**400, 'one')),
+    'a box far away': replace(annotations.annotation('train', '', EITHER,
+        ('value', 'annotations', 'bbox', [1, 2, 3, 1e300], 'all')), use='check_data'),
     # a checkpoint with weights that are none, or with a record that no run leaves
     'a NaN': checkpoints.checkpoint_case('', REFUSED, 'load_from', 'not finite', 'NaN', 0, says=('NaN',)),
     'an infinite weight': checkpoints.checkpoint_case('', REFUSED, 'test', 'not finite', 'infinite', 7,
@@ -86,6 +104,7 @@ FOUND = {
         says=('dam',)),
     'exact_resume with other keys': resume('exact_resume', ODD["{'a': 1}"]),
     'runtime_info in a list': resume('message_hub.runtime_info', ODD['[]']),
+    'an optimizer with other keys': resume('optimizer', ODD["{'a': 1}"]),
     'no message_hub': resume('message_hub', ODD['DELETED']),
 }  # fmt: skip
 
@@ -107,11 +126,16 @@ def test_some_cases(arena, part, number):
     run()
 
 
+def test_counts_by_tuples_as_dicts():
+    counts = Counter({('a', 'x', 'y'): 2, ('a', 'x', 'z'): 1, ('b', 'x', 'y'): 3})
+    assert nested(counts) == dict(a=dict(x=dict(y=2, z=1)), b=dict(x=dict(y=3)))
+
+
 @pytest.mark.slow
 def test_a_thousand_cases(tmp_path, record_property):
     done = run_cases(tmp_path, 1000)
     record_property('fuzzing', done)
     assert not done['failures']
     assert done['cases'] >= 990
-    outcomes = {each['outcome'] for part in done['counts'].values() for each in part}
+    outcomes = {outcome for part in done['counts'].values() for each in part.values() for outcome in each}
     assert outcomes == {REFUSED, TRAINS, SAME, EITHER}
