@@ -15,7 +15,7 @@ sys.path.insert(0, str(ROOT / 'benchmarks'))
 pytest.importorskip('numba')  # onedl-mmdetection brings it along
 import study_coverage  # noqa: E402
 from study_ap import THRESHOLDS, average_precision  # noqa: E402
-from study_coverage import CELLS, INTERACTION, Cell, measure, scores_of, seed_of, simulate_scores  # noqa: E402
+from study_coverage import CELLS, INTERACTION, Cell, measure, seed_of, simulate_scores  # noqa: E402
 from study_detections import Effects, coco_pool, generated_pool, overlaps, simulate  # noqa: E402
 
 from mmattn.study.evaluation import EvaluationSettings, RunResults, evaluate_study  # noqa: E402
@@ -224,7 +224,7 @@ def test_a_cell_by_the_shipped_evaluation(pool, tmp_path, engine, studies):
         settings = EvaluationSettings(str(tmp_path / 'annotations.json'), parts=('main',), engine=engine)
         written = list(write_study(tmp_path, 100, object_image, objects, runs))
         real = evaluate_study(written, [settings], 100).scores
-        fast = scores_of(runs, object_image, jackknife_groups(100))
+        fast = study_coverage.scores_of(runs, object_image, jackknife_groups(100))
         rows = [real.metrics.index(metric) for metric in fast.metrics]
         assert real.values[rows] == pytest.approx(fast.values, abs=1e-13)
         assert real.jackknife[rows] == pytest.approx(fast.jackknife, abs=1e-13)
