@@ -4,6 +4,7 @@
 from mmattn.engine.cli import Parser, run_tool
 from mmattn.study.cli import add_run_command, add_status_command
 from mmattn.study.comparison.command import add_compare_command
+from mmattn.study.report.command import add_report_command
 from mmattn.study.search.search_command import add_search_command
 
 
@@ -12,6 +13,7 @@ def parse_args():
     commands = parser.add_subparsers(required=True, metavar='COMMAND', parser_class=Parser)
     add_run_command(commands)
     add_status_command(commands)
+    add_report_command(commands)
     add_compare_command(commands)
     add_search_command(commands)
     return parser.parse_args()

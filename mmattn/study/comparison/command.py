@@ -81,11 +81,12 @@ def add_compare_command(commands: Any) -> None:
         metavar='FOLDER',
         help='keep evaluations there (default: evaluations in the folder of --out)',
     )
-    parser.add_argument('--workers', type=int, default=_processors(), help='processes (default: %(default)s)')
+    parser.add_argument('--workers', type=int, default=processors(), help='processes (default: %(default)s)')
     parser.set_defaults(call=_compare, parser=parser)
 
 
-def _processors() -> int:
+def processors() -> int:
+    """Return the number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 
@@ -116,7 +117,7 @@ def _answer(args: argparse.Namespace) -> Answer:
     settings = EvaluationSettings(
         args.ann, parts=('main',) if args.main else _PARTS, categories=args.categories, cache=cache
     )
-    with _progress() as progress:
+    with evaluation_progress() as progress:
         return compare_results(
             runs,
             settings,
@@ -130,7 +131,7 @@ def _answer(args: argparse.Namespace) -> Answer:
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[int, int], None]]:
+def evaluation_progress() -> Iterator[Callable[[int, int], None]]:
     """Show on a terminal how many files are evaluated."""
     columns = (TextColumn('evaluated'), MofNCompleteColumn(), TimeRemainingColumn())
     console = Console(stderr=True)

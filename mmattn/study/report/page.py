@@ -1,0 +1,75 @@
+"""The report of a study as one HTML page that needs no other file and no network."""
+
+from __future__ import annotations
+
+import html
+import re
+
+from mmattn.study.comparison import TextTable
+
+_STYLE = """
+:root{color-scheme:light dark;--line:#8885;--soft:#8882}
+body{font-family:system-ui,sans-serif;line-height:1.5;margin:0 auto;padding:1em;max-width:70em}
+h1{line-height:1.2} h2{margin-top:2em} .scroll{overflow-x:auto}
+table{border-collapse:collapse;font-size:.9em} th,td{padding:.25em .7em;border-bottom:1px solid var(--line);
+text-align:right;white-space:nowrap} th:first-child,td:first-child{text-align:left}
+thead th{background:var(--soft)} figure{margin:1em 0;overflow-x:auto;background:#fff;border-radius:6px}
+figure svg{max-width:100%;height:auto;min-width:20em;display:block} figcaption{color:#444;padding:.3em .7em;
+font-size:.9em} .verdict{font-size:1.1em} .note{color:GrayText} code{background:var(--soft);padding:0 .2em}
+"""
+
+
+def report_page(
+    title: str, lead: list[str], verdicts: list[str], figures: list[tuple[str, str]], tables: list[TextTable]
+) -> str:
+    """Return the page.
+
+    Args:
+        title: Its title.
+        lead: Paragraphs below it; text between backticks is code.
+        verdicts: The answers, one a line.
+        figures: SVG elements, each with its caption.
+        tables: In their order.
+    """
+    parts = [
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        f'<title>{html.escape(title)}</title><style>{_STYLE}</style></head><body><main>',
+        f'<h1>{html.escape(title)}</h1>',
+        *(f'<p>{_text(paragraph)}</p>' for paragraph in lead),
+        '<ul>',
+        *(f'<li class="verdict">{_text(verdict)}</li>' for verdict in verdicts),
+        '</ul>',
+        *(
+            f'<figure role="img" aria-label="{html.escape(caption)}">{_unique(svg, number)}'
+            f'<figcaption>{html.escape(caption)}</figcaption></figure>'
+            for number, (caption, svg) in enumerate(figures)
+        ),
+        *map(_table, tables),
+        '</main></body></html>\n',
+    ]
+    return '\n'.join(parts)
+
+
+def _text(text: str) -> str:
+    text = re.sub(r'\*\*(.+?)\*\*', r'<strong>\1</strong>', html.escape(text))
+    return re.sub(r'`([^`]+)`', r'<code>\1</code>', text)
+
+
+def _unique(svg: str, number: int) -> str:
+    """Return an SVG whose ids are not those of another on the page."""
+    svg = re.sub(r'\bid="', f'id="f{number}-', svg)
+    return re.sub(r'(url\(#|href="#)', rf'\g<1>f{number}-', svg)
+
+
+def _table(table: TextTable) -> str:
+    head = ''.join(f'<th scope="col">{html.escape(column)}</th>' for column in table.columns)
+    rows = ''.join(
+        '<tr>' + ''.join(f'<td>{html.escape(cell)}</td>' for cell in row) + '</tr>' for row in table.rows
+    )
+    note = f'<p class="note">{_text(table.note)}</p>' if table.note else ''
+    return (
+        f'<h2>{html.escape(table.title)}</h2>{note}<div class="scroll" tabindex="0" role="region" '
+        f'aria-label="{html.escape(table.title)}"><table><thead><tr>{head}</tr></thead>'
+        f'<tbody>{rows}</tbody></table></div>'
+    )
