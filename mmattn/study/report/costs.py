@@ -15,7 +15,7 @@ DEFAULT_SIZE = (800, 1344)
 
 
 def image_size(cfg: Config) -> tuple[int, int]:
-    """Return height and width of the images of a config's evaluation; those of COCO's usual one if unclear."""
+    """Return height and width of the images of a config's evaluation; COCO's usual one if unclear."""
     dataset = cfg.val_dataloader.dataset
     while 'dataset' in dataset:
         dataset = dataset.dataset
