@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.10 python; do \
 	&& { echo $$p; exit; }; done; echo python3)
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint setup doctor clean clean-env
+.PHONY: help demo study test test-all lint setup doctor clean clean-env
 
 export TORCH_SPEC
 # More OpenMP threads than idle cores can make a training step several times slower than one thread.
@@ -29,12 +29,13 @@ endif
 
 help:
 	@echo 'make demo       train, evaluate and picture a small detector with attention (results in work_dirs/demo)'
+	@echo 'make study      does attention help there? two variants, three seeds, a report (work_dirs/smallest/report)'
 	@echo 'make test       the quick tests            make test-all   all tests'
 	@echo 'make lint       check style and layout (ruff)'
 	@echo 'make setup      only the environment       make doctor     what works here, and how to mend what does not'
 	@echo 'make clean      remove build left-overs    make clean-env  remove $(VENV)'
 	@echo
-	@echo 'demo, test and test-all first make the environment $(VENV), unless it is up to date: PyTorch,'
+	@echo 'demo, study, test and test-all first make the environment $(VENV), unless it is up to date: PyTorch,'
 	@echo 'the onedl-* packages, mmcv with compiled ops, mmattn. Options, to be set on the command line:'
 	@echo '  PYTHON=python3.12      the interpreter for $(VENV) (needs make clean-env first where $(VENV) exists)'
 	@echo '  VENV=/path             another place for it'
@@ -77,6 +78,12 @@ demo: $(READY)
 		"about 6 minutes on two cores"
 	@$(PY) tools/demo.py $(ARGS) || { code=$$?; echo "demo FAILED, see above. The whole log is" \
 		"work_dirs/demo/*/*.log; make doctor says whether this machine lacks something." >&2; exit $$code; }
+
+study: $(READY)
+	@echo "== study: CBAM against the plain detector, 3 seeds, on generated pictures; it goes on where it was stopped"
+	@$(PY) tools/make_shapes.py
+	@$(PY) tools/study.py run configs/studies/smallest.py --workers 2 $(ARGS)
+	@$(PY) tools/study.py report configs/studies/smallest.py
 
 test: $(READY)
 	@echo "== quick tests, on all processors: about 9 minutes on two cores"

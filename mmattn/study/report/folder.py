@@ -78,7 +78,8 @@ def read_study_folder(path: str | os.PathLike) -> StudyFolder:
     if study['control'] not in ready or len(ready) < 2:
         raise ValueError(
             f"the study in '{path}' has finished runs of {', '.join(sorted(ready)) or 'no variant'}; a "
-            f'report compares at least one variant with the control, {study["control"]}: tools/study.py run goes on'
+            f'report compares at least one variant with the control, {study["control"]}: tools/study.py run '
+            'goes on'
         )
     return StudyFolder(path, study, finished, unfinished, _annotations(next(iter(finished))))
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from mmattn.study.report.curves import Curve
 from mmattn.study.statistics import Comparison
@@ -47,6 +48,7 @@ def plot_differences(comparisons: Sequence[Comparison]) -> Figure:
         axes.set_title(metric.partition('/')[2], fontsize='medium')
         axes.set_xlabel('difference in points')
         axes.spines[['top', 'right', 'left']].set_visible(False)
+        axes.tick_params(left=False)
     panels[0].set_yticks(range(len(variants)), variants)
     panels[0].set_ylim(len(variants) - 0.5, -0.5)
     return figure
@@ -71,6 +73,7 @@ def plot_curves(curves: Mapping[str, Curve], metric: str, step: str) -> Figure:
         axes.plot(
             curve.steps, [100 * mean for mean in curve.mean], 'o-', color=colour, label=variant, markersize=4
         )
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel(step)
     axes.set_ylabel(f'{metric} in points')
     axes.spines[['top', 'right']].set_visible(False)
@@ -104,6 +107,9 @@ def plot_gain_and_cost(
         axes.annotate(each.variant, (x, y), (6, 4), textcoords='offset points', fontsize='small')
     axes.set_xlabel(f'{label}, in relation to the control')
     axes.set_ylabel('difference in points')
+    axes.plot(1, 0, 's', color='#888')
+    axes.annotate('control', (1, 0), (6, -12), textcoords='offset points', fontsize='small', color='#666')
+    axes.ticklabel_format(useOffset=False)
     axes.margins(x=0.25)
     axes.spines[['top', 'right']].set_visible(False)
     return figure

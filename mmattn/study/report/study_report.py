@@ -142,7 +142,8 @@ def page(report: StudyReport) -> str:
     about = 'new images' if seeds == 1 else 'new seeds and new images'
     lead = [
         f'{len(answer.variants)} variants, {seeds} seeds, {answer.images} images. Metrics and '
-        f'differences are in points; intervals of {100 * answer.level:g} % hold for {about} of the same source.',
+        f'differences are in points; intervals of {100 * answer.level:g} % hold for {about} of the same '
+        'source.',
         *remarks(report),
         *answer.notes,
     ]

@@ -1,0 +1,186 @@
+"""The report of a study whose runs have made detections: all numbers in it come from their files."""
+
+import csv
+import io
+import json
+import math
+import random
+import xml.etree.ElementTree as ElementTree
+from html.parser import HTMLParser
+
+import pytest
+
+from mmattn.study.config import read_study
+from mmattn.study.plan import prepare_folders
+from mmattn.study.record import FAILED, FINISHED, file_hash, read_record, write_record
+from mmattn.study.report import make_report, read_study_folder, write_report
+from mmattn.study.report.costs import image_size
+from mmattn.study.report.curves import curves_of
+
+
+def detections(truth, noise, seed):
+    """The objects, shifted at random."""
+    draw = random.Random(seed)
+    return [
+        dict(
+            image_id=each['image_id'],
+            category_id=each['category_id'],
+            bbox=[value + draw.gauss(0, noise) for value in each['bbox'][:2]] + each['bbox'][2:],
+            score=draw.random(),
+        )
+        for each in truth['annotations']
+    ]
+
+
+@pytest.fixture
+def study(a_study, squares, tmp_path):
+    """A finished study: SE is far better than plain, and the last run of the static gate has failed."""
+    work = tmp_path / 'work'
+    path = a_study(controls="['plain', 'static_gate']", seeds='[0, 1, 2]')
+    truth = json.loads((squares / 'annotations/val.json').read_text())
+    for run in prepare_folders(read_study(path), work):
+        record = read_record(run.folder)
+        if (run.variant, run.seed) == ('static_gate', 2):
+            write_record(run.folder, record | dict(status=FAILED, error='the <disk> is full'))
+            continue
+        noise = 1 if run.variant == 'se' else 6
+        file = run.folder / 'detections.bbox.json'
+        file.write_text(json.dumps(detections(truth, noise, f'{run}')))
+        at = [
+            dict(
+                step=f'epoch_{i}', epoch=i, iteration=4 * i, detections={}, metrics={'coco/bbox_mAP': 0.1 * i}
+            )
+            for i in (1, 2)
+        ]
+        at[1]['metrics'] = {'coco/bbox_mAP': 0.2 + 0.01 * run.seed}
+        machine = dict(versions=dict(torch='2.13.0', mmattn='0.1'))
+        record |= dict(
+            status=FINISHED, seconds=90.0, sessions=[{}], machine=machine, metrics=at[1]['metrics']
+        )
+        record |= dict(evaluations=at, detections=dict(bbox=file.name))
+        record['hashes'][file.name] = file_hash(file)
+        write_record(run.folder, record)
+    return work
+
+
+@pytest.fixture
+def report(study):
+    return make_report(study)
+
+
+class Page(HTMLParser):
+    """The texts and the addresses of a page."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.texts, self.addresses, self.ids = [], [], []
+        self.feed(text)
+
+    def handle_data(self, data):
+        self.texts.append(data.strip())
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        self.ids += [attrs['id']] if 'id' in attrs else []
+        self.addresses += [attrs[key] for key in ('src', 'href', 'xlink:href') if attrs.get(key)]
+
+
+def test_the_answer_is_that_of_its_files(report, study, squares):
+    """The means are pycocotools' of the files that the runs have left."""
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    truth = COCO(str(squares / 'annotations/val.json'))
+    for variant, seeds in (('plain', 3), ('se', 3), ('static_gate', 2)):
+        found = []
+        for seed in range(seeds):
+            results = truth.loadRes(str(study / variant / f'seed_{seed}' / 'detections.bbox.json'))
+            evaluation = COCOeval(truth, results, 'bbox')
+            evaluation.evaluate()
+            evaluation.accumulate()
+            evaluation.summarize()
+            found.append(evaluation.stats[0])
+        summary = next(s for s in report.answer.summaries if (s.metric, s.variant) == ('bbox/AP', variant))
+        assert summary.mean == pytest.approx(sum(found) / seeds, abs=1e-12)
+    se = next(c for c in report.answer.comparisons if (c.metric, c.variant) == ('bbox/AP', 'se'))
+    assert se.control == 'plain' and se.words == 'better' and se.low > 0.1
+
+
+def test_what_is_missing_is_said(report):
+    files = {path.suffix: path.read_text() for path in write_report(report)}
+    assert '1 runs are missing: static_gate, seed 2: failed: the <disk> is full' in files['.md']
+    assert 'the &lt;disk&gt; is full' in files['.html'] and 'the <disk>' not in files['.html']
+    assert json.loads(files['.json'])['unfinished'] == {'static_gate/seed_2': 'failed: the <disk> is full'}
+
+
+def test_every_file_has_the_same_numbers(report):
+    paths = write_report(report)
+    assert [path.name for path in paths] == ['report.md', 'report.html', 'report.csv', 'report.json']
+    markdown, page, table, content = (path.read_text() for path in paths)
+    se = next(c for c in report.answer.comparisons if (c.metric, c.variant) == ('bbox/AP', 'se'))
+    text = f'{100 * se.low:+.2f} to {100 * se.high:+.2f}'
+    assert text in markdown and text in page
+    rows = {(row['metric'], row['variant']): row for row in csv.DictReader(io.StringIO(table))}
+    assert float(rows['bbox/AP', 'se']['difference']) == se.difference
+    content = json.loads(content)
+    found = next(c for c in content['comparisons'] if (c['metric'], c['variant']) == ('bbox/AP', 'se'))
+    assert found['low'] == se.low and content['study']['control'] == 'plain'
+    assert [row['model'] for row in content['costs']] == ['plain', 'static_gate', 'se']
+    assert content['costs'][2]['attention_parameters'] > 0 == content['costs'][0]['attention_parameters']
+
+
+def test_each_run_can_be_traced(report, study):
+    page = Page(write_report(report)[1].read_text())
+    record = read_record(study / 'se' / 'seed_1')
+    assert 'se/seed_1' in page.texts and record['hashes']['config'][:12] in page.texts
+    assert 'se/seed_1' in write_report(report)[0].read_text()
+    assert record['hashes']['detections.bbox.json'][:12] in write_report(report)[0].read_text()
+
+
+def test_the_page_needs_nothing_else(report):
+    text = write_report(report)[1].read_text()
+    page = Page(text)
+    assert all(address.startswith('#') for address in page.addresses)
+    assert '<script' not in text and '@import' not in text and 'url(http' not in text
+    assert len(page.ids) == len(set(page.ids)) > 0
+    assert {address[1:] for address in page.addresses} <= set(page.ids)
+    figures = [f'<svg{part.partition("</svg>")[0]}</svg>' for part in text.split('<svg')[1:]]
+    assert len(figures) == 3
+    for figure in figures:
+        ElementTree.fromstring(figure)
+
+
+def test_the_report_is_the_same_every_time(report):
+    first = [path.read_text() for path in write_report(report)]
+    again = [path.read_text() for path in write_report(make_report(report.folder.path))]
+    assert first == again
+
+
+def test_curves_have_mean_and_spread_over_seeds(study):
+    curve = curves_of(read_study_folder(study).finished, 'bbox', 'AP')['plain']
+    assert curve.steps == (1, 2) and curve.seeds == (3, 3)
+    assert curve.mean == pytest.approx((0.1, 0.21)) and curve.spread == pytest.approx((0, 0.01))
+
+
+def test_the_size_of_images_is_that_of_the_evaluation(study):
+    cfg = read_study_folder(study).config('se')
+    height, width = image_size(cfg)
+    scale = next(t.scale for t in cfg.val_dataloader.dataset.pipeline if 'Resize' in t.type)
+    assert (height, width) == (min(scale), max(scale)) and not math.isnan(height)
+
+
+@pytest.mark.parametrize('left', ['nothing', 'the control', 'one variant'])
+def test_too_few_runs_are_refused(study, left):
+    for path in study.glob('*/seed_*'):
+        if left == 'nothing' or (path.parent.name == 'plain') == (left != 'the control'):
+            write_record(path, read_record(path) | dict(status='waiting'))
+    if left == 'the control':
+        for path in study.glob('s*/seed_*'):
+            write_record(path, read_record(path) | dict(status='waiting'))
+    with pytest.raises(ValueError, match='compares at least one variant with the control, plain'):
+        read_study_folder(study)
+
+
+def test_another_folder_is_none_of_a_study(tmp_path):
+    with pytest.raises(FileNotFoundError, match='is not the folder of a study'):
+        make_report(tmp_path)
