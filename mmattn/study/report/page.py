@@ -11,11 +11,13 @@ _STYLE = """
 :root{color-scheme:light dark;--line:#8885;--soft:#8882}
 body{font-family:system-ui,sans-serif;line-height:1.5;margin:0 auto;padding:1em;max-width:70em}
 h1{line-height:1.2} h2{margin-top:2em} .scroll{overflow-x:auto}
-table{border-collapse:collapse;font-size:.9em} th,td{padding:.25em .7em;border-bottom:1px solid var(--line);
-text-align:right;white-space:nowrap} th:first-child,td:first-child{text-align:left}
-thead th{background:var(--soft)} figure{margin:1em 0;overflow-x:auto;background:#fff;border-radius:6px}
-figure svg{max-width:100%;height:auto;min-width:min(34em,200%);display:block} figcaption{color:#444;padding:.3em .7em;
-font-size:.9em} .verdict{font-size:1.1em} .note{color:GrayText} code{background:var(--soft);padding:0 .2em}
+table{border-collapse:collapse;font-size:.9em}
+th,td{padding:.25em .7em;border-bottom:1px solid var(--line);text-align:right;white-space:nowrap}
+th:first-child,td:first-child{text-align:left} thead th{background:var(--soft)}
+figure{margin:1em 0;overflow-x:auto;background:#fff;border-radius:6px}
+figure svg{max-width:100%;height:auto;min-width:min(34em,200%);display:block}
+figcaption{color:#444;padding:.3em .7em;font-size:.9em}
+.verdict{font-size:1.1em} .note{color:GrayText} code{background:var(--soft);padding:0 .2em}
 """
 
 
