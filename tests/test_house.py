@@ -299,6 +299,7 @@ TESTED_BY = {
     'study.__main__': 'test_tools/test_study.py',
     'study.cli': 'test_tools/test_study.py',
     'study.record_hook': 'test_study/test_worker.py',
+    'study.report': 'test_study/test_report/test_study_report.py',  # a folder goes in, its report comes out
     'visualization.data_sheet': 'test_tools/test_check_data.py',
     'visualization.from_files': 'test_tools/test_show_attention.py',
     'visualization.plots': 'test_visualization/test_sheet.py',

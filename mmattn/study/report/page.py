@@ -22,7 +22,7 @@ figcaption{color:#444;padding:.3em .7em;font-size:.9em}
 
 
 def report_page(
-    title: str, lead: list[str], verdicts: list[str], figures: list[tuple[str, str]], tables: list[TextTable]
+    title: str, lead: list[str], verdicts: list[str], plots: list[tuple[str, str]], tables: list[TextTable]
 ) -> str:
     """Return the page.
 
@@ -30,7 +30,7 @@ def report_page(
         title: Its title.
         lead: Paragraphs below it; text between backticks is code.
         verdicts: The answers, one a line.
-        figures: SVG elements, each with its caption.
+        plots: SVG elements, each with its caption.
         tables: In their order.
     """
     parts = [
@@ -45,7 +45,7 @@ def report_page(
         *(
             f'<figure role="img" aria-label="{html.escape(caption)}">{_unique(svg, number)}'
             f'<figcaption>{html.escape(caption)}</figcaption></figure>'
-            for number, (caption, svg) in enumerate(figures)
+            for number, (caption, svg) in enumerate(plots)
         ),
         *map(_table, tables),
         '</main></body></html>\n',

@@ -27,7 +27,7 @@ def plot_differences(comparisons: Sequence[Comparison]) -> Figure:
     """Plot the difference of each variant from the control with its interval, one metric a panel, in points.
 
     Args:
-        comparisons: Of the metrics to plot.
+        comparisons: Those of the metrics to plot.
     """
     metrics = list(dict.fromkeys(each.metric for each in comparisons))
     variants = list(dict.fromkeys(each.variant for each in comparisons))
@@ -87,7 +87,7 @@ def plot_gain_and_cost(
     """Plot the difference of each variant against what it costs in relation to the control.
 
     Args:
-        comparisons: Of one metric.
+        comparisons: Those of one metric.
         costs: Rows of :func:`~mmattn.study.report.costs.costs_of`.
         cost: Key of the ratio in them.
         label: What that ratio is.

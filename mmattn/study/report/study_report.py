@@ -147,11 +147,11 @@ def page(report: StudyReport) -> str:
         *remarks(report),
         *answer.notes,
     ]
-    figures = []
+    plots = []
     for part in report.folder.iou_types:
         names = [f'{part}/{name}' for name in study['metrics'] if name in ('AP', 'AP50', 'AP75')]
         main = [each for name in names or [f'{part}/AP'] for each in _of(answer.comparisons, name)]
-        figures.append(
+        plots.append(
             (
                 f'Differences from {answer.control} ({part}), with intervals of {100 * answer.level:g} %',
                 to_svg(plot_differences(main)),
@@ -159,7 +159,7 @@ def page(report: StudyReport) -> str:
         )
         curves = report.curves[part]
         if any(len(curve.steps) > 1 for curve in curves.values()):
-            figures.append(
+            plots.append(
                 (
                     f'{part} AP in training: mean, and one standard deviation over seeds',
                     to_svg(plot_curves(curves, 'AP', _step(report))),
@@ -168,14 +168,14 @@ def page(report: StudyReport) -> str:
         ap = _of(answer.comparisons, f'{part}/AP')
         keys = {'step_ratio': 'time of a training step', 'saved_ratio': 'memory kept for the backward pass'}
         key = next(key for key in keys if key in report.costs[0])
-        figures.append(
+        plots.append(
             (
                 f'Difference in {part} AP against cost',
                 to_svg(plot_gain_and_cost(ap, report.costs, key, keys[key])),
             )
         )
     tables = [*answer_tables(answer), cost_table(report.costs), runs_table(report.folder)]
-    return report_page(study['name'], lead, verdicts(report), figures, tables)
+    return report_page(study['name'], lead, verdicts(report), plots, tables)
 
 
 def _step(report: StudyReport) -> str:

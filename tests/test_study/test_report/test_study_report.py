@@ -144,10 +144,10 @@ def test_the_page_needs_nothing_else(report):
     assert '<script' not in text and '@import' not in text and 'url(http' not in text
     assert len(page.ids) == len(set(page.ids)) > 0
     assert {address[1:] for address in page.addresses} <= set(page.ids)
-    figures = [f'<svg{part.partition("</svg>")[0]}</svg>' for part in text.split('<svg')[1:]]
-    assert len(figures) == 3
-    for figure in figures:
-        ElementTree.fromstring(figure)
+    plots = [f'<svg{part.partition("</svg>")[0]}</svg>' for part in text.split('<svg')[1:]]
+    assert len(plots) == 3
+    for plot in plots:
+        ElementTree.fromstring(plot)
 
 
 def test_the_report_is_the_same_every_time(report):
