@@ -66,8 +66,10 @@ def train_run(folder: str | os.PathLike) -> None:
 def _train(folder: Path, keep_detections: str) -> None:
     os.environ.pop(DATA_ROOT_VARIABLE, None)  # the run's config has the data's folder
     config = str(folder / CONFIG)
-    hooks = list(load_config(config).get('custom_hooks') or [])
     hook = dict(type='mmattn.RunRecordHook', keep_detections=keep_detections)
+    # in a run that goes on, MMEngine has written the hook into the config
+    given = load_config(config).get('custom_hooks') or []
+    hooks = [each for each in given if not isinstance(each, dict) or each.get('type') != hook['type']]
     train(config, work_dir=str(folder), resume='auto', cfg_options=dict(custom_hooks=[*hooks, hook]))
 
 

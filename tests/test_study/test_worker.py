@@ -80,6 +80,10 @@ def test_a_run_that_fails_says_why_and_can_go_on(runs, monkeypatch):
     first, last = record['evaluations']
     assert (first['detections'], last['detections']) == ({}, dict(bbox='detections.bbox.json'))
     assert json.loads((run.folder / 'detections.bbox.json').read_text())
+    write_record(run.folder, dict(record, status='running'))  # killed just before its end
+    train_run(run.folder)
+    assert config.read_text().count('RunRecordHook') == 1  # MMEngine writes it into the config, too
+    assert read_record(run.folder)['metrics'] == record['metrics']
 
 
 def test_only_the_folder_of_a_run_is_trained(tmp_path):
