@@ -45,7 +45,9 @@ def _chosen(data: Examination, limit: int) -> list[tuple[dict, list[dict]]]:
     boxes = defaultdict(list)
     for annotation in data.annotations:
         if _is_box(annotation.get('bbox')):
-            boxes[annotation['image_id']].append(annotation)
+            # without a score, which annotations have none of, whatever some exporters write
+            drawn = {key: annotation[key] for key in ('bbox', 'category_id', 'iscrowd') if key in annotation}
+            boxes[annotation['image_id']].append(drawn)
     turned = set(data.turned)
     first = [image for image in data.images if image['file_name'] in turned]
     others = [image for image in data.images if image['file_name'] not in turned]

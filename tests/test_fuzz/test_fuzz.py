@@ -96,6 +96,8 @@ FOUND = {
         ('value', 'images', 'height', 10**400, 'one')),
     'a box far away': replace(annotations.annotation('train', '', EITHER,
         ('value', 'annotations', 'bbox', [1, 2, 3, 1e300], 'all')), use='check_data'),
+    'annotations with scores': replace(annotations.annotation('val', '', SAME, ('named', ('more fields',))),
+        use='check_data'),
     # a checkpoint with weights that are none, or with a record that no run leaves
     'a NaN': checkpoints.checkpoint_case('', REFUSED, 'load_from', 'not finite', 'NaN', 0, says=('NaN',)),
     'an infinite weight': checkpoints.checkpoint_case('', REFUSED, 'test', 'not finite', 'infinite', 7,
