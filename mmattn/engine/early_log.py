@@ -14,11 +14,12 @@ class EarlyLog(logging.Handler):
     MMEngine's runner opens the log file of a run. What was told before, such as what was odd about the data
     or from which checkpoint the run is resumed, would not be in it.
 
-    Example:
-        >>> with EarlyLog() as log:
-        ...     print_log('told before there is a file', logger='current')
-        ...     runner = Runner.from_cfg(cfg)
-        ...     log.write_to(runner.logger)
+    Example::
+
+        with EarlyLog() as log:
+            print_log('told before there is a file', logger='current')
+            runner = Runner.from_cfg(cfg)
+            log.write_to(runner.logger)
     """
 
     def __init__(self) -> None:

@@ -19,11 +19,12 @@ SHOWN = {
     'coco_r50_1x': ['plain', 'se', 'eca', 'cbam'],
     'coco_retinanet_r50_1x': ['plain', 'se', 'eca', 'cbam'],
 }
+SEARCHES = ['search_shapes']
 QUICK = ('smallest', 'pretrained_start')
 
 
 def test_all_are_listed():
-    assert sorted(SHOWN) == sorted(path.stem for path in STUDIES.glob('*.py'))
+    assert sorted([*SHOWN, *SEARCHES]) == sorted(path.stem for path in STUDIES.glob('*.py'))
 
 
 @pytest.mark.parametrize(
@@ -47,6 +48,21 @@ def test_every_variant_builds(name, squares, monkeypatch):
     if name == 'coco_retinanet_r50_1x':
         models = [each.config.model for each in study.variants]
         assert {model.get('detector', model.type) for model in models} == {'RetinaNet'}
+
+
+@pytest.mark.parametrize('name', SEARCHES)
+def test_every_choice_of_a_search_builds(name, monkeypatch):
+    from mmattn.study.asked import read_asked
+    from mmattn.study.search.settings import read_search
+    from mmattn.study.search.space import cover
+    from mmattn.study.variant_config import build_detector, variant_config
+
+    monkeypatch.delenv('MMATTN_DATA_ROOT', raising=False)
+    asked = read_asked(str(STUDIES / f'{name}.py'))
+    variants = cover(read_search(name, asked).variant)
+    assert len(variants) > 3
+    for variant in variants:
+        assert build_detector(variant_config(asked, variant, str(STUDIES))).attention
 
 
 def test_the_script_of_coco_runs_both_studies_and_says_what_it_takes(tmp_path):
