@@ -15,7 +15,7 @@ table{border-collapse:collapse;font-size:.9em}
 th,td{padding:.25em .7em;border-bottom:1px solid var(--line);text-align:right;white-space:nowrap}
 th:first-child,td:first-child{text-align:left} thead th{background:var(--soft)}
 figure{margin:1em 0;overflow-x:auto;background:#fff;border-radius:6px}
-figure svg{max-width:100%;height:auto;min-width:min(34em,200%);display:block}
+figure svg{max-width:100%;height:auto;display:block} figure.wide svg{min-width:34em}
 figcaption{color:#444;padding:.3em .7em;font-size:.9em}
 .verdict{font-size:1.1em} .note{color:GrayText} code{background:var(--soft);padding:0 .2em}
 """
@@ -43,7 +43,8 @@ def report_page(
         *(f'<li class="verdict">{_text(verdict)}</li>' for verdict in verdicts),
         '</ul>',
         *(
-            f'<figure role="img" aria-label="{html.escape(caption)}">{_unique(svg, number)}'
+            f'<figure class="{_class(svg)}" role="img" aria-label="{html.escape(caption)}">'
+            f'{_unique(svg, number)}'
             f'<figcaption>{html.escape(caption)}</figcaption></figure>'
             for number, (caption, svg) in enumerate(plots)
         ),
@@ -56,6 +57,12 @@ def report_page(
 def _text(text: str) -> str:
     text = re.sub(r'\*\*(.+?)\*\*', r'<strong>\1</strong>', html.escape(text))
     return re.sub(r'`([^`]+)`', r'<code>\1</code>', text)
+
+
+def _class(svg: str) -> str:
+    """Say that a plot is wide: on a narrow screen it is scrolled, and others are made smaller."""
+    _, _, width, height = map(float, re.search(r'viewBox="([^"]+)"', svg).group(1).split())
+    return 'wide' if width > 2 * height else 'plot'
 
 
 def _unique(svg: str, number: int) -> str:

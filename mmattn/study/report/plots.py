@@ -92,7 +92,7 @@ def plot_gain_and_cost(
         cost: Key of the ratio in them.
         label: What that ratio is.
     """
-    figure = Figure(figsize=(4.6, 3.4), layout='constrained')
+    figure = Figure(figsize=(5.4, 3.6), layout='constrained')
     axes = figure.subplots()
     by_variant = {row['model']: row[cost] for row in costs}
     colour = colours([each.variant for each in comparisons])
@@ -105,10 +105,10 @@ def plot_gain_and_cost(
             axes.plot([x, x], [100 * each.low, 100 * each.high], color=colour[each.variant], linewidth=2)
         axes.plot(x, y, 'o', color=colour[each.variant])
         axes.annotate(each.variant, (x, y), (6, 4), textcoords='offset points', fontsize='small')
-    axes.set_xlabel(f'{label}, in relation to the control')
+    axes.set_xlabel(f'{label} (control: 1)')
     axes.set_ylabel('difference in points')
     axes.plot(1, 0, 's', color='#888')
-    axes.annotate('control', (1, 0), (6, -12), textcoords='offset points', fontsize='small', color='#666')
+    axes.annotate('control', (1, 0), (6, 4), textcoords='offset points', fontsize='small', color='#666')
     axes.ticklabel_format(useOffset=False)
     axes.margins(x=0.25)
     axes.spines[['top', 'right']].set_visible(False)
