@@ -298,6 +298,7 @@ TESTED_BY = {
     'study.comparison.command': 'test_tools/test_study_compare.py',
     'study.__main__': 'test_tools/test_study.py',
     'study.cli': 'test_tools/test_study.py',
+    'study.options': 'test_tools/test_study.py',
     'study.record_hook': 'test_study/test_worker.py',
     'study.report': 'test_study/test_report/test_study_report.py',  # a folder goes in, its report comes out
     'visualization.data_sheet': 'test_tools/test_check_data.py',

@@ -97,21 +97,23 @@ def add_cfg_options(parser: argparse.ArgumentParser, of: str = 'the config') -> 
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=_CfgOptions,
+        action=KeyValueOptions,
         metavar='KEY=VALUE',
         help=f'override settings of {of}: key=value, key="[a,b]", key="[(a,b),(c,d)]" '
         '(quoted, without blanks)',
     )
 
 
-class _CfgOptions(DictAction):
+class KeyValueOptions(DictAction):
+    """Settings as ``KEY=VALUE``, with an error that names what is none."""
+
     def __call__(self, parser, namespace, values, option_string=None):
         wrong = [value for value in values if '=' not in value]
         if wrong:
-            parser.error(f"--cfg-options takes key=value, and '{wrong[0]}' has no =")
+            parser.error(f"{option_string} takes key=value, and '{wrong[0]}' has no =")
         wrong = [value for value in values if not all(value.partition('=')[0].split('.'))]
         if wrong:
-            parser.error(f"--cfg-options takes key=value, and a part of the key is missing in '{wrong[0]}'")
+            parser.error(f"{option_string} takes key=value, and a part of the key is missing in '{wrong[0]}'")
         super().__call__(parser, namespace, values, option_string)
 
 

@@ -3,33 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 import sys
 from typing import Any
 
-from mmengine.config import DictAction
 from rich.console import Console
 
-from mmattn.engine.cli import add_cfg_options, add_data_root_option, logs_to_stderr, print_tables
+from mmattn.engine.cli import KeyValueOptions, logs_to_stderr, print_tables
 from mmattn.engine.mistakes import user_input
 from mmattn.engine.output_path import require_writable_folder
 from mmattn.study.cluster import run_on_cluster
 from mmattn.study.config import read_study
-from mmattn.study.controller import run_command, run_here, study_lock, visible_gpus
+from mmattn.study.controller import run_command, run_here, study_lock
 from mmattn.study.estimate import estimate_study, estimate_tables
+from mmattn.study.options import add_training_options, default_work_dir, study_folder, workers_of
 from mmattn.study.plan import prepare_folders, runs_in
 from mmattn.study.progress import Progress, status_table
-
-
-class SlurmOptions(DictAction):
-    """Options of jobs, ``KEY=VALUE``; none at all are possible."""
-
-    def __call__(self, parser, namespace, values, option_string=None):
-        wrong = [value for value in values if '=' not in value]
-        if wrong:
-            parser.error(f"--slurm takes key=value, and '{wrong[0]}' has no =")
-        super().__call__(parser, namespace, values, option_string)
 
 
 def add_run_command(commands: Any) -> None:
@@ -40,17 +29,11 @@ def add_run_command(commands: Any) -> None:
         description='Train all variants of a study with all seeds. Finished runs are left alone, others go '
         'on where they were. Exit code 1 if a run failed.',
     )
-    parser.add_argument('study', help='config file of the study')
-    parser.add_argument(
-        '--work-dir', help='folder of the study (default: work_dirs/ and the name of the config)'
-    )
-    parser.add_argument(
-        '--workers', type=int, help='runs at a time (default: the number of GPUs, or one without a GPU)'
-    )
+    add_training_options(parser, 'study', 'runs')
     parser.add_argument(
         '--slurm',
         nargs='*',
-        action=SlurmOptions,
+        action=KeyValueOptions,
         metavar='KEY=VALUE',
         help='submit a job for each run to Slurm, with these options: partition=gpu timeout_min=600 '
         'gpus_per_node=1 cpus_per_task=4 array_parallelism=8 ... Needs submitit',
@@ -66,8 +49,6 @@ def add_run_command(commands: Any) -> None:
         action='store_true',
         help='train nothing; print a command for each run that is not finished, for any queue',
     )
-    add_data_root_option(parser)
-    add_cfg_options(parser, "the study's config")
     parser.set_defaults(call=_run, parser=parser)
 
 
@@ -78,15 +59,9 @@ def add_status_command(commands: Any) -> None:
     parser.set_defaults(call=_status)
 
 
-def _work_dir(study: str) -> str:
-    return os.path.join('work_dirs', os.path.splitext(os.path.basename(study))[0])
-
-
 def _run(args: argparse.Namespace) -> None:
-    workers = max(len(visible_gpus()), 1) if args.workers is None else args.workers
-    if workers < 1:
-        args.parser.error('--workers is at least 1')
-    work_dir = args.work_dir or _work_dir(args.study)
+    workers = workers_of(args)
+    work_dir = args.work_dir or default_work_dir(args.study)
     with user_input():
         require_writable_folder(work_dir, '--work-dir')
     with logs_to_stderr():
@@ -123,7 +98,7 @@ def _run(args: argparse.Namespace) -> None:
 
 
 def _status(args: argparse.Namespace) -> None:
-    folder = _work_dir(args.study) if args.study.endswith('.py') else args.study
+    folder = study_folder(args.study)
     with user_input():
         runs = runs_in(folder)
     print_tables([status_table(folder, runs), Progress(runs).summary([])])

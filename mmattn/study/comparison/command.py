@@ -27,8 +27,7 @@ from mmattn.study.evaluation import (
     engine_class,
     slow_engine_note,
 )
-
-_PARTS = ('summary', 'classes', 'mistakes', 'images')
+from mmattn.study.options import add_evaluation_options, require_workers
 
 
 def add_compare_command(commands: Any) -> None:
@@ -63,13 +62,6 @@ def add_compare_command(commands: Any) -> None:
         '--level', type=float, default=95, help='level of the intervals, in percent (default: %(default)s)'
     )
     parser.add_argument(
-        '--relevant',
-        type=float,
-        default=1,
-        metavar='POINTS',
-        help='the smallest difference that matters to you (default: %(default)s)',
-    )
-    parser.add_argument(
         '--categories',
         choices=(AUTO, *CATEGORY_READINGS),
         default=AUTO,
@@ -81,20 +73,14 @@ def add_compare_command(commands: Any) -> None:
         metavar='FOLDER',
         help='keep evaluations there (default: evaluations in the folder of --out)',
     )
-    parser.add_argument('--workers', type=int, default=processors(), help='processes (default: %(default)s)')
+    add_evaluation_options(parser)
     parser.set_defaults(call=_compare, parser=parser)
-
-
-def processors() -> int:
-    """Return the number of processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 
 def _compare(args: argparse.Namespace) -> None:
     if not 0 < args.level < 100 or not 0 < args.relevant < 100:
         args.parser.error('--level is above 0 and below 100, as is --relevant')
-    if args.workers < 1:
-        args.parser.error('--workers is at least 1')
+    require_workers(args)
     with user_input(errors=(ValueError, OSError)):
         for option in ('out', 'cache'):
             if getattr(args, option):
@@ -115,7 +101,10 @@ def _answer(args: argparse.Namespace) -> Answer:
         print(note, file=sys.stderr)
     cache = args.cache or (os.path.join(args.out, 'evaluations') if args.out else None)
     settings = EvaluationSettings(
-        args.ann, parts=('main',) if args.main else _PARTS, categories=args.categories, cache=cache
+        args.ann,
+        parts=('main',) if args.main else EvaluationSettings.parts,
+        categories=args.categories,
+        cache=cache,
     )
     with evaluation_progress() as progress:
         return compare_results(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import os
 from typing import Any
 
 from mmattn.cost.compare import TimingOptions
 from mmattn.engine.cli import add_device_option, logs_to_stderr, print_tables
 from mmattn.engine.mistakes import user_input
 from mmattn.study.comparison import answer_tables
-from mmattn.study.comparison.command import evaluation_progress, processors
+from mmattn.study.comparison.command import evaluation_progress
+from mmattn.study.options import add_evaluation_options, require_workers, study_folder
 from mmattn.study.report.study_report import make_report, remarks, verdicts, write_report
 
 
@@ -24,31 +24,27 @@ def add_report_command(commands: Any) -> None:
     )
     parser.add_argument('study', help='folder of the study, or its config file')
     parser.add_argument(
-        '--relevant',
-        type=float,
-        default=1,
-        metavar='POINTS',
-        help='the smallest difference that matters to you (default: %(default)s)',
-    )
-    parser.add_argument(
         '--time',
         action='store_true',
         help='measure training steps and inference of all variants side by side',
     )
     add_device_option(parser, 'measure')
-    parser.add_argument('--workers', type=int, default=processors(), help='processes (default: %(default)s)')
+    add_evaluation_options(parser)
     parser.set_defaults(call=_report, parser=parser)
 
 
 def _report(args: argparse.Namespace) -> None:
     if not 0 < args.relevant < 100:
         args.parser.error('--relevant is above 0 and below 100')
-    name = os.path.splitext(os.path.basename(args.study))[0]
-    folder = os.path.join('work_dirs', name) if args.study.endswith('.py') else args.study
+    require_workers(args)
     timing = TimingOptions(device=args.device) if args.time else None
     with user_input(errors=(ValueError, OSError)), logs_to_stderr(), evaluation_progress() as progress:
         report = make_report(
-            folder, args.relevant / 100, timing=timing, workers=args.workers, progress=progress
+            study_folder(args.study),
+            args.relevant / 100,
+            timing=timing,
+            workers=args.workers,
+            progress=progress,
         )
         paths = write_report(report)
     first = answer_tables(report.answer)[:2]

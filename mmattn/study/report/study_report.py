@@ -23,7 +23,6 @@ from mmattn.study.statistics import Comparison
 
 REPORT = 'report'
 """Folder of a study with its report."""
-_PARTS = ('summary', 'classes', 'mistakes', 'images')
 
 
 @dataclass(frozen=True)
@@ -66,9 +65,7 @@ def make_report(
         ValueError: If too few runs are finished.
     """
     folder = read_study_folder(path)
-    settings = EvaluationSettings(
-        folder.ann_file, parts=_PARTS, cache=str(folder.path / REPORT / 'evaluations')
-    )
+    settings = EvaluationSettings(folder.ann_file, cache=str(folder.path / REPORT / 'evaluations'))
     control = folder.study['control']
     answer = compare_results(
         folder.results(), settings, folder.iou_types, control, level, relevant, workers, progress

@@ -8,9 +8,9 @@ import subprocess
 import sys
 from typing import Any
 
-from mmattn.engine.cli import add_cfg_options, add_data_root_option
 from mmattn.engine.mistakes import user_input
 from mmattn.study.controller import visible_gpus
+from mmattn.study.options import add_training_options, default_work_dir, workers_of
 
 
 def add_search_command(commands: Any) -> None:
@@ -21,31 +21,20 @@ def add_search_command(commands: Any) -> None:
         description='Search by Optuna. Processes and machines that are given the same storage work on one '
         'search; the same command goes on with it.',
     )
-    parser.add_argument('search', help='config file of the search')
-    parser.add_argument(
-        '--work-dir', help='folder of the search (default: work_dirs/ and the name of the config)'
-    )
+    add_training_options(parser, 'search', 'trials')
     parser.add_argument(
         '--storage',
         help="journal file, or URL of a database as Optuna takes it: 'sqlite:///search.db', "
         "'postgresql://user@host/name' (default: search.journal in the work dir)",
     )
     parser.add_argument(
-        '--workers', type=int, help='trials at a time (default: the number of GPUs, or one without a GPU)'
-    )
-    parser.add_argument(
         '--confirm', action='store_true', help='compare the winner with its controls, with other seeds'
     )
-    add_data_root_option(parser)
-    add_cfg_options(parser, 'the config of the search')
     parser.set_defaults(call=_search, parser=parser)
 
 
 def _search(args: argparse.Namespace) -> None:
-    gpus = visible_gpus()
-    workers = max(len(gpus), 1) if args.workers is None else args.workers
-    if workers < 1:
-        args.parser.error('--workers is at least 1')
+    gpus, workers = visible_gpus(), workers_of(args)
     with user_input(errors=(ImportError,)):
         try:
             from mmattn.study.search.loop import run_search
@@ -61,7 +50,7 @@ def _search(args: argparse.Namespace) -> None:
     try:
         found = run_search(
             args.search,
-            args.work_dir,
+            args.work_dir or default_work_dir(args.search),
             args.storage,
             args.data_root,
             args.cfg_options,
