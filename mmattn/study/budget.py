@@ -7,6 +7,8 @@ from typing import Any
 
 from mmengine.config import Config
 
+from mmattn.wanted import is_whole
+
 BUDGETS = ('max_epochs', 'max_iters')
 
 
@@ -26,7 +28,7 @@ def set_budget(cfg: Config, budget: Mapping[str, int] | None, own_schedule: bool
     if not isinstance(budget, Mapping) or len(budget) != 1 or next(iter(budget)) not in BUDGETS:
         raise ValueError(f'budget is dict(max_epochs=12) or dict(max_iters=1000); got {budget!r}')
     ((key, value),) = budget.items()
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    if not is_whole(value, 1):
         raise ValueError(f'budget: {key} is a whole number from 1; got {value!r}')
     old = cfg.train_cfg.get(key)
     if old is None:

@@ -18,6 +18,7 @@ from mmattn.study.asked import check_choice, check_keys, read_asked
 from mmattn.study.controls import CONTROLS, PLAIN, NoControl, control_insertion
 from mmattn.study.evaluation.metrics import MAIN, SUMMARY
 from mmattn.study.variant_config import build_detector, variant_config
+from mmattn.wanted import is_whole
 
 KEYS = (
     'base', 'variants', 'control', 'controls', 'seeds', 'settings', 'budget', 'metrics', 'keep_detections',
@@ -128,7 +129,7 @@ def _check_keys(asked: Mapping[str, Any], path: str) -> None:
 
 def _seeds(given: Any) -> tuple[int, ...]:
     good = isinstance(given, (list, tuple)) and given
-    if not good or any(isinstance(s, bool) or not isinstance(s, int) or s < 0 for s in given):
+    if not good or not all(map(is_whole, given)):
         raise ValueError(f'seeds is a list of whole numbers from 0, such as [0, 1, 2, 3, 4]; got {given!r}')
     if len(set(given)) < len(given):
         raise ValueError(f'seeds has a number twice: {given}')

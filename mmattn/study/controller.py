@@ -89,21 +89,30 @@ def run_here(runs: Sequence[Run], workers: int, progress: Progress) -> list[Run]
             while todo or active:
                 active = [each for each in active if not _has_ended(each, todo, failed, progress)]
                 while todo and len(active) < workers:
-                    active.append(_start(todo.pop(0), _free_gpu(gpus, active), workers, progress))
+                    run, gpu = todo.pop(0), _free_gpu(gpus, active)
+                    active.append(_Worker(run, gpu, start_run(run, workers, gpu)))
+                    progress.started(run, gpu)
                 progress.update([each.run for each in active])
                 time.sleep(POLL)
         finally:
-            _end([each.process for each in active if each.process is not None])
+            end_processes([each.process for each in active if each.process is not None])
     return failed
 
 
-def _start(run: Run, gpu: str | None, workers: int, progress: Progress) -> _Worker:
+def start_run(run: Run, workers: int = 1, gpu: str | None = None) -> subprocess.Popen:
+    """Start the process of a run, which prints into its folder.
+
+    Args:
+        run: The run.
+        workers: Number of such processes at a time, which share the processors.
+        gpu: The GPU that it uses, as ``CUDA_VISIBLE_DEVICES`` names it; all that are visible by default.
+    """
     environment = dict(os.environ)
     environment.setdefault('OMP_NUM_THREADS', str(max((os.cpu_count() or 1) // workers, 1)))
     if gpu is not None:
         environment['CUDA_VISIBLE_DEVICES'] = gpu
     with open(run.folder / OUTPUT, 'ab') as output:
-        process = subprocess.Popen(
+        return subprocess.Popen(
             run_command(run),
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -111,8 +120,6 @@ def _start(run: Run, gpu: str | None, workers: int, progress: Progress) -> _Work
             env=environment,
             start_new_session=True,  # Ctrl-C is for the controller, which ends its workers
         )
-    progress.started(run, gpu)
-    return _Worker(run, gpu, process)
 
 
 def _free_gpu(gpus: Sequence[str], active: Sequence[_Worker]) -> str | None:
@@ -155,7 +162,7 @@ def note_failure(run: Run, error: str) -> None:
         write_record(run.folder, dict(record, status=FAILED, error=error))
 
 
-def _end(processes: Sequence[subprocess.Popen]) -> None:
+def end_processes(processes: Sequence[subprocess.Popen]) -> None:
     """End processes; their runs go on from the last checkpoint some other time."""
     for process in processes:
         process.terminate()

@@ -71,7 +71,10 @@ def estimate_study(study: Study) -> Iterator[Estimate]:
     for variant in study.variants:
         with tempfile.TemporaryDirectory() as folder, user_input(f'{variant.name!r}', BUILD_ERRORS):
             yield _estimate(
-                variant, run_config(variant, study.seeds[0]), folder, study.keep_detections == 'all'
+                variant,
+                run_config(variant.config, study.seeds[0]),
+                folder,
+                study.keep_detections == 'all',
             )
 
 

@@ -11,9 +11,10 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
+from mmattn.engine.data.sources import leaf_datasets
 from mmattn.engine.mistakes import user_input
 from mmattn.files import write_file
-from mmattn.study.config import Study, Variant
+from mmattn.study.config import KEEP, Study
 from mmattn.study.record import CONFIG, WAITING, config_hash, file_hash, read_record, write_record
 
 STUDY_FILE, STUDY_LOCK = 'study.json', 'study.lock'
@@ -58,7 +59,7 @@ def prepare_folders(study: Study, work_dir: str | os.PathLike) -> list[Run]:
     """
     runs = runs_of(study, work_dir)
     variants = {variant.name: variant for variant in study.variants}
-    configs = {run: run_config(variants[run.variant], run.seed) for run in runs}
+    configs = {run: run_config(variants[run.variant].config, run.seed) for run in runs}
     hashes = {}
     for run in runs:
         data = {
@@ -74,38 +75,53 @@ def prepare_folders(study: Study, work_dir: str | os.PathLike) -> list[Run]:
         if record.get('status', WAITING) != WAITING:
             _require_same(run, record['hashes'], now, configs[run], work_dir)
         elif record.get('hashes') != now or record['keep_detections'] != study.keep_detections:
-            run.folder.mkdir(parents=True, exist_ok=True)
-            configs[run].dump(run.folder / CONFIG)
-            write_record(
-                run.folder,
-                dict(
-                    study=study.name,
-                    variant=run.variant,
-                    seed=run.seed,
-                    status=WAITING,
-                    keep_detections=study.keep_detections,
-                    hashes=now,
-                ),
-            )
+            prepare_run(run, configs[run], study.name, now, study.keep_detections)
     _write_study(study, Path(work_dir))
     return runs
 
 
-def run_config(variant: Variant, seed: int) -> Config:
-    """Return the config of a run, which ``tools/train.py`` takes too."""
-    cfg = Config(ConfigDict(variant.config.to_dict()))
+def prepare_run(
+    run: Run, cfg: Config, study: str, hashes: dict[str, str], keep_detections: str = KEEP[0]
+) -> None:
+    """Write the config and the record of a run that waits into its folder.
+
+    Args:
+        run: The run.
+        cfg: Its config.
+        study: Name of what it is a run of.
+        hashes: Those of its config and its annotation files.
+        keep_detections: Which evaluations leave their detections.
+    """
+    run.folder.mkdir(parents=True, exist_ok=True)
+    cfg.dump(run.folder / CONFIG)
+    write_record(
+        run.folder,
+        dict(
+            study=study,
+            variant=run.variant,
+            seed=run.seed,
+            status=WAITING,
+            keep_detections=keep_detections,
+            hashes=hashes,
+        ),
+    )
+
+
+def run_config(cfg: Config, seed: int) -> Config:
+    """Return the config of a run, which ``tools/train.py`` takes too, from that of its variant."""
+    cfg = Config(ConfigDict(cfg.to_dict()))
     cfg.randomness = dict(cfg.get('randomness') or {}, seed=seed)
     return cfg
 
 
 def annotation_files(cfg: Config) -> Iterator[tuple[str, str]]:
-    """Yield the parts of a config's data, ``train`` and ``val``, with their annotation files."""
+    """Yield the parts of a config's data with their annotation files: ``train``, ``val``, ``val 2`` ..."""
     for part in ('train', 'val'):
-        dataset = cfg.get(f'{part}_dataloader', {}).get('dataset', {})
-        while 'dataset' in dataset:
-            dataset = dataset['dataset']
-        if isinstance(dataset.get('ann_file'), str):
-            yield part, os.path.join(dataset.get('data_root') or '', dataset['ann_file'])
+        leaves = leaf_datasets(cfg.get(f'{part}_dataloader', {}).get('dataset'), part)
+        for number, (_, dataset) in enumerate(leaves, 1):
+            if isinstance(dataset.get('ann_file'), str):
+                name = part if number == 1 else f'{part} {number}'
+                yield name, os.path.join(dataset.get('data_root') or '', dataset['ann_file'])
 
 
 def _require_same(run: Run, old: dict[str, str], now: dict[str, str], cfg: Config, work_dir: Any) -> None:

@@ -9,20 +9,20 @@ from mmengine.config import Config
 
 from mmattn.cost import cost_report, measure_time, report_rows
 from mmattn.cost.compare import TimingOptions
+from mmattn.engine.data.sources import leaf_datasets
 from mmattn.study.variant_config import build_detector
+from mmattn.wanted import is_whole
 
 DEFAULT_SIZE = (800, 1344)
 
 
 def image_size(cfg: Config) -> tuple[int, int]:
     """Return height and width of the images of a config's evaluation; COCO's usual one if unclear."""
-    dataset = cfg.val_dataloader.dataset
-    while 'dataset' in dataset:
-        dataset = dataset.dataset
-    for transform in dataset.get('pipeline', ()):
-        scale = transform.get('scale') if 'Resize' in str(transform.get('type')) else None
-        if isinstance(scale, (tuple, list)) and len(scale) == 2 and all(isinstance(n, int) for n in scale):
-            return min(scale), max(scale)
+    for _, dataset in leaf_datasets(cfg.val_dataloader.dataset, 'val'):
+        for transform in dataset.get('pipeline', ()):
+            scale = transform.get('scale') if 'Resize' in str(transform.get('type')) else None
+            if isinstance(scale, (tuple, list)) and len(scale) == 2 and all(map(is_whole, scale)):
+                return min(scale), max(scale)
     return DEFAULT_SIZE
 
 

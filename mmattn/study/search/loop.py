@@ -18,6 +18,7 @@ from mmattn.engine.check_weights import check_weights
 from mmattn.engine.mistakes import BUILD_ERRORS, user_input
 from mmattn.study.asked import read_asked
 from mmattn.study.lock import Lock, Locked
+from mmattn.study.plan import Run
 from mmattn.study.search.outcome import (
     BEST_CONFIG,
     CONFIRMATION,
@@ -131,7 +132,7 @@ def progress(search: optuna.Study, trial: FrozenTrial, settings: SearchSettings,
 
 def run_search(
     path: str,
-    work_dir: str | None = None,
+    work_dir: str,
     storage: str | None = None,
     data_root: str | None = None,
     cfg_options: Mapping[str, Any] | None = None,
@@ -142,7 +143,7 @@ def run_search(
 
     Args:
         path: Config file of the search; docs/study.md says what it holds.
-        work_dir: Folder of all that is written; ``work_dirs/NAME`` by default.
+        work_dir: Folder of all that is written.
         storage: See :func:`~mmattn.study.search.storage.open_storage`.
         data_root: Folder of the data set, as for ``tools/train.py``.
         cfg_options: Changes to the config of the search.
@@ -154,7 +155,7 @@ def run_search(
     """
     with user_input():
         settings = read_search(path, read_asked(path, cfg_options))
-    folder = Path(work_dir or Path('work_dirs', settings.name))
+    folder = Path(work_dir)
     parent = os.path.dirname(os.path.abspath(path))
     base = settings.base if '::' in settings.base else os.path.join(parent, settings.base)
     common = dict(base=base, settings=settings.settings, budget=settings.budget)
@@ -172,8 +173,9 @@ def run_search(
             tell(f'{queued} trials were interrupted and go on')
 
         def train(variant: Mapping[str, Any], place: Path, watch: Watch) -> float:
-            prepare_trial(place, config_of(variant), settings.seed, settings.name)
-            return train_trial(place, settings.metric, watch)
+            run = Run(place.name, settings.seed, place)
+            prepare_trial(run, config_of(variant), settings.name)
+            return train_trial(run, settings.metric, watch)
 
         optimize(search, settings, folder / TRIALS, train, tell)
         wait()

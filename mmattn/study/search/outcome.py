@@ -19,7 +19,6 @@ from mmattn.study.search.settings import SearchSettings
 from mmattn.study.search.storage import ended, error_of
 
 TRIALS_FILE, BEST_CONFIG, CONFIRMATION = 'trials.csv', 'best.py', 'confirmation.py'
-WITH_ATTENTION = 'mmattn.WithAttention'
 
 
 def best_trial(search: optuna.Study) -> FrozenTrial | None:
@@ -84,9 +83,8 @@ def write_best_config(path: Path, base: str, changes: Mapping[str, Any], cfg: Co
     changes = dict(changes)
     insert = changes.pop('insert', None)
     if insert is not None:
-        model = dict(changes.get('model') or {})
-        detector = cfg.model.get('detector')
-        changes['model'] = dict(type=WITH_ATTENTION, detector=detector, insert=insert) | model
+        own = dict(type=cfg.model.type, detector=cfg.model.detector, insert=insert)
+        changes['model'] = own | dict(changes.get('model') or {})
     base = base if '::' in base else os.path.relpath(base, path.parent)
     write_file(path, _python(dict(_base_=base) | changes))
     if not _is_same(path, cfg):

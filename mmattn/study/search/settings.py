@@ -11,6 +11,7 @@ from mmattn.study.asked import check_choice, check_keys
 from mmattn.study.controls import CONTROLS
 from mmattn.study.search.space import check_space
 from mmattn.study.search.storage import PRUNERS, SAMPLERS
+from mmattn.wanted import is_whole
 
 KEYS = ('base', 'settings', 'budget', 'search', 'confirm')
 SEARCH_KEYS = ('variant', 'trials', 'metric', 'sampler', 'pruner', 'seed', 'sampler_seed')
@@ -96,6 +97,6 @@ def read_search(path: str, asked: Mapping[str, Any]) -> SearchSettings:
 
 
 def _integer(name: str, value: Any, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+    if not is_whole(value, least):
         raise ValueError(f'{name} is {value!r}; it is a whole number from {least} on')
     return value

@@ -7,6 +7,8 @@ from typing import Any
 
 from optuna.trial import BaseTrial
 
+from mmattn.wanted import is_number
+
 _RANGE = {'low', 'high', 'log', 'step'}
 
 
@@ -152,7 +154,7 @@ def _check_choices(name: str, choices: Any) -> None:
 def _check_range(name: str, value: Mapping, grid: bool) -> None:
     low, high, step = value['low'], value['high'], value.get('step')
     numbers = [low, high] if step is None else [low, high, step]
-    if not all(isinstance(n, (int, float)) and not isinstance(n, bool) for n in numbers) or not low < high:
+    if not all(map(is_number, numbers)) or not low < high:
         raise ValueError(f'search.variant: {name} is {dict(value)!r}; low is a number below high')
     if value.get('log') and (low <= 0 or step is not None):
         raise ValueError(f'search.variant: {name}: a logarithmic range begins above 0 and has no step')

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,7 +12,9 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mmattn.study.record import CONFIG, FINISHED, OUTPUT, WAITING, read_record, write_record
+from mmattn.study.controller import end_processes, start_run
+from mmattn.study.plan import Run, prepare_run, run_config
+from mmattn.study.record import FINISHED, OUTPUT, config_hash, read_record, write_record
 
 PRUNED = 'pruned'
 Watch = Callable[[int, float], bool]
@@ -29,25 +30,19 @@ def trial_folder(trials: Path, variant: Mapping[str, Any]) -> Path:
     return trials / hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def prepare_trial(folder: Path, cfg: Config, seed: int, search: str) -> None:
+def prepare_trial(run: Run, cfg: Config, search: str) -> None:
     """Write the config and the record of a trial's training into its folder, unless they are there."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if read_record(folder):
-        return
-    cfg.randomness = dict(cfg.get('randomness') or {}, seed=seed)
-    cfg.dump(folder / CONFIG)
-    record = dict(
-        study=search, variant=folder.name, seed=seed, status=WAITING, keep_detections='last', hashes={}
-    )
-    write_record(folder, record)
+    if not read_record(run.folder):
+        cfg = run_config(cfg, run.seed)
+        prepare_run(run, cfg, search, dict(config=config_hash(cfg)))
 
 
-def train_trial(folder: Path, metric: str, watch: Watch, every: float = 0.5) -> float:
+def train_trial(run: Run, metric: str, watch: Watch, every: float = 0.5) -> float:
     """Train a trial to its end, or until it is pruned.
 
     Args:
-        folder: Folder that :func:`prepare_trial` made. A training that was interrupted goes on; of one that
-            is finished, what it found is read.
+        run: What :func:`prepare_trial` has prepared. A training that was interrupted goes on; of one that is
+            finished, what it found is read.
         metric: Name of the metric.
         watch: Called with the number and the metric of each evaluation; True stops the training.
         every: Seconds between two looks at the record of the training.
@@ -58,19 +53,13 @@ def train_trial(folder: Path, metric: str, watch: Watch, every: float = 0.5) -> 
     Raises:
         TrialFailed: If the training ended with an error, or its evaluations do not have the metric.
     """
-    if read_record(folder)['status'] in (FINISHED, PRUNED):
-        process = None
-    else:
-        with open(folder / OUTPUT, 'ab') as output:
-            process = subprocess.Popen(
-                [sys.executable, '-m', 'mmattn.study', str(folder)], stdout=output, stderr=output
-            )
+    done = read_record(run.folder)['status'] in (FINISHED, PRUNED)
+    process = None if done else start_run(run)
     try:
-        return _watched(folder, metric, watch, every, process)
+        return _watched(run.folder, metric, watch, every, process)
     finally:
-        if process is not None and process.poll() is None:
-            process.terminate()
-            process.wait()
+        if process is not None:
+            end_processes([process])
 
 
 def _watched(
@@ -85,8 +74,7 @@ def _watched(
             value = _metric(evaluation['metrics'], metric)
             if watch(number, value):
                 if process is not None:
-                    process.terminate()
-                    process.wait()
+                    end_processes([process])
                 if read_record(folder)['status'] != FINISHED:
                     write_record(folder, dict(read_record(folder), status=PRUNED))
                 return value

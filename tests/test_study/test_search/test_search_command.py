@@ -69,20 +69,21 @@ def test_a_trial_that_falls_behind_is_ended(a_search, request):
     from pathlib import Path
 
     from mmattn.study.asked import read_asked
+    from mmattn.study.plan import Run
     from mmattn.study.search.settings import read_search
     from mmattn.study.search.trial import prepare_trial, train_trial
     from mmattn.study.variant_config import variant_config
 
-    folder = a_search.parent / 'trial'
+    run_ = Run('trial', 0, a_search.parent / 'trial')
     asked = read_asked(str(a_search)) | dict(budget=dict(max_epochs=50))
     settings = read_search(str(a_search), asked)
-    prepare_trial(folder, variant_config(asked, {}, str(a_search.parent)), 0, settings.name)
+    prepare_trial(run_, variant_config(asked, {}, str(a_search.parent)), settings.name)
     seen = []
-    value = train_trial(folder, settings.metric, lambda number, value: seen.append(number) or number == 2)
-    record = read_record(folder)
+    value = train_trial(run_, settings.metric, lambda number, value: seen.append(number) or number == 2)
+    record = read_record(run_.folder)
     assert seen == [1, 2] and record['status'] == PRUNED and record['iteration'] < record['iterations']
-    assert train_trial(folder, settings.metric, lambda *_: False) == value  # read, not trained
-    assert Path(folder, 'config.py').is_file()
+    assert train_trial(run_, settings.metric, lambda *_: False) == value  # read, not trained
+    assert Path(run_.folder, 'config.py').is_file()
 
 
 @pytest.mark.parametrize(
