@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,7 @@ def optimize(search: optuna.Study, settings: SearchSettings, folder: Path, train
         tell: Prints a line.
     """
     began, before = time.monotonic(), len(ended(search))
+    held = ExitStack()  # the lock of the trial, until Optuna knows how it ended
 
     def objective(trial: Trial) -> float:
         variant = choose(trial, settings.variant)
@@ -75,29 +76,31 @@ def optimize(search: optuna.Study, settings: SearchSettings, folder: Path, train
             pruned = trial.should_prune()
             return pruned
 
-        with _lock(place):
-            sign(trial, place)  # now that it has the lock, without which it counts as interrupted
-            try:
-                value = train(variant, place, behind)
-            except Exception as error:
-                set_error(trial, str(error))
-                raise TrialFailed(str(error)) from error
+        held.enter_context(_locked(place))
+        sign(trial, place)  # now that it has the lock, without which it counts as interrupted
+        try:
+            value = train(variant, place, behind)
+        except Exception as error:
+            set_error(trial, str(error))
+            raise TrialFailed(str(error)) from error
         if pruned:
             raise optuna.TrialPruned
         return value
 
     def after(search: optuna.Study, trial: FrozenTrial) -> None:
+        held.close()
         done = len(ended(search))
         if done >= settings.trials:
             search.stop()
         tell(progress(search, trial, settings, (time.monotonic() - began) / max(done - before, 1)))
 
     if before < settings.trials:
-        search.optimize(objective, callbacks=[after], catch=(TrialFailed,))
+        with held:
+            search.optimize(objective, callbacks=[after], catch=(TrialFailed,))
 
 
 @contextmanager
-def _lock(folder: Path) -> Iterator[None]:
+def _locked(folder: Path) -> Iterator[None]:
     """Have a trial's folder for oneself; another trial that chose alike is waited for, and then read."""
     while True:
         try:

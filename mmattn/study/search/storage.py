@@ -80,7 +80,7 @@ def _pruner(name: str) -> optuna.pruners.BasePruner:
 def sign(trial: Trial, folder: Path) -> None:
     """Write into a trial where it runs, for :func:`queue_interrupted`."""
     trial.set_user_attr(_HOST, socket.gethostname())
-    trial.set_user_attr(_FOLDER, folder.name)
+    trial.set_user_attr(_FOLDER, folder.name)  # the last: who has it has both
 
 
 def set_error(trial: Trial, error: str) -> None:
@@ -105,15 +105,19 @@ def queue_interrupted(search: optuna.Study, folder: Path) -> int:
     """
     found = 0
     for trial in search.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        if _HOST not in trial.user_attrs:
+        if _FOLDER not in trial.user_attrs:
             continue  # it has just begun
         lock = folder / trial.user_attrs[_FOLDER] / TRIAL_LOCK
         if not lock.exists() and trial.user_attrs[_HOST] != socket.gethostname():
             continue
-        if not is_locked(lock):
+        if is_locked(lock) or search.get_trials(deepcopy=False)[trial.number].state != TrialState.RUNNING:
+            continue  # it ended after it was listed; it has the lock until the storage says so
+        try:
             search.tell(trial.number, state=TrialState.FAIL)
-            search.enqueue_trial(trial.params)
-            found += 1
+        except optuna.exceptions.UpdateFinishedTrialError:
+            continue  # another process found it, too
+        search.enqueue_trial(trial.params)
+        found += 1
     return found
 
 

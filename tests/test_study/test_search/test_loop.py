@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import socket
 import time
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from mmattn.study.lock import is_locked
 from mmattn.study.search.loop import optimize
 from mmattn.study.search.settings import read_search
 from mmattn.study.search.storage import (
@@ -19,6 +21,7 @@ from mmattn.study.search.storage import (
     open_storage,
     queue_interrupted,
     quiet_optuna,
+    sign,
 )
 
 VARIANT = dict(
@@ -129,6 +132,65 @@ def test_a_trial_that_was_killed_goes_on_in_its_folder(tmp_path):
     assert first.state == TrialState.FAIL and error_of(first) is None
     assert [trial.user_attrs['folder'] for trial in others][0] == folder.name
     assert others[0].params == first.params and len(ended(found)) == 2
+
+
+def locked_for_others(lock):
+    """Ask in another process: a process has its own locks."""
+    child = os.fork()
+    if not child:
+        os._exit(int(is_locked(lock)))
+    return bool(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+
+def test_a_trial_has_its_lock_until_the_storage_knows_its_end(tmp_path):
+    """Else another process would take it for one that was killed."""
+    seen = []
+
+    class Sampler(optuna.samplers.RandomSampler):
+        def after_trial(self, search, trial, state, values):
+            lock = tmp_path / 'trials' / trial.user_attrs['folder'] / 'trial.lock'
+            seen.append((lock, locked_for_others(lock)))
+
+    settings = read_search('search.py', asked(trials=3))
+    with quiet_optuna():
+        search = open_search('search', open_storage(None, tmp_path), 'random', 'none', 0)
+        search.sampler = Sampler(seed=0)
+        optimize(search, settings, tmp_path / 'trials', train, tell=lambda line: None)
+    assert [locked for _, locked in seen] == [True] * 3
+    assert not any(locked_for_others(lock) for lock, _ in seen)
+
+
+@pytest.mark.parametrize('attributes', [{}, dict(host=socket.gethostname())])
+def test_a_trial_that_has_just_begun_is_left_alone(attributes, tmp_path):
+    with quiet_optuna():
+        search = open_search('search', open_storage(None, tmp_path), 'random', 'none', 0)
+    trial = search.ask()
+    for name, value in attributes.items():
+        trial.set_user_attr(name, value)
+    assert queue_interrupted(search, tmp_path / 'trials') == 0
+    assert [each.state for each in search.get_trials()] == [TrialState.RUNNING]
+
+
+@pytest.mark.parametrize('others', ['ended it', 'found it too'])
+def test_a_trial_that_ends_while_one_looks_is_left_alone(others, tmp_path, monkeypatch):
+    from optuna.exceptions import UpdateFinishedTrialError
+
+    with quiet_optuna():
+        search = open_search('search', open_storage(None, tmp_path), 'random', 'none', 0)
+    trial = search.ask()
+    sign(trial, tmp_path / 'trials' / 'x')
+    listed = search.get_trials()
+    listings = [listed, *([listed] if others == 'found it too' else [])]
+    search.tell(trial.number, 0.5)
+    known = search.get_trials
+    monkeypatch.setattr(search, 'get_trials', lambda **_: listings.pop(0) if listings else known())
+
+    def refuse(number, **_):
+        raise UpdateFinishedTrialError
+
+    monkeypatch.setattr(search, 'tell', refuse)
+    assert queue_interrupted(search, tmp_path / 'trials') == 0
+    assert [each.state for each in known()] == [TrialState.COMPLETE] and not listings
 
 
 def test_a_trial_that_falls_behind_is_stopped(tmp_path):
