@@ -99,6 +99,11 @@ def run_here(runs: Sequence[Run], workers: int, progress: Progress) -> list[Run]
     return failed
 
 
+def threads_each(workers: int) -> int:
+    """Return the number of threads of each of some processes that share the processors."""
+    return max((os.cpu_count() or 1) // workers, 1)
+
+
 def start_run(run: Run, workers: int = 1, gpu: str | None = None) -> subprocess.Popen:
     """Start the process of a run, which prints into its folder.
 
@@ -108,7 +113,7 @@ def start_run(run: Run, workers: int = 1, gpu: str | None = None) -> subprocess.
         gpu: The GPU that it uses, as ``CUDA_VISIBLE_DEVICES`` names it; all that are visible by default.
     """
     environment = dict(os.environ)
-    environment.setdefault('OMP_NUM_THREADS', str(max((os.cpu_count() or 1) // workers, 1)))
+    environment.setdefault('OMP_NUM_THREADS', str(threads_each(workers)))
     if gpu is not None:
         environment['CUDA_VISIBLE_DEVICES'] = gpu
     with open(run.folder / OUTPUT, 'ab') as output:

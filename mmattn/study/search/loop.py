@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ from mmattn.study.search.storage import (
     open_storage,
     queue_interrupted,
     quiet_optuna,
+    require_same_settings,
     set_error,
     sign,
 )
@@ -62,7 +63,7 @@ def optimize(search: optuna.Study, settings: SearchSettings, folder: Path, train
         tell: Prints a line.
     """
     began, before = time.monotonic(), len(ended(search))
-    held = ExitStack()  # the lock of the trial, until Optuna knows how it ended
+    until_told = ExitStack()  # the lock of the trial, until Optuna knows how it ended
 
     def objective(trial: Trial) -> float:
         variant = choose(trial, settings.variant)
@@ -76,7 +77,7 @@ def optimize(search: optuna.Study, settings: SearchSettings, folder: Path, train
             pruned = trial.should_prune()
             return pruned
 
-        held.enter_context(_locked(place))
+        until_told.enter_context(_locked(place))
         sign(trial, place)  # now that it has the lock, without which it counts as interrupted
         try:
             value = train(variant, place, behind)
@@ -88,14 +89,14 @@ def optimize(search: optuna.Study, settings: SearchSettings, folder: Path, train
         return value
 
     def after(search: optuna.Study, trial: FrozenTrial) -> None:
-        held.close()
+        until_told.close()
         done = len(ended(search))
         if done >= settings.trials:
             search.stop()
         tell(progress(search, trial, settings, (time.monotonic() - began) / max(done - before, 1)))
 
     if before < settings.trials:
-        with held:
+        with until_told:
             search.optimize(objective, callbacks=[after], catch=(TrialFailed,))
 
 
@@ -139,7 +140,8 @@ def run_search(
     storage: str | None = None,
     data_root: str | None = None,
     cfg_options: Mapping[str, Any] | None = None,
-    wait: Callable[[], Any] = lambda: None,
+    beside: AbstractContextManager | None = None,
+    joined: bool = False,
     tell: Callable[[str], Any] = print,
 ) -> Path | None:
     """Search for the best attention, and write the winner as a config and as a study that confirms it.
@@ -150,11 +152,12 @@ def run_search(
         storage: See :func:`~mmattn.study.search.storage.open_storage`.
         data_root: Folder of the data set, as for ``tools/train.py``.
         cfg_options: Changes to the config of the search.
-        wait: Called when this process has no more trials, before the outcome is written: waits for others.
+        beside: Entered when all has been checked, and left before the outcome is written: other processes.
+        joined: Whether this is such a process: it checks nothing again, and leaves the outcome to the first.
         tell: Prints a line.
 
     Returns:
-        The config of the study that confirms the winner; None if no trial came to its end.
+        The config of the study that confirms the winner; None if no trial came to its end, or if joined.
     """
     with user_input():
         settings = read_search(path, read_asked(path, cfg_options))
@@ -166,12 +169,15 @@ def run_search(
     def config_of(variant: Mapping[str, Any]) -> Config:
         return variant_config(common, variant, parent, data_root)
 
-    _check_variants(settings, config_of)
+    if not joined:
+        _check_variants(settings, config_of)
     folder.mkdir(parents=True, exist_ok=True)
     with quiet_optuna():
         opened = open_storage(storage, folder)
         search = open_search(settings.name, opened, settings.sampler, settings.pruner, settings.sampler_seed)
-        queued = queue_interrupted(search, folder / TRIALS)
+        with user_input():
+            require_same_settings(search, settings.fingerprint)
+        queued = 0 if joined else queue_interrupted(search, folder / TRIALS)
         if queued:
             tell(f'{queued} trials were interrupted and go on')
 
@@ -180,8 +186,10 @@ def run_search(
             prepare_trial(run, config_of(variant), settings.name)
             return train_trial(run, settings.metric, watch)
 
-        optimize(search, settings, folder / TRIALS, train, tell)
-        wait()
+        with beside or nullcontext():
+            optimize(search, settings, folder / TRIALS, train, tell)
+        if joined:
+            return None
         return _write_outcome(search, settings, folder, base, config_of, tell)
 
 

@@ -6,10 +6,12 @@ import argparse
 import os
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from mmattn.engine.mistakes import user_input
-from mmattn.study.controller import visible_gpus
+from mmattn.study.controller import end_processes, threads_each, visible_gpus
 from mmattn.study.options import add_training_options, default_work_dir, workers_of
 
 
@@ -30,6 +32,7 @@ def add_search_command(commands: Any) -> None:
     parser.add_argument(
         '--confirm', action='store_true', help='compare the winner with its controls, with other seeds'
     )
+    parser.add_argument('--joined', action='store_true', help=argparse.SUPPRESS)  # a process of --workers
     parser.set_defaults(call=_search, parser=parser)
 
 
@@ -44,21 +47,17 @@ def _search(args: argparse.Namespace) -> None:
             raise ImportError(
                 "search needs Optuna: pip install 'mmattn[study]', or pip install optuna"
             ) from error
-    others = [_start_other(gpus[i % len(gpus)] if gpus else None) for i in range(1, workers)]
-    if gpus:
-        os.environ['CUDA_VISIBLE_DEVICES'] = gpus[0]
-    try:
-        found = run_search(
-            args.search,
-            args.work_dir or default_work_dir(args.search),
-            args.storage,
-            args.data_root,
-            args.cfg_options,
-            wait=lambda: [other.wait() for other in others],
-        )
-    finally:
-        for other in others:
-            other.terminate()
+    found = run_search(
+        args.search,
+        args.work_dir or default_work_dir(args.search),
+        args.storage,
+        args.data_root,
+        args.cfg_options,
+        beside=None if args.joined else _others(workers, gpus),
+        joined=args.joined,
+    )
+    if args.joined:
+        return
     if found is None:
         sys.exit('search: no trial came to its end')
     if args.confirm:
@@ -67,8 +66,20 @@ def _search(args: argparse.Namespace) -> None:
         sys.exit(subprocess.run([*command, *data, '--workers', str(workers)]).returncode)
 
 
-def _start_other(gpu: str | None) -> subprocess.Popen:
-    """Start a process that works on the same search."""
-    environment = dict(os.environ) if gpu is None else dict(os.environ, CUDA_VISIBLE_DEVICES=gpu)
-    arguments = [sys.executable, *sys.argv, '--workers', '1']
-    return subprocess.Popen([each for each in arguments if each != '--confirm'], env=environment)
+@contextmanager
+def _others(workers: int, gpus: Sequence[str]) -> Iterator[None]:
+    """Let other processes work on the same search meanwhile, one GPU each; at the end, wait for them."""
+    os.environ.setdefault('OMP_NUM_THREADS', str(threads_each(workers)))
+    arguments = [sys.executable, *sys.argv, '--joined', '--workers', '1']
+    others = []
+    for i in range(1, workers):
+        gpu = dict(CUDA_VISIBLE_DEVICES=gpus[i % len(gpus)]) if gpus else {}
+        others.append(subprocess.Popen(arguments, env=dict(os.environ, **gpu)))
+    if gpus:
+        os.environ['CUDA_VISIBLE_DEVICES'] = gpus[0]
+    try:
+        yield
+        for other in others:
+            other.wait()
+    finally:
+        end_processes(others)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -51,6 +52,12 @@ class SearchSettings:
     sampler_seed: int
     confirm_seeds: Sequence[int]
     confirm_controls: Sequence[str]
+
+    @property
+    def fingerprint(self) -> str:
+        """What the trials of one search have in common, as text."""
+        common = ('base', 'settings', 'budget', 'variant', 'metric', 'seed')
+        return json.dumps({name: getattr(self, name) for name in common}, sort_keys=True, default=repr)
 
 
 def read_search(path: str, asked: Mapping[str, Any]) -> SearchSettings:

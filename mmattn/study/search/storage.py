@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import warnings
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from mmattn.study.lock import is_locked
 SAMPLERS = ('tpe', 'random', 'grid')
 PRUNERS = ('median', 'hyperband', 'none')
 JOURNAL, TRIAL_LOCK = 'search.journal', 'trial.lock'
-_HOST, _FOLDER, _ERROR = 'host', 'folder', 'error'
+_HOST, _FOLDER, _ERROR, _SETTINGS = 'host', 'folder', 'error', 'settings'
 
 
 def open_storage(storage: str | None, work_dir: Path) -> BaseStorage | str:
@@ -60,6 +61,26 @@ def open_search(name: str, storage: BaseStorage | str, sampler: str, pruner: str
     except optuna.exceptions.DuplicatedStudyError:
         return optuna.load_study(
             study_name=name, storage=storage, sampler=_sampler(sampler, None), pruner=_pruner(pruner)
+        )
+
+
+def require_same_settings(search: optuna.Study, fingerprint: str) -> None:
+    """Raise ``ValueError`` if the trials of a search were begun with other settings: they are no comparison.
+
+    Args:
+        search: The search.
+        fingerprint: What all of its trials have in common.
+    """
+    begun = search.user_attrs.get(_SETTINGS)
+    if begun is None:
+        search.set_user_attr(_SETTINGS, fingerprint)
+    elif begun != fingerprint:
+        before, now = json.loads(begun), json.loads(fingerprint)
+        changed = ', '.join(name for name in now if now[name] != before.get(name))
+        raise ValueError(
+            f'the search {search.study_name!r} was begun with other settings ({changed}), and its trials '
+            'would be compared with others. Undo the change, or give another --work-dir and --storage. '
+            'trials, sampler, pruner and confirm can be changed at any time'
         )
 
 

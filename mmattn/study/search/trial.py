@@ -75,8 +75,10 @@ def _watched(
             if watch(number, value):
                 if process is not None:
                     end_processes([process])
-                if read_record(folder)['status'] != FINISHED:
-                    write_record(folder, dict(read_record(folder), status=PRUNED))
+                record = read_record(folder)
+                if record['status'] != FINISHED:
+                    # without what it may have evaluated since, so that it is always read as it was judged
+                    write_record(folder, record | dict(status=PRUNED, evaluations=evaluations[:number]))
                 return value
         seen = len(evaluations)
         if code is None:

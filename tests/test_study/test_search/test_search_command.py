@@ -52,7 +52,10 @@ def test_a_search_its_winner_and_its_confirmation(a_search, request):
     assert sorted((row['insert.0.block'], row['insert.0.block.SE.reduction']) for row in rows) == [
         ('ECA', ''), ('SE', '2'), ('SE', '4'),
     ]  # fmt: skip
-    assert 'best: coco/bbox_mAP' in done.stdout
+    assert done.stdout.count('best: coco/bbox_mAP') == 1
+    assert [line.partition(' (')[0] for line in done.stdout.splitlines() if ' of 3): ' in line].count(
+        'trial 0'
+    ) == 1
     best = Config.fromfile(work / 'best.py')
     winner = max(rows, key=lambda row: (float(row['metric']), -int(row['trial'])))
     assert best.model.insert[0].block.type == f'mmattn.{winner["insert.0.block"]}'
@@ -95,7 +98,8 @@ def test_a_trial_that_falls_behind_is_ended(a_search, request):
 )
 def test_a_choice_that_cannot_be_built_is_found_before_the_first_trial(a_search, request, text, says):
     a_search.write_text(a_search.read_text().replace(text, f'{text}X'))
-    done = run(request.config.rootpath, a_search)
+    done = run(request.config.rootpath, a_search, '--workers', '2')
+    assert done.stderr.count('study.py: ') == 1  # said once
     assert done.returncode == 2 and says in done.stderr and f'{text}X' in done.stderr
     assert 'Traceback' not in done.stderr
     assert not (a_search.parent / 'work').exists()
