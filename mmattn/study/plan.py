@@ -15,7 +15,16 @@ from mmattn.engine.data.sources import leaf_datasets
 from mmattn.engine.mistakes import user_input
 from mmattn.files import write_file
 from mmattn.study.config import KEEP, Study
-from mmattn.study.record import CONFIG, WAITING, config_hash, file_hash, read_record, write_record
+from mmattn.study.record import (
+    CONFIG,
+    GIVEN,
+    WAITING,
+    config_hash,
+    config_text,
+    file_hash,
+    read_record,
+    write_record,
+)
 
 STUDY_FILE, STUDY_LOCK = 'study.json', 'study.lock'
 
@@ -94,6 +103,7 @@ def prepare_run(
     """
     run.folder.mkdir(parents=True, exist_ok=True)
     cfg.dump(run.folder / CONFIG)
+    write_file(run.folder / GIVEN, config_text(cfg))
     write_record(
         run.folder,
         dict(
@@ -130,8 +140,8 @@ def _require_same(run: Run, old: dict[str, str], now: dict[str, str], cfg: Confi
         return
     what = ', '.join(f'the {name}' for name in changed)
     if changed == ['config']:
-        before = Config.fromfile(run.folder / CONFIG).to_dict()
-        keys = list(differences(before, cfg.to_dict()))
+        before = json.loads((run.folder / GIVEN).read_text(encoding='utf-8'))
+        keys = list(differences(before, json.loads(config_text(cfg))))
         what = f'its config ({", ".join(keys[:5])}{" ..." if len(keys) > 5 else ""})'
     raise ValueError(
         f'{run}: {what} changed since this run was begun in {run.folder}, and its results would be mixed '

@@ -16,6 +16,8 @@ from mmattn.study.lock import is_locked
 
 RECORD, LOCK, CONFIG, OUTPUT = 'run.json', 'run.lock', 'config.py', 'output.log'
 """Files of a run's folder: its record, its lock, its config, and what its processes print."""
+GIVEN = 'given.json'
+"""The settings that a run was given; into its config MMEngine writes what was made of them."""
 DETECTIONS = 'detections'
 """How the files of the final evaluation begin: ``detections.bbox.json``, ``detections.segm.json``."""
 WAITING, RUNNING, INTERRUPTED, FAILED, FINISHED = 'waiting', 'running', 'interrupted', 'failed', 'finished'
@@ -45,10 +47,14 @@ def state_of(folder: str | os.PathLike) -> str:
     return INTERRUPTED if status == RUNNING else status
 
 
+def config_text(cfg: Config) -> str:
+    """Return all settings of a config as JSON, the same text for the same settings."""
+    return json.dumps(cfg.to_dict(), sort_keys=True, default=repr)
+
+
 def config_hash(cfg: Config) -> str:
     """Return a hash of all settings of a config."""
-    text = json.dumps(cfg.to_dict(), sort_keys=True, default=repr)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(config_text(cfg).encode()).hexdigest()
 
 
 def file_hash(path: str | os.PathLike) -> str:

@@ -35,6 +35,9 @@ def test_variants_and_seeds_can_be_added_and_settings_not_changed(a_study, tmp_p
     prepare_folders(read_study(a_study(settings="{'optim_wrapper.optimizer.lr': 0.7}")), work)
     runs = prepare_folders(read_study(a_study()), work)  # nothing had begun
     write_record(runs[0].folder, dict(read_record(runs[0].folder), status='running'))
+    left = Config.fromfile(runs[0].folder / 'config.py')
+    left.merge_from_dict(dict(custom_hooks=[dict(type='X')], work_dir='y'))  # as MMEngine does
+    left.dump(runs[0].folder / 'config.py')
     more = read_study(a_study(seeds='[0, 1, 2]', variants=f'dict(se={SE}, other={{}})'))
     assert len(prepare_folders(more, work)) == 9
     changed = read_study(a_study(settings="{'optim_wrapper.optimizer.lr': 0.5}"))

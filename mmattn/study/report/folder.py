@@ -85,10 +85,7 @@ def read_study_folder(path: str | os.PathLike) -> StudyFolder:
 
 
 def _annotations(run: Run) -> str:
-    """The copy that the run has read, if its annotations were read right from one; else the file itself."""
-    copies = list((run.folder / 'data').glob('val-*.json'))
-    if len(copies) == 1:
-        return str(copies[0])
+    """Return the file that the run has read: its config names the copy, if it was read right from one."""
     path = dict(annotation_files(Config.fromfile(run.folder / CONFIG)))['val']
     if not os.path.isfile(path):
         raise FileNotFoundError(f"the annotation file of the study, '{path}', is gone: a report needs it")

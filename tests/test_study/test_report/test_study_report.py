@@ -5,10 +5,12 @@ import io
 import json
 import math
 import random
+import shutil
 import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
 
 import pytest
+from mmengine.config import Config
 
 from mmattn.study.config import read_study
 from mmattn.study.plan import prepare_folders
@@ -160,6 +162,18 @@ def test_curves_have_mean_and_spread_over_seeds(study):
     curve = curves_of(read_study_folder(study).finished, 'bbox', 'AP')['plain']
     assert curve.steps == (1, 2) and curve.seeds == (3, 3)
     assert curve.mean == pytest.approx((0.1, 0.21)) and curve.spread == pytest.approx((0, 0.01))
+
+
+def test_annotations_that_were_read_right_are_those_of_the_copy(study, squares, tmp_path):
+    """The ids in the detections are the copy's; a run's config names it."""
+    assert read_study_folder(study).ann_file == str(squares / 'annotations/val.json')
+    path = study / 'plain' / 'seed_0' / 'config.py'
+    cfg = Config.fromfile(path)
+    cfg.val_dataloader.dataset.ann_file = str(
+        shutil.copy(squares / 'annotations/val.json', tmp_path / 'copy.json')
+    )
+    cfg.dump(path)
+    assert read_study_folder(study).ann_file == str(tmp_path / 'copy.json')
 
 
 def test_the_size_of_images_is_that_of_the_evaluation(study):
