@@ -20,7 +20,7 @@ from mmattn.study.evaluation import (
     most_different_images,
     read_ground_truth,
 )
-from mmattn.study.evaluation.ground_truth import file_digest
+from mmattn.study.record import file_hash
 from mmattn.study.statistics import Comparison, Summary, compare, paired_difference, summarize
 
 LEAST_AP50 = 0.01
@@ -130,7 +130,7 @@ def compare_results(
     scores = found.scores
     control = variants[0] if control is None else control
     comparisons = compare(scores, control, level, relevant)
-    digests = {file: file_digest(file) for run in runs for file in run.files.values()}
+    digests = {file: file_hash(file) for run in runs for file in run.files.values()}
     engine = engine_class(settings.engine)
     return Answer(
         control=control,

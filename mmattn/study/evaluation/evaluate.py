@@ -14,11 +14,12 @@ import numpy as np
 
 from mmattn.study.evaluation.cache import cache_key, cached
 from mmattn.study.evaluation.engines import Engine, engine_class
-from mmattn.study.evaluation.ground_truth import GroundTruth, file_digest, read_ground_truth
+from mmattn.study.evaluation.ground_truth import GroundTruth, read_ground_truth
 from mmattn.study.evaluation.identify import AUTO
 from mmattn.study.evaluation.jackknife import MOST_GROUPS, SPLIT_SEED, jackknife_groups
 from mmattn.study.evaluation.parts import PARTS
 from mmattn.study.evaluation.results_file import read_detections
+from mmattn.study.record import file_hash
 
 _FORMAT = 2
 """Raised whenever the code of a part changes its numbers: what the cache has of before is not used then."""
@@ -76,7 +77,7 @@ def evaluate_run(results: str | os.PathLike, settings: EvaluationSettings) -> Ev
             raise FileNotFoundError(f"there is no {what} file '{path}'")
     kept = dict(
         format=_FORMAT,
-        results=file_digest(results),
+        results=file_hash(results),
         annotations=_digest(settings.ann_file, os.stat(settings.ann_file).st_mtime_ns),
         iou_type=settings.iou_type,
         categories=settings.categories,
@@ -118,7 +119,7 @@ _NOTES, _WITHOUT = 'notes', 'images without detections'
 
 @functools.lru_cache(maxsize=1)
 def _digest(path: str, changed: int) -> str:
-    return file_digest(path)
+    return file_hash(path)
 
 
 @functools.lru_cache(maxsize=1)

@@ -8,7 +8,6 @@ import math
 import os
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -60,11 +59,6 @@ class GroundTruth:
     def iou_type(self) -> str:
         """What is compared with these annotations: ``'bbox'`` or ``'segm'``."""
         return 'bbox' if self.masks is None else 'segm'
-
-
-def file_digest(path: str | os.PathLike) -> str:
-    """Return the SHA-256 of a file's content."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def read_ground_truth(path: str | os.PathLike, iou_type: str = 'bbox') -> GroundTruth:

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from mmattn.engine.data import findings
+
 
 class EvaluationRefused(ValueError):
     """A results or annotation file that would be evaluated wrongly, or not at all."""
 
 
-def some(values: Iterable[Any], most: int = 5) -> str:
-    """Return the first values as text, and how many there are.
+def some(values: Iterable[Any]) -> str:
+    """Return the first values as Python writes them, and how many there are.
 
     Example:
-        >>> some(range(7))
-        '0, 1, 2, 3, 4, ... (7 in all)'
+        >>> some('abcdefg')
+        "'a', 'b', 'c', 'd', 'e', ... (7 in all)"
     """
-    values = list(values)
-    shown = ', '.join(repr(value) for value in values[:most])
-    return shown if len(values) <= most else f'{shown}, ... ({len(values)} in all)'
+    return findings.some(map(repr, values))
