@@ -83,7 +83,9 @@ def test_a_run_that_fails_says_why_and_can_go_on(runs, monkeypatch):
     write_record(run.folder, dict(record, status='running'))  # killed just before its end
     train_run(run.folder)
     assert config.read_text().count('RunRecordHook') == 1  # MMEngine writes it into the config, too
-    assert read_record(run.folder)['metrics'] == record['metrics']
+    again = read_record(run.folder)
+    assert again['metrics'] == record['metrics']
+    assert (record['first_iteration'], again['first_iteration']) == (0, 8)  # from the last checkpoint
 
 
 def test_only_the_folder_of_a_run_is_trained(tmp_path):

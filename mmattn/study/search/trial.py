@@ -56,39 +56,38 @@ def train_trial(run: Run, metric: str, watch: Watch, every: float = 0.5) -> floa
     done = read_record(run.folder)['status'] in (FINISHED, PRUNED)
     process = None if done else start_run(run)
     try:
-        return _watched(run.folder, metric, watch, every, process)
+        values, behind = _watched(run.folder, metric, watch, every, process)
     finally:
         if process is not None:
             end_processes([process])
+    record = read_record(run.folder)
+    if behind and record['status'] != FINISHED:
+        # without what it may have evaluated since, so that it is always read as it was judged
+        evaluations = record['evaluations'][: len(values)]
+        write_record(run.folder, record | dict(status=PRUNED, evaluations=evaluations))
+    return values[-1]
 
 
 def _watched(
     folder: Path, metric: str, watch: Watch, every: float, process: subprocess.Popen | None
-) -> float:
-    seen, value = 0, None
+) -> tuple[list[float], bool]:
+    """Return the metric of each evaluation, to the last or to that at which it fell behind, and whether."""
+    values: list[float] = []
     while True:
         code = 0 if process is None else process.poll()
         record = read_record(folder)
-        evaluations = record.get('evaluations', [])
-        for number, evaluation in enumerate(evaluations[seen:], seen + 1):
-            value = _metric(evaluation['metrics'], metric)
-            if watch(number, value):
-                if process is not None:
-                    end_processes([process])
-                record = read_record(folder)
-                if record['status'] != FINISHED:
-                    # without what it may have evaluated since, so that it is always read as it was judged
-                    write_record(folder, record | dict(status=PRUNED, evaluations=evaluations[:number]))
-                return value
-        seen = len(evaluations)
+        for evaluation in record.get('evaluations', [])[len(values) :]:
+            values.append(_metric(evaluation['metrics'], metric))
+            if watch(len(values), values[-1]):
+                return values, True
         if code is None:
             time.sleep(every)
         elif code or (process is not None and record['status'] != FINISHED):
             raise TrialFailed(record.get('error') or f'its process ended with {code}; see {folder / OUTPUT}')
-        elif value is None:
+        elif not values:
             raise TrialFailed(f'it was never evaluated; see {folder / OUTPUT}')
         else:
-            return value
+            return values, False
 
 
 def _metric(metrics: Mapping[str, float], name: str) -> float:
