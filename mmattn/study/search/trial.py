@@ -13,8 +13,9 @@ from typing import Any
 from mmengine.config import Config
 
 from mmattn.study.controller import end_processes, start_run
+from mmattn.study.lock import is_locked
 from mmattn.study.plan import Run, prepare_run, run_config
-from mmattn.study.record import FINISHED, OUTPUT, config_hash, read_record, write_record
+from mmattn.study.record import FINISHED, LOCK, OUTPUT, config_hash, read_record, write_record
 
 PRUNED = 'pruned'
 Watch = Callable[[int, float], bool]
@@ -53,6 +54,8 @@ def train_trial(run: Run, metric: str, watch: Watch, every: float = 0.5) -> floa
     Raises:
         TrialFailed: If the training ended with an error, or its evaluations do not have the metric.
     """
+    while is_locked(run.folder / LOCK):  # by a process that a search left behind when it was killed
+        time.sleep(every)
     done = read_record(run.folder)['status'] in (FINISHED, PRUNED)
     process = None if done else start_run(run)
     try:
