@@ -1,8 +1,9 @@
 /* The functions for maps of ELEM: UP(e) is its value as a float, DOWN(f) the nearest element, ROUND(f) what
-   becomes of a float that is kept as an element. Included by kernels.c, once for each type. */
+   becomes of a float that is kept as an element. Included by kernels.c, once for each type. Each function
+   returns nonzero if there is no memory for its partial sums, and is listed in __init__.py. */
 
 /* x (rows, p) -> sum / p, amax, ties (rows), the latter two only if amax is given. */
-void NAME(pool)(const ELEM *x, len rows, len p, float *avg, float *amax, float *ties, int threads) {
+int NAME(pool)(const ELEM *x, len rows, len p, float *avg, float *amax, float *ties, int threads) {
 #pragma omp parallel for schedule(static) num_threads(enough(rows * p, threads))
     for (len r = 0; r < rows; r++) {
         const ELEM *row = x + r * p;
@@ -31,12 +32,13 @@ void NAME(pool)(const ELEM *x, len rows, len p, float *avg, float *amax, float *
         amax[r] = row_amax;
         ties[r] = row_ties;
     }
+    return 0;
 }
 
 /* x (n, c, p), channel (n, c) or none -> stats (n, 2, p): amax over c of x * channel and its mean;
    ties (n, p). */
-void NAME(stats)(const ELEM *x, const float *channel, len n, len c, len p, float *stats, float *ties,
-                 int threads) {
+int NAME(stats)(const ELEM *x, const float *channel, len n, len c, len p, float *stats, float *ties,
+                int threads) {
     len jobs = n * tiles(p);
 #pragma omp parallel for schedule(static) num_threads(enough(n * c * p, threads))
     for (len job = 0; job < jobs; job++) {
@@ -63,11 +65,12 @@ void NAME(stats)(const ELEM *x, const float *channel, len n, len c, len p, float
             ties[first + i] = tile_ties[i];
         }
     }
+    return 0;
 }
 
 /* y = (x * channel) * spatial, where each may be absent: in this order, as PyTorch's multiplications. */
-void NAME(apply_gates)(const ELEM *x, const float *channel, const float *spatial, len n, len c, len p,
-                       ELEM *y, int threads) {
+int NAME(apply_gates)(const ELEM *x, const float *channel, const float *spatial, len n, len c, len p,
+                      ELEM *y, int threads) {
 #pragma omp parallel for schedule(static) num_threads(enough(n * c * p, threads))
     for (len r = 0; r < n * c; r++) {
         const ELEM *row = x + r * p;
@@ -79,10 +82,11 @@ void NAME(apply_gates)(const ELEM *x, const float *channel, const float *spatial
         else
             for (len i = 0; i < p; i++) out[i] = DOWN(UP(row[i]) * channel_gate);
     }
+    return 0;
 }
 
 /* dy, x (n, c, p) -> dchannel (n, c) = sum over p of dy * x * spatial; dspatial (n, p) = sum over c of
-   dy * x * channel. Either may be unwanted. Returns nonzero if there is no memory. */
+   dy * x * channel. Either may be unwanted. */
 int NAME(gates_backward)(const ELEM *dy, const ELEM *x, const float *channel, const float *spatial, len n,
                          len c, len p, float *dchannel, float *dspatial, int threads) {
     len jobs = n * tiles(p);
@@ -140,10 +144,10 @@ int NAME(stats_backward)(const ELEM *x, const float *channel, const float *dstat
 }
 
 /* dx = (dy * spatial + by the statistics) * channel + by the pooling. All but x and dx may be absent. */
-void NAME(map_backward)(const ELEM *dy, const ELEM *x, const float *channel, const float *spatial,
-                        const float *davg, const float *damax, const float *amax, const float *ties,
-                        const float *dstats, const float *stats, const float *stats_ties, len n, len c, len p,
-                        ELEM *dx, int threads) {
+int NAME(map_backward)(const ELEM *dy, const ELEM *x, const float *channel, const float *spatial,
+                       const float *davg, const float *damax, const float *amax, const float *ties,
+                       const float *dstats, const float *stats, const float *stats_ties, len n, len c, len p,
+                       ELEM *dx, int threads) {
     len jobs = n * tiles(p);
 #pragma omp parallel for schedule(static) num_threads(enough(n * c * p, threads))
     for (len job = 0; job < jobs; job++) {
@@ -177,4 +181,5 @@ void NAME(map_backward)(const ELEM *dy, const ELEM *x, const float *channel, con
                 }
         }
     }
+    return 0;
 }
