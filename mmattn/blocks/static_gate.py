@@ -21,9 +21,12 @@ class StaticGate(AttentionBlock):
 
     Official code: facebookresearch/deit, ``cait_models.py``, where the scale is a parameter ``gamma``.
 
-    Differences: the scale starts at 1, not near 0, and is ``2 * sigmoid(z)``. So it has the range (0, 2) of
-    all gates here that start as the identity, and weight decay pulls it to 1, as it does with theirs. Both
-    values of ``start`` mean the same.
+    Differences: the scale starts at 1, not near 0, and is ``2 * sigmoid(z)``, bounded to (0, 2), where
+    LayerScale's is free. It is the gate of an :class:`~mmattn.blocks.SE` that starts as the identity, with
+    nothing left of its last layer but the bias. So a study compares gates that differ in seeing the map, and
+    in nothing else: range, first gradient, and weight decay, which pulls them to 1, are the same. A free
+    scale would mix that with the question whether a bound helps. Both values of ``start`` mean the same.
+    There is no scale per position: images differ in size.
 
     Args:
         in_channels: Number of channels of the map.
