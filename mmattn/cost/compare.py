@@ -15,6 +15,7 @@ from torch import nn
 from mmattn.cost.report import CostReport, cost_report, measure_time
 from mmattn.cost.report_tables import render_reports, render_sites
 from mmattn.engine.config_model import build_model
+from mmattn.engine.init_weights import init_weights_quietly
 from mmattn.engine.mistakes import user_input
 from mmattn.insertion import detach
 
@@ -65,7 +66,7 @@ def compare_configs(
     if timing:
         for config, model in models.items():
             with user_input(f'no model was built from {config}'):
-                model.init_weights()
+                init_weights_quietly(model)
     if plain_baseline:
         models = {WITHOUT_ATTENTION: _without_attention(models[configs[0]], configs[0]), **models}
     reports = {name: cost_report(model, size) for name, model in models.items()}

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from mmattn.checkpoints import load_checkpoints
 from mmattn.cost import model_cost
+from mmattn.engine.init_weights import init_weights_quietly
 from mmattn.engine.mistakes import BUILD_ERRORS, user_input
 from mmattn.study.config import Study, Variant
 from mmattn.study.plan import run_config, runs_of
@@ -85,7 +86,7 @@ def _estimate(variant: Variant, cfg: Config, folder: str, keep_all: bool) -> Est
     cfg.visualizer = dict(type='Visualizer', name=cfg.experiment_name, vis_backends=[])
     with load_checkpoints(False):
         runner = Runner.from_cfg(cfg)
-        runner.model.init_weights()
+        init_weights_quietly(runner.model)
     model = runner.model
     optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
     training = Runner.build_dataloader(cfg.train_dataloader, seed=runner.seed)

@@ -11,7 +11,8 @@ from mmattn.engine.mistakes import user_input
 from mmattn.study.comparison import answer_tables
 from mmattn.study.comparison.command import evaluation_progress
 from mmattn.study.options import add_evaluation_options, require_workers, study_folder
-from mmattn.study.report.study_report import make_report, remarks, verdicts, write_report
+from mmattn.study.report.output import remarks, verdicts, write_report
+from mmattn.study.report.study_report import make_report
 
 
 def add_report_command(commands: Any) -> None:

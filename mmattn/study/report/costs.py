@@ -10,6 +10,7 @@ from mmengine.config import Config
 from mmattn.cost import cost_report, measure_time, report_rows
 from mmattn.cost.compare import TimingOptions
 from mmattn.engine.data.sources import leaf_datasets
+from mmattn.engine.init_weights import init_weights_quietly
 from mmattn.study.variant_config import build_detector
 from mmattn.wanted import is_whole
 
@@ -42,6 +43,6 @@ def costs_of(
     reports = {name: cost_report(model, size) for name, model in models.items()}
     if timing:
         for model in models.values():
-            model.init_weights()
+            init_weights_quietly(model)
         measure_time(models, reports, size, **vars(timing))
     return report_rows(reports)

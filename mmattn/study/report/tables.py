@@ -9,12 +9,18 @@ from mmattn.study.comparison import TextTable
 from mmattn.study.report.folder import StudyFolder
 
 
-def cost_table(costs: Sequence[Mapping[str, Any]]) -> TextTable:
-    """Return what the variants cost."""
+def cost_table(costs: Sequence[Mapping[str, Any]], roles: Mapping[str, str]) -> TextTable:
+    """Return what the variants and controls cost.
+
+    Args:
+        costs: Rows of :func:`~mmattn.study.report.costs.costs_of`.
+        roles: By the name of a variant, whether it is one or which control.
+    """
     columns = {
         'parameters': ('parameters', '{:,}'),
-        'attention': ('attention_parameters', '{:,}'),
+        'inserted parameters': ('attention_parameters', '{:,}'),
         'billion operations': ('operations', '{:.3f}'),
+        'inserted operations': ('attention_operations', '{:.4f}'),
         'kept memory': ('saved_ratio', 'x{:.3f}'),
         'training step': ('step_ratio', 'x{:.3f}'),
         'inference': ('inference_ratio', 'x{:.3f}'),
@@ -23,8 +29,9 @@ def cost_table(costs: Sequence[Mapping[str, Any]]) -> TextTable:
     rows = [
         (
             row['model'],
+            roles[row['model']].replace('_', ' '),
             *(
-                text.format(row[key] / 1e9 if key == 'operations' else row[key])
+                text.format(row[key] / 1e9 if key.endswith('operations') else row[key])
                 for key, text in there.values()
             ),
         )
@@ -34,9 +41,10 @@ def cost_table(costs: Sequence[Mapping[str, Any]]) -> TextTable:
     timed = 'step_ratio' in costs[0]
     return TextTable(
         'Cost',
-        ('variant', *there),
+        ('variant', 'as', *there),
         tuple(rows),
-        f'Of one image of {size}. Ratios are to the first row. '
+        f"Operations are those of one image of {size}. Inserted is what the blocks have of them, controls' "
+        'too. Ratios are to the first row. '
         + ('Times were measured side by side.' if timed else 'Times were not measured (--time).'),
     )
 

@@ -8,6 +8,7 @@ import random
 import shutil
 import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from mmengine.config import Config
@@ -18,6 +19,7 @@ from mmattn.study.record import FAILED, FINISHED, file_hash, read_record, write_
 from mmattn.study.report import make_report, read_study_folder, write_report
 from mmattn.study.report.costs import image_size
 from mmattn.study.report.curves import curves_of
+from tests.test_study.studies import write_study
 
 
 def detections(truth, noise, seed):
@@ -35,12 +37,28 @@ def detections(truth, noise, seed):
 
 
 @pytest.fixture
-def study(a_study, squares, tmp_path):
+def study(made_study, tmp_path):
     """A finished study: SE is far better than plain, and the last run of the static gate has failed."""
-    work = tmp_path / 'work'
-    path = a_study(controls="['plain', 'static_gate']", seeds='[0, 1, 2]')
+    return Path(shutil.copytree(made_study, tmp_path / 'work'))
+
+
+@pytest.fixture(scope='module')
+def report(made_study):
+    return make_report(made_study)
+
+
+@pytest.fixture(scope='module')
+def made_study(base, squares, tmp_path_factory):
+    """The study that each test gets a copy of; its report is the one that tests may read."""
+    folder = tmp_path_factory.mktemp('study')
+    work = folder / 'work'
+    shutil.copy(base, folder / 'base.py')
+    path = write_study(folder / 'study.py', controls="['plain', 'static_gate']", seeds='[0, 1, 2]')
     truth = json.loads((squares / 'annotations/val.json').read_text())
-    for run in prepare_folders(read_study(path), work):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv('MMATTN_DATA_ROOT', raising=False)
+        runs = prepare_folders(read_study(path), work)
+    for run in runs:
         record = read_record(run.folder)
         if (run.variant, run.seed) == ('static_gate', 2):
             write_record(run.folder, record | dict(status=FAILED, error='the <disk> is full'))
@@ -63,11 +81,6 @@ def study(a_study, squares, tmp_path):
         record['hashes'][file.name] = file_hash(file)
         write_record(run.folder, record)
     return work
-
-
-@pytest.fixture
-def report(study):
-    return make_report(study)
 
 
 class Page(HTMLParser):
@@ -147,7 +160,7 @@ def test_the_page_needs_nothing_else(report):
     assert len(page.ids) == len(set(page.ids)) > 0
     assert {address[1:] for address in page.addresses} <= set(page.ids)
     plots = [f'<svg{part.partition("</svg>")[0]}</svg>' for part in text.split('<svg')[1:]]
-    assert len(plots) == 3
+    assert len(plots) == 4
     for plot in plots:
         ElementTree.fromstring(plot)
 
@@ -156,6 +169,25 @@ def test_the_report_is_the_same_every_time(report):
     first = [path.read_text() for path in write_report(report)]
     again = [path.read_text() for path in write_report(make_report(report.folder.path))]
     assert first == again
+
+
+def test_the_costs_of_all_are_shown_and_say_what_each_is(study):
+    """Also of a variant of which no run is finished: operations of a control tell what it controls."""
+    for path in study.glob('static_gate/seed_*'):
+        write_record(path, read_record(path) | dict(status='waiting'))
+    report = make_report(study)
+    row = next(row for row in report.costs if row['model'] == 'static_gate')
+    # a product for each element of the maps of two blocks in both stages, of 32 and 64 channels; and for
+    # each channel a sigmoid, times 2
+    operations = 2 * 32 * (row['height'] // 16) * (row['width'] // 16)
+    operations += 2 * 64 * (row['height'] // 32) * (row['width'] // 32)
+    operations += 2 * (2 * 32 + 2 * 64)
+    assert row['attention_operations'] == operations
+    markdown = write_report(report)[0].read_text()
+    cost = markdown[markdown.index('## Cost') : markdown.index('## Runs')]
+    assert f'| static_gate | static gate | {row["parameters"]:,} |' in cost
+    assert f'{row["operations"] / 1e9:.3f} | {operations / 1e9:.4f}' in cost
+    assert '| plain | plain |' in cost and '| se | variant |' in cost
 
 
 def test_curves_have_mean_and_spread_over_seeds(study):
