@@ -173,7 +173,8 @@ def run_search(
         _check_variants(settings, config_of)
     folder.mkdir(parents=True, exist_ok=True)
     with quiet_optuna():
-        opened = open_storage(storage, folder)
+        with user_input():
+            opened = open_storage(storage, folder)
         search = open_search(settings.name, opened, settings.sampler, settings.pruner, settings.sampler_seed)
         with user_input():
             require_same_settings(search, settings.fingerprint)

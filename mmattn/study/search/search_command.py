@@ -27,7 +27,7 @@ def add_search_command(commands: Any) -> None:
     parser.add_argument(
         '--storage',
         help="journal file, or URL of a database as Optuna takes it: 'sqlite:///search.db', "
-        "'postgresql://user@host/name' (default: search.journal in the work dir)",
+        "'postgresql+psycopg://user@host/name' (default: search.journal in the work dir)",
     )
     parser.add_argument(
         '--confirm', action='store_true', help='compare the winner with its controls, with other seeds'

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import socket
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,34 +14,59 @@ from pathlib import Path
 import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, BruteForceSampler, RandomSampler, TPESampler
-from optuna.storages import BaseStorage, JournalStorage
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from mmattn.study.lock import is_locked
 
 SAMPLERS = ('tpe', 'random', 'grid')
 PRUNERS = ('median', 'hyperband', 'none')
 JOURNAL, TRIAL_LOCK = 'search.journal', 'trial.lock'
+ATTEMPTS, PAUSE = 4, 1.0
+"""How often, and after how many seconds, a database is opened that another process may be making."""
 _HOST, _FOLDER, _ERROR, _SETTINGS = 'host', 'folder', 'error', 'settings'
 
 
-def open_storage(storage: str | None, work_dir: Path) -> BaseStorage | str:
+def open_storage(storage: str | None, work_dir: Path) -> BaseStorage:
     """Open the storage of a search.
 
     Args:
-        storage: URL of a database, as ``sqlite:///search.db`` or ``postgresql://user@host/name``; the path of
-            a journal file; None for ``WORK_DIR/search.journal``.
+        storage: URL of a database, as ``sqlite:///search.db`` or ``postgresql+psycopg://user@host/name``; the
+            path of a journal file; None for ``WORK_DIR/search.journal``.
         work_dir: Folder of the search.
+
+    Raises:
+        ModuleNotFoundError: If the package is missing that connects to such a database.
+        ValueError: If there is no such database, or it cannot be used.
     """
     if storage and '://' in storage:
-        return storage
+        return _open_database(storage)
     path = Path(storage) if storage else work_dir / JOURNAL
     path.parent.mkdir(parents=True, exist_ok=True)
     return JournalStorage(JournalFileBackend(str(path)))
 
 
-def open_search(name: str, storage: BaseStorage | str, sampler: str, pruner: str, seed: int) -> optuna.Study:
+def _open_database(url: str) -> RDBStorage:
+    for attempt in itertools.count(1):
+        try:
+            return RDBStorage(url)
+        except ImportError as error:
+            raise ModuleNotFoundError(
+                f'--storage: the package that connects to {url.partition(":")[0]} is not installed. For '
+                'postgresql+psycopg://user@host/name it is pip install psycopg[binary], for '
+                'mysql+pymysql://user@host/name pip install pymysql'
+            ) from error
+        except SQLAlchemyError as error:
+            # two processes that begin at the same moment make the same tables, and one of them fails
+            if not isinstance(error, DBAPIError) or attempt == ATTEMPTS:
+                reason = str(getattr(error, 'orig', None) or error).strip()
+                raise ValueError(f'--storage: the database cannot be opened: {reason}') from error
+            time.sleep(PAUSE)
+
+
+def open_search(name: str, storage: BaseStorage, sampler: str, pruner: str, seed: int) -> optuna.Study:
     """Create a search, or join the one of that name.
 
     Args:

@@ -95,7 +95,6 @@ def test_a_grid_tries_all_and_ends(tmp_path):
 @pytest.mark.parametrize('storage', [None, 'sqlite:///{}/search.db'], ids=['journal', 'sqlite'])
 def test_two_processes_work_on_one_storage(storage, tmp_path):
     storage = storage and storage.format(tmp_path)
-    work(tmp_path, 0, trials=1, storage=storage)  # makes the tables
     context = multiprocessing.get_context('fork')
     processes = [
         context.Process(
