@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
@@ -12,13 +13,16 @@ from rich.console import Console
 from mmattn.engine.cli import KeyValueOptions, logs_to_stderr, print_tables
 from mmattn.engine.mistakes import user_input
 from mmattn.engine.output_path import require_writable_folder
+from mmattn.engine.source_commit import source_commit
 from mmattn.study.cluster import run_on_cluster
+from mmattn.study.commits import other_commit
 from mmattn.study.config import read_study
 from mmattn.study.controller import run_command, run_here, study_lock
 from mmattn.study.estimate import estimate_study, estimate_tables
 from mmattn.study.options import add_training_options, default_work_dir, study_folder, workers_of
-from mmattn.study.plan import prepare_folders, runs_in
+from mmattn.study.plan import Run, prepare_folders, runs_in
 from mmattn.study.progress import Progress, status_table
+from mmattn.study.record import FINISHED, read_record
 
 
 def add_run_command(commands: Any) -> None:
@@ -73,6 +77,7 @@ def _run(args: argparse.Namespace) -> None:
         return
     with study_lock(work_dir):
         runs = prepare_folders(study, work_dir)
+        _warn_of_another_commit(runs)
         if args.print_commands:
             for run in runs:
                 print(shlex.join(run_command(run)))
@@ -95,6 +100,13 @@ def _run(args: argparse.Namespace) -> None:
             f'study: {len(failed)} of {len(runs)} runs failed: {"; ".join(map(str, failed))}. The same '
             'command tries them again'
         )
+
+
+def _warn_of_another_commit(runs: Sequence[Run]) -> None:
+    records = [read_record(run.folder) for run in runs]
+    warning = other_commit(records, source_commit())
+    if warning and any(record['status'] != FINISHED for record in records):
+        print(f'study: {warning}', file=sys.stderr)
 
 
 def _status(args: argparse.Namespace) -> None:

@@ -13,6 +13,7 @@ import torch
 from mmattn.engine import DATA_ROOT_VARIABLE, load_config, train
 from mmattn.engine.machine import describe_machine
 from mmattn.engine.mistakes import mistake_text
+from mmattn.engine.source_commit import source_commit
 from mmattn.study import record_hook  # noqa: F401  registers the hook
 from mmattn.study.lock import Lock
 from mmattn.study.record import (
@@ -51,7 +52,7 @@ def train_run(folder: str | os.PathLike) -> None:
         began = time.strftime('%Y-%m-%dT%H:%M:%S%z')
         sessions = [
             *record.get('sessions', []),
-            dict(began=began, host=socket.gethostname(), pid=os.getpid()),
+            dict(began=began, host=socket.gethostname(), pid=os.getpid(), commit=source_commit()),
         ]
         write_record(folder, dict(record, status=RUNNING, sessions=sessions, machine=describe_machine()))
         try:

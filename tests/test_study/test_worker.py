@@ -9,6 +9,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from mmattn.engine.source_commit import source_commit
 from mmattn.study.config import read_study
 from mmattn.study.lock import Locked
 from mmattn.study.plan import prepare_folders
@@ -41,6 +42,7 @@ def test_a_run_leaves_what_the_report_needs(runs, squares):
     assert files[0].read_bytes() == files[1].read_bytes()
     assert record['hashes']['detections.bbox.json'] == file_hash(files[0])
     assert record['machine']['versions']['torch'] == torch.__version__ and record['seconds'] > 0
+    assert record['sessions'][0]['commit'] == source_commit()
     assert len(record['sessions']) == 1 and list(run.folder.glob('*/*.log'))
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO(str(squares / 'annotations/val.json'))

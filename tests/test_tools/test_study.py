@@ -12,7 +12,7 @@ import time
 import pytest
 
 from mmattn.study import controller
-from mmattn.study.record import read_record, state_of
+from mmattn.study.record import read_record, state_of, write_record
 from tests.test_study.studies import SE, write_base, write_study
 
 
@@ -42,6 +42,17 @@ def test_commands_of_runs_and_the_status(a_study, run_tool, tmp_path):
         done = run_tool('study.py', 'status', given)
         assert done.code == 0 and done.out.count('waiting') == 2
         assert done.out.endswith('0 of 2 runs finished\n')
+
+
+def test_who_goes_on_with_another_mmattn_is_warned(a_study, run_tool, tmp_path):
+    command = ['study.py', 'run', a_study(seeds='[0]'), '--print-commands']
+    assert 'warning: runs' not in run_tool(*command).err
+    folder = tmp_path / 'work_dirs/study/plain/seed_0'
+    record = read_record(folder)
+    write_record(folder, record | dict(status='failed', sessions=[dict(commit='a' * 40)]))
+    done = run_tool(*command)
+    assert done.err.count('study: warning: runs of this study were trained by another commit') == 1
+    assert '(1 by aaaaaaaaaaaa); this is ' in done.err and len(done.out.splitlines()) == 2
 
 
 def test_a_mistake_ends_before_anything_is_made(a_study, run_tool, tmp_path):

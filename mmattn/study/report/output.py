@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from mmattn.files import write_file
+from mmattn.study.commits import different_commits
 from mmattn.study.comparison import TextTable, answer_tables, to_csv, to_json, to_markdown
 from mmattn.study.report.page import report_page
 from mmattn.study.report.page_plots import page_plots
@@ -57,7 +58,8 @@ def remarks(report: StudyReport) -> list[str]:
     """Return what a reader has to know beside the numbers."""
     unfinished = [f'{run}: {state}' for run, state in report.folder.unfinished.items()]
     left = [f'{len(unfinished)} runs are missing: {"; ".join(unfinished)}'] if unfinished else []
-    return [*left, *report.folder.study['notes']]
+    commits = different_commits(report.folder.finished.values())
+    return [*left, *([commits] if commits else []), *report.folder.study['notes']]
 
 
 def markdown(report: StudyReport) -> str:

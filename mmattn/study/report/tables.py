@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mmattn.study.commits import commits_of
 from mmattn.study.comparison import TextTable
 from mmattn.study.report.folder import StudyFolder
 
@@ -62,14 +63,15 @@ def runs_table(study: StudyFolder) -> TextTable:
                 str(len(record['sessions'])),
                 ', '.join(f'{_percent(value)} {name}' for name, value in _main(record['metrics'])),
                 f'torch {versions.get("torch", "?")}, mmattn {versions.get("mmattn", "?")}',
+                ', '.join(commits_of(record)),
                 record['hashes']['config'][:12],
             )
         )
     for run, state in study.unfinished.items():
-        rows.append((f'{run.variant}/seed_{run.seed}', state, '-', '-', '-', '-', '-'))
+        rows.append((f'{run.variant}/seed_{run.seed}', state, *['-'] * 6))
     return TextTable(
         'Runs',
-        ('run', 'state', 'time', 'sessions', 'AP', 'versions', 'config'),
+        ('run', 'state', 'time', 'sessions', 'AP', 'versions', 'commit of mmattn', 'config'),
         tuple(rows),
         'Each is a folder of the study with its config, its log and its detections.',
     )

@@ -123,9 +123,22 @@ def test_the_answer_is_that_of_its_files(report, study, squares):
 
 def test_what_is_missing_is_said(report):
     files = {path.suffix: path.read_text() for path in write_report(report)}
+    assert 'different commits' not in files['.md']  # nothing is known of them
     assert '1 runs are missing: static_gate, seed 2: failed: the <disk> is full' in files['.md']
     assert 'the &lt;disk&gt; is full' in files['.html'] and 'the <disk>' not in files['.html']
     assert json.loads(files['.json'])['unfinished'] == {'static_gate/seed_2': 'failed: the <disk> is full'}
+
+
+def test_runs_by_different_commits_are_told(study):
+    for folder, commit in (('plain/seed_0', 'a' * 40), ('se/seed_1', f'{"b" * 40}-dirty')):
+        record = read_record(study / folder)
+        write_record(study / folder, record | dict(sessions=[dict(commit=commit)]))
+    for text in (path.read_text() for path in write_report(make_report(study))[:2]):
+        assert 'different commits of mmattn' in text
+        assert 'aaaaaaaaaaaa (1), unknown (6), bbbbbbbbbbbb with changes (1)' in text
+    assert (
+        '| torch 2.13.0, mmattn 0.1 | bbbbbbbbbbbb with changes |' in (study / 'report/report.md').read_text()
+    )
 
 
 def test_every_file_has_the_same_numbers(report):
