@@ -24,7 +24,7 @@ ROW = (
     '| {metric} | {variant} | {mean_control:.2f} ± {spread_control:.2f} | {mean:.2f} ± {spread:.2f} '
     '| {difference:+.2f} | {low:+.2f} to {high:+.2f} | {verdict} |'
 )
-LEFT_OUT = ('images_that_differ_most', 'annotations')
+LEFT_OUT = ('images_that_differ_most', 'drawn_images', 'annotations')
 
 
 def collect(folder):

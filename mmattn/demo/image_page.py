@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.fileio import load
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from mmattn.files import write_file
-from mmattn.visualization.drawing import COLOURS, draw_boxes, label_font
+from mmattn.visualization.drawing import COLOURS, draw_boxes
 from mmattn.visualization.html_image import image_tag
 from mmattn.visualization.image_files import evenly_spread
+from mmattn.visualization.side_by_side import side_by_side
 
 _GAP = 8
-_CAPTION = 18
 
 Pair = tuple[str, Image.Image]
 """File name of an image, and the image with ground truth on the left and with detections on the right."""
@@ -67,15 +67,12 @@ def _side_by_side(
     """Draw ``image`` once per side, each with that side's boxes and caption."""
     height = round(image.height * width / image.width)
     scaled = image.resize((width, height), Image.Resampling.BICUBIC)
-    pair = Image.new('RGB', (2 * width + _GAP, height + _CAPTION), 'white')
-    captions = ImageDraw.Draw(pair)
-    for column, (caption, boxes) in enumerate(sides.items()):
-        left = column * (width + _GAP)
-        captions.text((left, 2), f'{caption} ({len(boxes)})', 'black', label_font())
+    panels = []
+    for caption, boxes in sides.items():
         side = scaled.copy()
         draw_boxes(side, boxes, names, colours, width / image.width)
-        pair.paste(side, (left, _CAPTION))
-    return pair
+        panels.append((f'{caption} ({len(boxes)})', side))
+    return side_by_side(panels)
 
 
 def write_sheet(pairs: Sequence[Pair], path: str | Path, columns: int = 2) -> None:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-import os
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from PIL import Image, ImageDraw
 
 from mmattn.engine.data.examination import Examination
-from mmattn.engine.data.image_loader import ImageLoader
 from mmattn.engine.data.values import is_finite
+from mmattn.visualization.dataset_image import dataset_image
 from mmattn.visualization.drawing import COLOURS, draw_boxes, label_font
 from mmattn.visualization.image_files import evenly_spread
 
@@ -70,7 +68,7 @@ def _tile(data: Examination, image: dict, boxes: list[dict]) -> Image.Image:
     name = str(image['file_name'])
     part = data.source.where.partition('_')[0]
     try:
-        pixels = _rgb(_decode(data, name))
+        pixels = dataset_image(data.source, name)
     except (OSError, ValueError) as error:
         caption = f'{part}: {name}: {error}'
     else:
@@ -87,11 +85,6 @@ def _tile(data: Examination, image: dict, boxes: list[dict]) -> Image.Image:
     return tile
 
 
-def _decode(data: Examination, name: str) -> np.ndarray:
-    loader = data.source.loader or ImageLoader('')
-    return loader.decode(os.path.join(data.source.folder, name))
-
-
 def _blank() -> Image.Image:
     return Image.new('RGB', (_TILE, _TILE + _CAPTION), 'white')
 
@@ -101,12 +94,3 @@ def _fitting(text: str) -> str:
     while label_font().getlength(text) > _TILE - 4:
         text = '…' + text[2:]
     return text
-
-
-def _rgb(pixels: np.ndarray) -> np.ndarray:
-    """Return 8-bit RGB of an image as OpenCV decodes it."""
-    if pixels.dtype != np.uint8:
-        pixels = (pixels / max(1, pixels.max()) * 255).astype(np.uint8)
-    if pixels.ndim == 2:
-        pixels = pixels[..., None].repeat(3, 2)
-    return np.ascontiguousarray(pixels[..., 2::-1])

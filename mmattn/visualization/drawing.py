@@ -1,4 +1,4 @@
-"""Draw labelled boxes on an image."""
+"""Draw labelled boxes and masks on an image."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
+import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 COLOURS = (
@@ -22,6 +23,7 @@ COLOURS = (
 )
 _LINE = 15
 _BEYOND = 8
+_MASK_OPACITY = 110  # of 255
 
 
 @cache
@@ -67,6 +69,19 @@ def draw_boxes(
         taken.append((top, left, left + width))
         draw.rectangle((left, top, left + width, top + _LINE - 1), fill=colour)
         draw.text((left + 2, top), text, 'white', label_font())
+
+
+def draw_masks(image: Image.Image, masks: Sequence[np.ndarray], colours: Sequence[str]) -> None:
+    """Colour the pixels of masks in ``image``, so that the image shows through.
+
+    Args:
+        image: The image to draw into.
+        masks: A mask ``(h, w)`` of truth values for each object, at any size.
+        colours: Colour of each object.
+    """
+    for mask, colour in zip(masks, colours):
+        share = Image.fromarray(np.where(mask, _MASK_OPACITY, 0).astype(np.uint8)).resize(image.size)
+        image.paste(colour, (0, 0), share)
 
 
 def _label(box: Mapping[str, Any], names: Mapping[int, str]) -> str:

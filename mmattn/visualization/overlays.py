@@ -37,6 +37,38 @@ def draw_overlay(inspection: ImageInspection, site: SiteInspection) -> np.ndarra
     return _blend(inspection.image, site.overlay, *colour_range(site.overlay, site.spatial_range))
 
 
+def channel_range(inspection: ImageInspection) -> tuple[float, float]:
+    """Return the lowest and highest value that a channel gate of any site can take."""
+    lows, highs = zip(*(site.channel_range for site in inspection.sites if site.channels))
+    return min(lows), max(highs)
+
+
+def channel_heat(inspection: ImageInspection) -> tuple[list[str], np.ndarray, tuple[float, float]]:
+    """Return the channel gates of all sites as a heat map.
+
+    Returns:
+        The names of the rows, a row for each site, with the number of its channels; the gates, from the first
+        channel of a site to its last; and the values at the two ends of the colour map.
+    """
+    rows = {
+        (site.name if view == 'channel' else f'{site.name} {view}'): values
+        for site in inspection.sites
+        for view, values in site.channels.items()
+    }
+    width = max(len(values) for values in rows.values())
+    heat = np.stack([values[np.arange(width) * len(values) // width] for values in rows.values()])
+    names = [f'{name} ({len(values)})' for name, values in rows.items()]
+    return names, heat, colour_range(heat, channel_range(inspection))
+
+
+def draw_channel_heat(inspection: ImageInspection) -> np.ndarray:
+    """Return the heat map of the channel gates, :func:`channel_heat`, at the size of the image."""
+    _, heat, (low, high) = channel_heat(inspection)
+    colours = (COLOUR_MAP(Normalize(low, high)(heat))[..., :3] * 255).round().astype(np.uint8)
+    size = inspection.image.shape[1::-1]
+    return np.asarray(Image.fromarray(colours).resize(size, Image.Resampling.NEAREST))
+
+
 def draw_cam(inspection: ImageInspection, number: int) -> np.ndarray:
     """Return the grey image under the colours of a detection's Grad-CAM, from 0 to its maximum."""
     cam = inspection.cams[number]

@@ -8,21 +8,20 @@ from matplotlib.axes import Axes
 from mmattn.insertion.site import stage_of
 from mmattn.visualization.drawing import COLOURS
 from mmattn.visualization.inspection import ImageInspection
-from mmattn.visualization.overlays import COLOUR_MAP, NEARLY_EVEN, colour_range, detection_label
+from mmattn.visualization.overlays import (
+    COLOUR_MAP,
+    NEARLY_EVEN,
+    channel_heat,
+    channel_range,
+    detection_label,
+)
 
 _DETECTIONS = 8
 
 
 def plot_channels(axes: Axes, inspection: ImageInspection) -> None:
     """Plot channel gates as a heat map: one row per site, from its first channel to its last."""
-    rows = {
-        (site.name if view == 'channel' else f'{site.name} {view}'): values
-        for site in inspection.sites
-        for view, values in site.channels.items()
-    }
-    width = max(len(values) for values in rows.values())
-    heat = np.stack([values[np.arange(width) * len(values) // width] for values in rows.values()])
-    low, high = colour_range(heat, _channel_range(inspection))
+    rows, heat, (low, high) = channel_heat(inspection)
     drawn = axes.imshow(
         heat,
         COLOUR_MAP,
@@ -32,9 +31,7 @@ def plot_channels(axes: Axes, inspection: ImageInspection) -> None:
         vmax=high,
         extent=(0, 1, len(rows), 0),
     )
-    axes.set_yticks(
-        np.arange(len(rows)) + 0.5, [f'{name} ({len(values)})' for name, values in rows.items()], fontsize=7
-    )
+    axes.set_yticks(np.arange(len(rows)) + 0.5, rows, fontsize=7)
     axes.set_xticks([0, 1], ['first channel', 'last'])
     axes.set_title('channel gates')
     axes.figure.colorbar(drawn, ax=axes, label='gate')
@@ -46,7 +43,7 @@ def plot_histogram(axes: Axes, inspection: ImageInspection) -> None:
     for site in inspection.sites:
         stages.setdefault(stage_of(site.name), []).extend(site.channels.values())
     stages = {stage: np.concatenate(values) for stage, values in stages.items() if values}
-    bins = np.linspace(*_channel_range(inspection), 61)
+    bins = np.linspace(*channel_range(inspection), 61)
     for i, (stage, values) in enumerate(stages.items()):
         axes.hist(
             np.clip(values, bins[0], bins[-1]),
@@ -88,9 +85,3 @@ def plot_contrast(axes: Axes, inspection: ImageInspection) -> None:
         + (f' ({more} more in the arrays)' if more > 0 else '')
     )
     axes.figure.colorbar(drawn, ax=axes)
-
-
-def _channel_range(inspection: ImageInspection) -> tuple[float, float]:
-    """Return the lowest and highest value that a channel gate of any site can take."""
-    lows, highs = zip(*(site.channel_range for site in inspection.sites if site.channels))
-    return min(lows), max(highs)

@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image, ImageColor
 
-from mmattn.visualization.drawing import COLOURS, draw_boxes
+from mmattn.visualization.drawing import COLOURS, draw_boxes, draw_masks
 
 NAMES, BY_CATEGORY = {1: 'cat', 2: 'dog'}, {1: COLOURS[0], 2: COLOURS[1]}
 
@@ -50,3 +50,13 @@ def test_a_box_that_leaves_the_image_far_is_drawn_where_it_is_in_it():
         np.array_equal(far[20:, 10:], near[20:, 10:]) and (far[30, 11] == ImageColor.getrgb(COLOURS[0])).all()
     )
     assert not (outside[:20] == 255).any()
+
+
+def test_masks_colour_their_pixels_and_no_others():
+    image = Image.new('RGB', (40, 20), (100, 100, 100))
+    mask = np.zeros((10, 20), bool)  # half the size of the image
+    mask[:, :10] = True
+    draw_masks(image, [mask], ['#ff0000'])
+    left, right = np.asarray(image)[:, :18], np.asarray(image)[:, 22:]
+    assert (right == 100).all()
+    assert (left[..., 0] > 150).all() and (left[..., 1:] < 100).all() and (left[..., 1] > 30).all()

@@ -5,7 +5,14 @@ import pytest
 import torch
 
 from mmattn.visualization.frame import LONG_SIDE
-from mmattn.visualization.overlays import colour_range, draw_detections, draw_overlay, overlay_caption
+from mmattn.visualization.overlays import (
+    channel_heat,
+    colour_range,
+    draw_channel_heat,
+    draw_detections,
+    draw_overlay,
+    overlay_caption,
+)
 from tests.test_visualization.helpers import inspect, preprocessed
 
 
@@ -34,3 +41,20 @@ def test_colours_follow_the_gates(wide):
     assert (drawn[0, 0] == np.round(255 * (0.6 * first + 0.4 * 100 / 255))).all()
     assert drawn[0, -1, 0] > 150 > drawn[0, -1, 2]  # viridis ends yellow
     assert overlay_caption(site) == '0.000 to 1.000 of (0, 1)'
+
+
+def test_channel_gates_as_a_heat_map(wide):
+    """A row for each site, its first channel at the left; the image's size."""
+    found = inspect(preprocessed(block='mmattn.SE'), wide)
+    for number, site in enumerate(found.sites):
+        channels = np.linspace(0, 1, len(site.channels['channel']), dtype=np.float32)
+        site.channels = {'channel': channels if number % 2 else channels[::-1]}
+    names, heat, ends = channel_heat(found)
+    assert [name.partition(' ')[0] for name in names] == [site.name for site in found.sites]
+    assert names[-1].endswith(f'({len(found.sites[-1].channels["channel"])})') and ends == (0, 1)
+    assert (heat[::2, 0] == 1).all() and (heat[1::2, 0] == 0).all()
+    drawn = draw_channel_heat(found)
+    assert drawn.shape == found.image.shape
+    yellow, purple = (253, 231, 37), (68, 1, 84)  # the ends of viridis, as published
+    assert (np.abs(drawn[0, 0].astype(int) - yellow) <= 1).all()
+    assert (np.abs(drawn[-1, 0].astype(int) - purple) <= 1).all()

@@ -21,6 +21,7 @@ from mmattn.study.evaluation import (
     read_ground_truth,
 )
 from mmattn.study.record import file_hash
+from mmattn.study.scores import Scores
 from mmattn.study.statistics import Comparison, Summary, compare, paired_difference, summarize
 
 LEAST_AP50 = 0.01
@@ -73,7 +74,7 @@ class Answer:
         summaries: Mean and spread of each metric and variant.
         comparisons: Each metric of each variant against the control.
         mistakes: Empty if mistakes were not evaluated.
-        different_images: By (iou type, variant), the images on which it differs most from the control.
+        different_images: By (iou type, variant), the images on which it gains and loses most.
         image_names: File name or id of the images.
         notes: What the user should know.
     """
@@ -103,6 +104,7 @@ def compare_results(
     relevant: float = 0.01,
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
+    different: int = 5,
 ) -> Answer:
     """Evaluate results files and compare the variants.
 
@@ -115,6 +117,7 @@ def compare_results(
         relevant: The smallest difference that matters, as a fraction.
         workers: Number of processes.
         progress: Called with the number of files that are evaluated and of all.
+        different: Number of images to name on which a variant gains most, and on which it loses most.
 
     Raises:
         FileNotFoundError: If a file is missing.
@@ -145,7 +148,7 @@ def compare_results(
         comparisons=tuple(comparisons),
         mistakes=tuple(_mistake_changes(found, control, level)) if found.mistakes else (),
         different_images={
-            (iou_type, variant): tuple(_different_images(array, scores.variants, variant, control))
+            (iou_type, variant): tuple(_different_images(array, scores, variant, control, different))
             for iou_type, array in found.image_scores.items()
             for variant in scores.variants
             if variant != control
@@ -156,9 +159,10 @@ def compare_results(
 
 
 def _different_images(
-    array: np.ndarray, variants: Sequence[str], variant: str, control: str
+    array: np.ndarray, scores: Scores, variant: str, control: str, number: int
 ) -> list[ImageDifference]:
-    return most_different_images(array[variants.index(variant)], array[variants.index(control)])
+    of_variant, of_control = (array[scores.variants.index(name)] for name in (variant, control))
+    return most_different_images(of_variant, of_control, scores.seeds, number)
 
 
 def _mistake_changes(found: StudyEvaluation, control: str, level: float) -> list[MistakeChange]:

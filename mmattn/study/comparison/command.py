@@ -106,7 +106,7 @@ def _answer(args: argparse.Namespace) -> Answer:
         categories=args.categories,
         cache=cache,
     )
-    with evaluation_progress() as progress:
+    with progress_bars('evaluated') as (progress,):
         return compare_results(
             runs,
             settings,
@@ -120,10 +120,10 @@ def _answer(args: argparse.Namespace) -> Answer:
 
 
 @contextmanager
-def evaluation_progress() -> Iterator[Callable[[int, int], None]]:
-    """Show on a terminal how many files are evaluated."""
-    columns = (TextColumn('evaluated'), MofNCompleteColumn(), TimeRemainingColumn())
+def progress_bars(*texts: str) -> Iterator[list[Callable[[int, int], None]]]:
+    """Show on a terminal how much of each of some things is done; yield a function for each to say so."""
+    columns = (TextColumn('{task.description}'), MofNCompleteColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task('', total=None)
-        yield lambda done, of: bar.update(task, completed=done, total=of)
+        tasks = [bar.add_task(text, total=None) for text in texts]
+        yield [lambda done, of, task=task: bar.update(task, completed=done, total=of) for task in tasks]

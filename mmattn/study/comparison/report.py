@@ -94,6 +94,7 @@ def to_json(answer: Answer) -> str:
                         ap_control=each.control,
                         ap=each.variant,
                         difference=each.difference,
+                        seed=each.seed,
                     )
                     for each in images
                 ],

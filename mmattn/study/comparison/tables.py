@@ -13,6 +13,8 @@ from mmattn.study.comparison.answer import Answer, Estimate, MistakeChange
 from mmattn.study.evaluation import SUMMARY, ImageDifference
 from mmattn.study.statistics import Comparison, Summary, Verdict
 
+IMAGES_NOTE = 'The AP of the image alone, over the classes that have an object in it, mean over seeds.'
+
 
 @dataclass(frozen=True)
 class TextTable:
@@ -152,7 +154,7 @@ def _mistakes(answer: Answer, iou_type: str, changes: Sequence[MistakeChange]) -
 
 def _images(answer: Answer, iou_type: str, variant: str, images: Iterable[ImageDifference]) -> TextTable:
     return TextTable(
-        _title(iou_type, f'images on which {variant} and {answer.control} differ most'),
+        images_title(answer, iou_type, variant),
         ('image', answer.control, variant, 'difference'),
         tuple(
             (
@@ -163,8 +165,13 @@ def _images(answer: Answer, iou_type: str, variant: str, images: Iterable[ImageD
             )
             for each in images
         ),
-        'The AP of the image alone, over the classes that have an object in it, mean over seeds.',
+        IMAGES_NOTE,
     )
+
+
+def images_title(answer: Answer, iou_type: str, variant: str) -> str:
+    """Return the heading of the images on which a variant differs most from the control."""
+    return _title(iou_type, f'images on which {variant} and {answer.control} differ most')
 
 
 def _of_metric(answer: Answer, metric: str) -> list[Comparison]:

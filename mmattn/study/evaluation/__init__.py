@@ -1,5 +1,6 @@
 """Evaluate results files of any origin on COCO annotations, with the jackknife over images."""
 
+from mmattn.study.evaluation.detections import Detections
 from mmattn.study.evaluation.engines import ENGINES, Engine, engine_class, slow_engine_note
 from mmattn.study.evaluation.evaluate import Evaluation, EvaluationSettings, evaluate_run, evaluate_runs
 from mmattn.study.evaluation.ground_truth import GroundTruth, read_ground_truth
@@ -19,6 +20,7 @@ __all__ = [
     'MAIN',
     'MISTAKES',
     'SUMMARY',
+    'Detections',
     'Engine',
     'Evaluation',
     'EvaluationRefused',

@@ -9,7 +9,7 @@ from mmattn.cost.compare import TimingOptions
 from mmattn.engine.cli import add_device_option, logs_to_stderr, print_tables
 from mmattn.engine.mistakes import user_input
 from mmattn.study.comparison import answer_tables
-from mmattn.study.comparison.command import evaluation_progress
+from mmattn.study.comparison.command import progress_bars
 from mmattn.study.options import add_evaluation_options, require_workers, study_folder
 from mmattn.study.report.output import remarks, verdicts, write_report
 from mmattn.study.report.study_report import make_report
@@ -29,7 +29,15 @@ def add_report_command(commands: Any) -> None:
         action='store_true',
         help='measure training steps and inference of all variants side by side',
     )
-    add_device_option(parser, 'measure')
+    add_device_option(parser, 'measure, and run detectors whose gates are shown')
+    parser.add_argument(
+        '--images',
+        type=int,
+        default=3,
+        metavar='N',
+        help='for each variant, draw the N images on which it gains most and the N on which it loses most '
+        '(default: %(default)s)',
+    )
     add_evaluation_options(parser)
     parser.set_defaults(call=_report, parser=parser)
 
@@ -37,15 +45,24 @@ def add_report_command(commands: Any) -> None:
 def _report(args: argparse.Namespace) -> None:
     if not 0 < args.relevant < 100:
         args.parser.error('--relevant is above 0 and below 100')
+    if args.images < 0:
+        args.parser.error('--images is at least 0')
     require_workers(args)
     timing = TimingOptions(device=args.device) if args.time else None
-    with user_input(errors=(ValueError, OSError)), logs_to_stderr(), evaluation_progress() as progress:
+    with (
+        user_input(errors=(ValueError, OSError)),
+        logs_to_stderr(),
+        progress_bars('evaluated', 'images drawn') as (evaluated, drawn),
+    ):
         report = make_report(
             study_folder(args.study),
             args.relevant / 100,
             timing=timing,
             workers=args.workers,
-            progress=progress,
+            progress=evaluated,
+            images=args.images,
+            device=args.device,
+            drawn=drawn,
         )
         paths = write_report(report)
     first = answer_tables(report.answer)[:2]

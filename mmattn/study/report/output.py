@@ -3,28 +3,55 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from mmattn.files import write_file
 from mmattn.study.commits import different_commits
 from mmattn.study.comparison import TextTable, answer_tables, to_csv, to_json, to_markdown
+from mmattn.study.comparison.tables import images_title
+from mmattn.study.report.image_rows import ImageRow
 from mmattn.study.report.page import report_page
 from mmattn.study.report.page_plots import page_plots
+from mmattn.study.report.page_rows import rows_html, rows_markdown
 from mmattn.study.report.study_report import REPORT, StudyReport
 from mmattn.study.report.tables import cost_table, runs_table
+from mmattn.visualization.side_by_side import side_by_side
+
+IMAGES = 'images'
+"""Folder of a report with its drawn images."""
+_OURS = re.compile(r'(bbox|segm)_.+_(gained|lost)_\d+\.png')
 
 
 def write_report(report: StudyReport) -> list[Path]:
-    """Write ``report.md``, ``report.html``, ``report.csv`` and ``report.json`` into the study's folder."""
+    """Write ``report.md``, ``report.html``, ``report.csv`` and ``report.json`` into the study's folder.
+
+    The images to which ``report.md`` refers are written beside it.
+    """
     folder = report.folder.path / REPORT
     folder.mkdir(exist_ok=True)
+    _write_images(report.images, folder / IMAGES)
     content = json.loads(to_json(report.answer)) | dict(
         study=report.folder.study,
         unfinished={
             f'{run.variant}/seed_{run.seed}': state for run, state in report.folder.unfinished.items()
         },
         costs=report.costs,
+        drawn_images=[
+            dict(
+                iou_type=row.iou_type,
+                variant=row.variant,
+                image=row.name,
+                seed=row.difference.seed,
+                file=f'{IMAGES}/{row.file}' if row.panels else None,
+                shown=[panel.caption for panel in row.panels],
+                note=row.note,
+            )
+            for row in report.images
+        ],
         curves={
             part: {variant: asdict(curve) for variant, curve in curves.items()}
             for part, curves in report.curves.items()
@@ -39,6 +66,18 @@ def write_report(report: StudyReport) -> list[Path]:
     for name, text in files.items():
         write_file(folder / name, text)
     return [folder / name for name in files]
+
+
+def _write_images(rows: Sequence[ImageRow], folder: Path) -> None:
+    """Write the rows as image files; those of an earlier report are removed."""
+    folder.mkdir(exist_ok=True)
+    drawn = {row.file: row for row in rows if row.panels}
+    for path in folder.glob('*.png'):
+        if path.name not in drawn and _OURS.fullmatch(path.name):
+            path.unlink()
+    for name, row in drawn.items():
+        joined = side_by_side([(panel.caption, panel.image) for panel in row.panels])
+        write_file(folder / name, partial(joined.save, format='PNG', optimize=True))
 
 
 def verdicts(report: StudyReport) -> list[str]:
@@ -67,8 +106,12 @@ def markdown(report: StudyReport) -> str:
     head, *rest = to_markdown(report.answer).split('\n', 1)
     lines = [f'# {report.folder.study["name"]}', '']
     lines += [f'- {each}' for each in (*verdicts(report), *remarks(report))]
-    own = [_cost_table(report), runs_table(report.folder)]
-    return '\n'.join([*lines, '', f'##{head[1:]}', *rest, *(f'{table.markdown()}\n' for table in own)])
+    own = [f'{table.markdown()}\n' for table in (_cost_table(report), runs_table(report.folder))]
+    images = [
+        rows_markdown(f'{images_title(report.answer, *key)}, drawn', rows, IMAGES)
+        for key, rows in _by_variant(report).items()
+    ]
+    return '\n'.join([*lines, '', f'##{head[1:]}', *rest, *images, *own])
 
 
 def page(report: StudyReport) -> str:
@@ -83,8 +126,17 @@ def page(report: StudyReport) -> str:
         *remarks(report),
         *answer.notes,
     ]
+    rows = {images_title(answer, *key): rows for key, rows in _by_variant(report).items()}
     tables = [*answer_tables(answer), _cost_table(report), runs_table(report.folder)]
-    return report_page(study['name'], lead, verdicts(report), page_plots(report), tables)
+    with_rows = [(table, rows_html(rows.get(table.title, ()))) for table in tables]
+    return report_page(study['name'], lead, verdicts(report), page_plots(report), with_rows)
+
+
+def _by_variant(report: StudyReport) -> dict[tuple[str, str], list[ImageRow]]:
+    rows: dict[tuple[str, str], list[ImageRow]] = {}
+    for row in report.images:
+        rows.setdefault((row.iou_type, row.variant), []).append(row)
+    return rows
 
 
 def _cost_table(report: StudyReport) -> TextTable:

@@ -72,9 +72,19 @@ def test_images_on_which_two_variants_differ():
     nan = np.nan
     a = np.array([[0.5, 0.2, 0.4, nan, 0.3], [0.7, 0.2, nan, nan, 0.3]])
     b = np.array([[0.5, 0.9, 0.5, nan, 0.3], [0.3, 0.9, 0.1, nan, 0.3]])
-    found = most_different_images(a, b)
+    found = most_different_images(a, b, [3, 7])
     assert [each.image for each in found] == [1, 0, 2]  # image 4 is equal, 3 has no score
     assert [each.seeds for each in found] == [2, 2, 1]
     np.testing.assert_allclose([each.difference for each in found], [-0.7, 0.2, -0.1])
     np.testing.assert_allclose([found[1].variant, found[1].control], [0.6, 0.4])
-    assert most_different_images(a, b, number=1) == found[:1]
+    # of image 0 the differences are 0 and 0.4, as far from their mean; of image 2 one seed has both
+    assert [each.seed for each in found] == [3, 3, 3]
+    assert most_different_images(a, b, [3, 7], number=1) == found[:2]  # the most lost, the most gained
+
+
+def test_the_example_is_the_seed_nearest_to_the_mean():
+    a = np.array([[0.9, 0.1], [0.5, np.nan], [0.1, 0.3]])
+    b = np.array([[0.1, 0.1], [0.2, 0.5], [0.1, 0.1]])  # differences 0.8, 0.3, 0; then 0, -, 0.2
+    (first, second) = most_different_images(a, b, [10, 20, 30])
+    assert (first.image, first.seed) == (0, 20) and first.difference == pytest.approx(1.1 / 3)
+    assert (second.image, second.seed) in {(1, 10), (1, 30)} and second.seeds == 2

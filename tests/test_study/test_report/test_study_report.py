@@ -4,83 +4,17 @@ import csv
 import io
 import json
 import math
-import random
 import shutil
 import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
-from pathlib import Path
 
 import pytest
 from mmengine.config import Config
 
-from mmattn.study.config import read_study
-from mmattn.study.plan import prepare_folders
-from mmattn.study.record import FAILED, FINISHED, file_hash, read_record, write_record
+from mmattn.study.record import read_record, write_record
 from mmattn.study.report import make_report, read_study_folder, write_report
 from mmattn.study.report.costs import image_size
 from mmattn.study.report.curves import curves_of
-from tests.test_study.studies import write_study
-
-
-def detections(truth, noise, seed):
-    """The objects, shifted at random."""
-    draw = random.Random(seed)
-    return [
-        dict(
-            image_id=each['image_id'],
-            category_id=each['category_id'],
-            bbox=[value + draw.gauss(0, noise) for value in each['bbox'][:2]] + each['bbox'][2:],
-            score=draw.random(),
-        )
-        for each in truth['annotations']
-    ]
-
-
-@pytest.fixture
-def study(made_study, tmp_path):
-    """A finished study: SE is far better than plain, and the last run of the static gate has failed."""
-    return Path(shutil.copytree(made_study, tmp_path / 'work'))
-
-
-@pytest.fixture(scope='module')
-def report(made_study):
-    return make_report(made_study)
-
-
-@pytest.fixture(scope='module')
-def made_study(base, squares, tmp_path_factory):
-    """The study that each test gets a copy of; its report is the one that tests may read."""
-    folder = tmp_path_factory.mktemp('study')
-    work = folder / 'work'
-    shutil.copy(base, folder / 'base.py')
-    path = write_study(folder / 'study.py', controls="['plain', 'static_gate']", seeds='[0, 1, 2]')
-    truth = json.loads((squares / 'annotations/val.json').read_text())
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv('MMATTN_DATA_ROOT', raising=False)
-        runs = prepare_folders(read_study(path), work)
-    for run in runs:
-        record = read_record(run.folder)
-        if (run.variant, run.seed) == ('static_gate', 2):
-            write_record(run.folder, record | dict(status=FAILED, error='the <disk> is full'))
-            continue
-        noise = 1 if run.variant == 'se' else 6
-        file = run.folder / 'detections.bbox.json'
-        file.write_text(json.dumps(detections(truth, noise, f'{run}')))
-        at = [
-            dict(
-                step=f'epoch_{i}', epoch=i, iteration=4 * i, detections={}, metrics={'coco/bbox_mAP': 0.1 * i}
-            )
-            for i in (1, 2)
-        ]
-        at[1]['metrics'] = {'coco/bbox_mAP': 0.2 + 0.01 * run.seed}
-        machine = dict(versions=dict(torch='2.13.0', mmattn='0.1'))
-        record |= dict(
-            status=FINISHED, seconds=90.0, sessions=[{}], machine=machine, metrics=at[1]['metrics']
-        )
-        record |= dict(evaluations=at, detections=dict(bbox=file.name))
-        record['hashes'][file.name] = file_hash(file)
-        write_record(run.folder, record)
-    return work
 
 
 class Page(HTMLParser):
@@ -168,10 +102,12 @@ def test_each_run_can_be_traced(report, study):
 def test_the_page_needs_nothing_else(report):
     text = write_report(report)[1].read_text()
     page = Page(text)
-    assert all(address.startswith('#') for address in page.addresses)
+    embedded = [address for address in page.addresses if address.startswith('data:image/jpeg;base64,')]
+    inside = [address[1:] for address in page.addresses if address.startswith('#')]
+    assert len(embedded) + len(inside) == len(page.addresses) and embedded and inside
     assert '<script' not in text and '@import' not in text and 'url(http' not in text
     assert len(page.ids) == len(set(page.ids)) > 0
-    assert {address[1:] for address in page.addresses} <= set(page.ids)
+    assert set(inside) <= set(page.ids)
     plots = [f'<svg{part.partition("</svg>")[0]}</svg>' for part in text.split('<svg')[1:]]
     assert len(plots) == 4
     for plot in plots:
