@@ -44,7 +44,7 @@ def variant_config(
     base = changes.pop('base', asked['base'])
     if not isinstance(base, str):
         raise ValueError(f"base is a config file, or 'mmdet::FOLDER/FILE.py'; got {base!r}")
-    path = base if '::' in base else os.path.join(folder, base)
+    path = base_path(base, folder)
     cfg = load_config(path, data_root)
     require_model(cfg, path)
     insert = changes.pop('insert', None)
@@ -59,6 +59,11 @@ def variant_config(
     _keep_one_checkpoint(cfg)
     _require_coco_evaluator(cfg, path)
     return cfg
+
+
+def base_path(base: str, folder: str) -> str:
+    """Return the path of a base config, which begins in a folder unless it is ``mmdet::FOLDER/FILE.py``."""
+    return base if '::' in base else os.path.join(folder, base)
 
 
 def build_detector(cfg: Config) -> nn.Module:

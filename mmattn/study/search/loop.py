@@ -19,6 +19,7 @@ from mmattn.engine.mistakes import BUILD_ERRORS, user_input
 from mmattn.study.asked import read_asked
 from mmattn.study.lock import Lock, Locked
 from mmattn.study.plan import Run
+from mmattn.study.search.fingerprint import fingerprint_of, require_same
 from mmattn.study.search.outcome import (
     BEST_CONFIG,
     CONFIRMATION,
@@ -40,12 +41,11 @@ from mmattn.study.search.storage import (
     open_storage,
     queue_interrupted,
     quiet_optuna,
-    require_same_settings,
     set_error,
     sign,
 )
 from mmattn.study.search.trial import TrialFailed, Watch, prepare_trial, train_trial, trial_folder
-from mmattn.study.variant_config import build_detector, variant_config
+from mmattn.study.variant_config import base_path, build_detector, variant_config
 
 TRIALS = 'trials'
 Train = Callable[[Mapping[str, Any], Path, Watch], float]
@@ -163,7 +163,7 @@ def run_search(
         settings = read_search(path, read_asked(path, cfg_options))
     folder = Path(work_dir)
     parent = os.path.dirname(os.path.abspath(path))
-    base = settings.base if '::' in settings.base else os.path.join(parent, settings.base)
+    base = base_path(settings.base, parent)
     common = dict(base=base, settings=settings.settings, budget=settings.budget)
 
     def config_of(variant: Mapping[str, Any]) -> Config:
@@ -177,7 +177,7 @@ def run_search(
             opened = open_storage(storage, folder)
         search = open_search(settings.name, opened, settings.sampler, settings.pruner, settings.sampler_seed)
         with user_input():
-            require_same_settings(search, settings.fingerprint)
+            require_same(search, folder, fingerprint_of(settings, parent, config_of, data_root))
         queued = 0 if joined else queue_interrupted(search, folder / TRIALS)
         if queued:
             tell(f'{queued} trials were interrupted and go on')

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -54,10 +53,10 @@ class SearchSettings:
     confirm_controls: Sequence[str]
 
     @property
-    def fingerprint(self) -> str:
-        """What the trials of one search have in common, as text."""
+    def common(self) -> dict[str, Any]:
+        """The settings that the trials of one search have in common."""
         common = ('base', 'settings', 'budget', 'variant', 'metric', 'seed')
-        return json.dumps({name: getattr(self, name) for name in common}, sort_keys=True, default=repr)
+        return {name: getattr(self, name) for name in common}
 
 
 def read_search(path: str, asked: Mapping[str, Any]) -> SearchSettings:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import socket
 import time
 import warnings
@@ -26,7 +25,7 @@ PRUNERS = ('median', 'hyperband', 'none')
 JOURNAL, TRIAL_LOCK = 'search.journal', 'trial.lock'
 ATTEMPTS, PAUSE = 4, 1.0
 """How often, and after how many seconds, a database is opened that another process may be making."""
-_HOST, _FOLDER, _ERROR, _SETTINGS = 'host', 'folder', 'error', 'settings'
+_HOST, _FOLDER, _ERROR = 'host', 'folder', 'error'
 
 
 def open_storage(storage: str | None, work_dir: Path) -> BaseStorage:
@@ -88,26 +87,6 @@ def open_search(name: str, storage: BaseStorage, sampler: str, pruner: str, seed
     except optuna.exceptions.DuplicatedStudyError:
         return optuna.load_study(
             study_name=name, storage=storage, sampler=_sampler(sampler, None), pruner=_pruner(pruner)
-        )
-
-
-def require_same_settings(search: optuna.Study, fingerprint: str) -> None:
-    """Raise ``ValueError`` if the trials of a search were begun with other settings: they are no comparison.
-
-    Args:
-        search: The search.
-        fingerprint: What all of its trials have in common.
-    """
-    begun = search.user_attrs.get(_SETTINGS)
-    if begun is None:
-        search.set_user_attr(_SETTINGS, fingerprint)
-    elif begun != fingerprint:
-        before, now = json.loads(begun), json.loads(fingerprint)
-        changed = ', '.join(name for name in now if now[name] != before.get(name))
-        raise ValueError(
-            f'the search {search.study_name!r} was begun with other settings ({changed}), and its trials '
-            'would be compared with others. Undo the change, or give another --work-dir and --storage. '
-            'trials, sampler, pruner and confirm can be changed at any time'
         )
 
 

@@ -21,7 +21,6 @@ from mmattn.study.search.storage import (
     open_storage,
     queue_interrupted,
     quiet_optuna,
-    require_same_settings,
     sign,
 )
 
@@ -231,20 +230,6 @@ def test_a_trial_that_fails_is_told_and_the_others_go_on(tmp_path):
     assert failed and all(error_of(trial) == 'no SE here' for trial in failed)
     assert sum('FAILED: no SE here; block=SE' in line for line in lines) == len(failed) < 12
     assert len(lines) == 12
-
-
-def test_trials_of_other_settings_are_not_mixed(tmp_path):
-    def begin(**search):
-        settings = read_search('search.py', asked(**search))
-        with quiet_optuna():
-            search = open_search('search', open_storage(None, tmp_path), 'tpe', 'none', 0)
-            require_same_settings(search, settings.fingerprint)
-
-    begin()
-    begin(trials=9, sampler='random', pruner='median')
-    with pytest.raises(ValueError, match=r'was begun with other settings \(seed\), and its trials'):
-        begin(seed=4)
-    begin()
 
 
 def test_a_search_that_is_finished_does_nothing(tmp_path):
