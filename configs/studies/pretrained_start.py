@@ -2,7 +2,8 @@
 # and does the identity start mend it?
 #   export MMATTN_PRETRAINED=mobilenet_v2_in1k.pth
 #   python tools/study.py run configs/studies/pretrained_start.py --data-root FOLDER
-# FOLDER as for configs/_base_/datasets/coco_folder.py.
+# FOLDER as for configs/_base_/datasets/coco_folder.py. A second data set takes a second
+# --work-dir, such as work_dirs/pretrained_start_bccd.
 base = '_base_/retinanet_mobilenet-v2_fpn_320_folder.py'
 seeds = [0, 1, 2, 3, 4]
 controls = ['plain', dict(type='capacity', of='se_identity')]  # has exactly as many parameters as SE

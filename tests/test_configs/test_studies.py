@@ -11,6 +11,7 @@ from mmattn.study.config import read_study
 STUDIES = Path(__file__).parents[2] / 'configs/studies'
 SHOWN = {
     'pretrained_start': ['plain', 'capacity', 'cbam_paper', 'cbam_identity', 'se_paper', 'se_identity'],
+    'pretrained_start_neck': ['plain', 'capacity', 'cbam_paper', 'cbam_identity'],
     'shapes_attention': [
         *('plain', 'static_gate', 'capacity', 'se_paper', 'se_identity'),
         *('eca_paper', 'eca_identity', 'cbam_paper', 'cbam_identity'),
@@ -33,13 +34,18 @@ def test_all_are_listed():
 def test_every_variant_builds(name, squares, monkeypatch):
     monkeypatch.delenv('MMATTN_DATA_ROOT', raising=False)
     monkeypatch.setattr(study_config, '_check_data_and_weights', lambda variants: None)
-    data = str(squares) if name == 'pretrained_start' else None
+    data = str(squares) if name.startswith('pretrained_start') else None
     study = read_study(str(STUDIES / f'{name}.py'), data)
     by_name = {each.name: each for each in study.variants}
     assert list(by_name) == SHOWN[name] and study.control == 'plain'
     assert len(study.seeds) == (5 if 'capacity' in by_name else 3)
     blocks = {each.name: each.attention for each in study.variants}
-    if 'capacity' in blocks:
+    if name == 'pretrained_start_neck':
+        assert blocks['cbam_identity'] == blocks['cbam_paper'] > 0
+        assert blocks['capacity'] == pytest.approx(blocks['cbam_paper'], rel=0.05)
+        rules = [each.config.model.insert[0].at for each in study.variants if each.role == 'variant']
+        assert rules == ['neck.output'] * 2
+    elif 'capacity' in blocks:
         assert blocks['capacity'] == blocks['se_identity'] == blocks['se_paper'] > 0
     if name == 'shapes_attention':
         assert [note.split(':')[0] for note in study.notes] == [
