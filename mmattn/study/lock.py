@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
+import signal
 import socket
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -63,6 +66,26 @@ class Lock:
         self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
         os.close(self._descriptor)
+
+
+def end_owner(path: str | os.PathLike, seconds: float = 10.0) -> None:
+    """End the process that has the lock of a file, if it is one of this machine; wait until it has ended.
+
+    Args:
+        path: The file.
+        seconds: How long to wait before it is killed.
+    """
+    found = re.match(r'process (\d+) on (\S+) since', Path(path).read_text()) if is_locked(path) else None
+    if not found or found[2] != socket.gethostname():
+        return
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.kill(int(found[1]), number)
+        end = time.monotonic() + seconds
+        while is_locked(path) and time.monotonic() < end:
+            time.sleep(0.05)
+        if not is_locked(path):
+            return
 
 
 def is_locked(path: str | os.PathLike) -> bool:

@@ -6,7 +6,7 @@ import textwrap
 
 import pytest
 
-from mmattn.study.lock import Lock, Locked, is_locked
+from mmattn.study.lock import Lock, Locked, end_owner, is_locked
 
 # The lock alone, without the packages that take seconds to import.
 OWNER = textwrap.dedent("""
@@ -55,3 +55,19 @@ def test_a_file_that_nobody_locked(tmp_path):
     with Lock(tmp_path / 'lock', 'it'):
         pass
     assert not is_locked(tmp_path / 'lock')
+
+
+@pytest.mark.parametrize('stubborn', [False, True])
+def test_the_owner_is_ended(owner, tmp_path, stubborn):
+    if stubborn:
+        os.kill(owner.pid, signal.SIGSTOP)  # SIGTERM would wait until it goes on
+    end_owner(tmp_path / 'lock', seconds=0.5)
+    assert owner.wait(10) < 0
+    assert not is_locked(tmp_path / 'lock')
+    end_owner(tmp_path / 'lock')  # of nobody
+
+
+def test_the_owner_on_another_machine_is_left_alone(owner, tmp_path, monkeypatch):
+    monkeypatch.setattr('socket.gethostname', lambda: 'another')
+    end_owner(tmp_path / 'lock', seconds=0.0)
+    assert owner.poll() is None and is_locked(tmp_path / 'lock')

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 from mmengine.config import Config
 
 from mmattn.study.controller import end_processes, start_run
-from mmattn.study.lock import is_locked
+from mmattn.study.lock import end_owner, is_locked
 from mmattn.study.plan import Run, prepare_run, run_config
 from mmattn.study.record import FINISHED, LOCK, OUTPUT, config_hash, read_record, write_record
 
@@ -45,7 +44,8 @@ def train_trial(run: Run, metric: str, watch: Watch, every: float = 0.5) -> floa
         run: What :func:`prepare_trial` has prepared. A training that was interrupted goes on; of one that is
             finished, what it found is read.
         metric: Name of the metric.
-        watch: Called with the number and the metric of each evaluation; True stops the training.
+        watch: Called with the number and the metric of each evaluation; True stops the training. So are those
+            of a process that goes on in the folder because its search was killed.
         every: Seconds between two looks at the record of the training.
 
     Returns:
@@ -54,17 +54,30 @@ def train_trial(run: Run, metric: str, watch: Watch, every: float = 0.5) -> floa
     Raises:
         TrialFailed: If the training ended with an error, or its evaluations do not have the metric.
     """
-    while is_locked(run.folder / LOCK):  # by a process that a search left behind when it was killed
-        time.sleep(every)
-    done = read_record(run.folder)['status'] in (FINISHED, PRUNED)
-    process = None if done else start_run(run)
-    try:
-        values, behind = _watched(run.folder, metric, watch, every, process)
-    finally:
-        if process is not None:
+    lock = run.folder / LOCK
+    values: list[float] = []
+
+    def watched(ended: Callable[[], int | None]) -> bool:
+        return _watched(run.folder, metric, watch, every, values, ended)
+
+    # what is there already, and what a process adds that a search left behind when it was killed
+    behind = watched(lambda: None if is_locked(lock) else 0)
+    if behind:
+        end_owner(lock)
+    elif read_record(run.folder)['status'] not in (FINISHED, PRUNED):
+        process = start_run(run)
+        try:
+            behind = watched(process.poll)
+        finally:
             end_processes([process])
+        record = read_record(run.folder)
+        if not behind and record['status'] != FINISHED:
+            ended = f'its process ended with {process.returncode}; see {run.folder / OUTPUT}'
+            raise TrialFailed(record.get('error') or ended)
+    if not values:
+        raise TrialFailed(f'it was never evaluated; see {run.folder / OUTPUT}')
     record = read_record(run.folder)
-    if behind and record['status'] != FINISHED:
+    if behind and record['status'] != FINISHED and not is_locked(lock):
         # without what it may have evaluated since, so that it is always read as it was judged
         evaluations = record['evaluations'][: len(values)]
         write_record(run.folder, record | dict(status=PRUNED, evaluations=evaluations))
@@ -72,25 +85,27 @@ def train_trial(run: Run, metric: str, watch: Watch, every: float = 0.5) -> floa
 
 
 def _watched(
-    folder: Path, metric: str, watch: Watch, every: float, process: subprocess.Popen | None
-) -> tuple[list[float], bool]:
-    """Return the metric of each evaluation, to the last or to that at which it fell behind, and whether."""
-    values: list[float] = []
+    folder: Path,
+    metric: str,
+    watch: Watch,
+    every: float,
+    values: list[float],
+    ended: Callable[[], int | None],
+) -> bool:
+    """Add the metric of each evaluation to ``values`` until the trial falls behind or has ended.
+
+    Returns:
+        Whether it fell behind.
+    """
     while True:
-        code = 0 if process is None else process.poll()
-        record = read_record(folder)
-        for evaluation in record.get('evaluations', [])[len(values) :]:
+        code = ended()
+        for evaluation in read_record(folder).get('evaluations', [])[len(values) :]:
             values.append(_metric(evaluation['metrics'], metric))
             if watch(len(values), values[-1]):
-                return values, True
-        if code is None:
-            time.sleep(every)
-        elif code or (process is not None and record['status'] != FINISHED):
-            raise TrialFailed(record.get('error') or f'its process ended with {code}; see {folder / OUTPUT}')
-        elif not values:
-            raise TrialFailed(f'it was never evaluated; see {folder / OUTPUT}')
-        else:
-            return values, False
+                return True
+        if code is not None:
+            return False
+        time.sleep(every)
 
 
 def _metric(metrics: Mapping[str, float], name: str) -> float:
