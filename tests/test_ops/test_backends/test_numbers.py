@@ -164,20 +164,32 @@ def test_the_same_every_time(backend):
     assert all(a.equal(b) for a, b in zip(*(gradients(m, inputs, torch.float32) for m in (first, second))))
 
 
-def test_the_number_of_threads_makes_no_difference():
-    inputs = leaves((2, 64, 64, 40), torch.float32, 'nchw')
-    use = ('avg', 'max', 'stats', 'out')
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16], ids=lambda d: str(d)[6:])
+@pytest.mark.parametrize('shape', [(2, 64, 64, 40), (1, 2048, 7, 5), (2, 9, 64, 66)], ids=str)
+def test_the_number_of_threads_makes_no_difference(shape, dtype):
+    """Also with more threads than there are cores, or jobs."""
+    from mmattn.ops.dispatch import missing_reason
+
+    if missing_reason('cpu'):
+        pytest.skip(missing_reason('cpu'))
+    inputs = leaves(shape, dtype, 'nchw')
     before, found = torch.get_num_threads(), []
     try:
-        for threads in (1, 2, 3):
+        for threads in (1, 2, 3, 16):
             torch.set_num_threads(threads)
             with ops.backend('cpu'):
-                made = computed(*inputs, use)
-                found.append([*made.values(), *gradients(made, inputs, torch.float32)])
+                made = [
+                    computed(x, channel, spatial, use)
+                    for x, channel, spatial, use in [
+                        (*inputs, ('avg', 'max', 'stats', 'out')),
+                        (*inputs[:2], None, ('avg', 'out')),
+                    ]
+                ]
+            found.append([t for each in made for t in (*each.values(), *gradients(each, inputs, dtype))])
     finally:
         torch.set_num_threads(before)
     for other in found[1:]:
-        assert all(a.equal(b) for a, b in zip(found[0], other))
+        assert all(a is b or a.equal(b) for a, b in zip(found[0], other, strict=True))
 
 
 @pytest.mark.slow

@@ -83,7 +83,7 @@ def _run(command: list[str]) -> str:
 
 def _load(compiler: list[str]) -> ctypes.CDLL:
     """Load the library from the cache, and compile it first if it is not there."""
-    sources = [path.read_text(encoding='utf-8') for path in sorted(_SOURCE.parent.glob('*.c'))]
+    sources = [path.read_text(encoding='utf-8') for path in sorted(_SOURCE.parent.glob('*.[ch]'))]
     key = '\n'.join(
         [*sources, _run([*compiler, '--version']), *compiler, *_FLAGS, platform.machine(), _processor()]
     )
