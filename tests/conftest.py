@@ -55,6 +55,15 @@ def detectors(squares, tmp_path_factory, request):
     return write_detectors(tmp_path_factory.mktemp('detectors'), squares, request.config.rootpath / 'configs')
 
 
+@pytest.fixture(scope='module')
+def browser():
+    """Chromium without a window; skips where there is none."""
+    from tests.browser import started_browser
+
+    with started_browser() as browser:
+        yield browser
+
+
 @pytest.fixture
 def mmdet_scope():
     """mmdet as the default scope, as in a run of its tools; undone afterwards."""

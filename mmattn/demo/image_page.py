@@ -17,7 +17,12 @@ from mmattn.visualization.html_image import image_tag
 from mmattn.visualization.image_files import evenly_spread
 from mmattn.visualization.side_by_side import side_by_side
 
-_GAP = 8
+_GAP = 24
+_STYLE = """
+:root{color-scheme:light dark} body{font-family:sans-serif;margin:0;padding:1em}
+figure{display:inline-block;margin:0 1.5em 1.5em 0;max-width:100%} img{max-width:100%;height:auto}
+figcaption{font-size:small;overflow-wrap:anywhere} pre{font-size:medium;overflow-x:auto}
+"""
 
 Pair = tuple[str, Image.Image]
 """File name of an image, and the image with ground truth on the left and with detections on the right."""
@@ -85,11 +90,10 @@ def write_sheet(pairs: Sequence[Pair], path: str | Path, columns: int = 2) -> No
         raise ValueError(f"no images to put on the sheet '{path}': is the data set empty?")
     rows = -(-len(pairs) // columns)
     width, height = (max(sizes) for sizes in zip(*(image.size for _, image in pairs)))
-    gap = 3 * _GAP
-    sheet = Image.new('RGB', (columns * (width + gap) + gap, rows * (height + gap) + gap), 'white')
+    sheet = Image.new('RGB', (columns * (width + _GAP) + _GAP, rows * (height + _GAP) + _GAP), 'white')
     for index, (_, image) in enumerate(pairs):
         row, column = divmod(index, columns)
-        sheet.paste(image, (gap + column * (width + gap), gap + row * (height + gap)))
+        sheet.paste(image, (_GAP + column * (width + _GAP), _GAP + row * (height + _GAP)))
     write_file(path, partial(sheet.save, format='PNG'))
 
 
@@ -103,16 +107,15 @@ def write_page(pairs: Sequence[Pair], path: str | Path, title: str, text: str = 
         text: Preformatted text below the title.
     """
     parts = [
-        '<!doctype html><meta charset="utf-8">',
-        f'<title>{html.escape(title)}</title>',
-        '<style>body{font-family:sans-serif;margin:2em} figure{display:inline-block;margin:0 1.5em '
-        '1.5em 0} figcaption{color:#555;font-size:small} pre{font-size:medium}</style>',
+        '<!doctype html><html lang="en"><meta charset="utf-8">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        f'<title>{html.escape(title)}</title><style>{_STYLE}</style>',
         f'<h1>{html.escape(title)}</h1>',
-        f'<pre>{html.escape(text)}</pre>' if text else '',
+        f'<pre tabindex="0">{html.escape(text)}</pre>' if text else '',
     ]
     parts += [
-        f'<figure>{image_tag(image, "ground truth and detections")}'
+        f'<figure>{image_tag(image, f"{name}: ground truth and detections")}'
         f'<figcaption>{html.escape(name)}</figcaption></figure>'
         for name, image in pairs
     ]
-    write_file(path, '\n'.join(parts) + '\n')
+    write_file(path, '\n'.join([*parts, '</html>', '']))

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from mmattn.demo.image_page import draw_pairs, write_page, write_sheet
+from tests.browser import WIDTHS, faults, opened
 
 SIZE = (80, 60)
 
@@ -81,5 +82,17 @@ def test_sheet_and_page(files, tmp_path):
     write_page(pairs, tmp_path / 'page.html', 'a <b> title', 'AP 1')
     text = (tmp_path / 'page.html').read_text()
     assert text.count('data:image/png;base64,') == 3
-    assert 'a &lt;b&gt; title' in text and '<pre>AP 1</pre>' in text
+    assert 'a &lt;b&gt; title' in text and '<pre tabindex="0">AP 1</pre>' in text
     assert not re.search(r'(src|href)="(?!data:)', text), 'the page needs another file'
+
+
+def test_the_page_in_a_browser(browser, files, tmp_path):
+    path = tmp_path / 'page.html'
+    write_page(draw_pairs(*files), path, 'a title', f'{"a line that is long " * 20}\nAP 1')
+    assert faults(browser, path) == []
+    for width in WIDTHS:
+        with opened(browser, path, width) as page:
+            boxes = [image.bounding_box() for image in page.locator('img').all()]
+            assert len(boxes) == 5 and all(box['x'] + box['width'] <= width for box in boxes)
+            for box in boxes:  # not distorted
+                assert box['width'] / box['height'] == pytest.approx(648 / 258, rel=0.02)
