@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import shlex
 import sys
 from collections.abc import Sequence
@@ -49,6 +50,12 @@ def add_run_command(commands: Any) -> None:
         help='train nothing; say what it costs: parameters, operations, hours by a few timed steps, disk',
     )
     parser.add_argument(
+        '--step-seconds',
+        type=float,
+        metavar='SECONDS',
+        help='with --dry-run: how long a training step takes where the study will run; nothing is timed here',
+    )
+    parser.add_argument(
         '--print-commands',
         action='store_true',
         help='train nothing; print a command for each run that is not finished, for any queue',
@@ -65,6 +72,8 @@ def add_status_command(commands: Any) -> None:
 
 def _run(args: argparse.Namespace) -> None:
     workers = workers_of(args)
+    if args.step_seconds is not None and not (args.estimate and 0 < args.step_seconds < math.inf):
+        args.parser.error('--step-seconds is a number above 0, and goes with --dry-run')
     work_dir = args.work_dir or default_work_dir(args.study)
     with user_input():
         require_writable_folder(work_dir, '--work-dir')
@@ -72,8 +81,8 @@ def _run(args: argparse.Namespace) -> None:
         study = read_study(args.study, args.data_root, args.cfg_options)
     if args.estimate:
         with logs_to_stderr():
-            estimates = list(estimate_study(study))
-        print_tables(estimate_tables(study, estimates, work_dir, workers))
+            estimates = list(estimate_study(study, args.step_seconds))
+        print_tables(estimate_tables(study, estimates, work_dir, workers, args.step_seconds is None))
         return
     with study_lock(work_dir):
         runs = prepare_folders(study, work_dir)

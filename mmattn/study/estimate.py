@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from mmengine.runner.utils import calc_dynamic_intervals
 from rich.table import Table
@@ -40,8 +41,9 @@ class Estimate:
         variant: The variant.
         operations: Operations for one image in eval mode.
         attention_operations: Those of attention among them.
+        saved_bytes: What a training step keeps of one image for its backward pass, in full precision.
         size: Height and width of the images for which they are counted.
-        step_seconds: Median duration of a training step, loading included.
+        step_seconds: Median duration of a training step, loading included; or what was given for it.
         image_seconds: Duration of the evaluation of an image, without COCO's matching.
         iterations: Number of steps.
         images: Number of images in all evaluations.
@@ -51,6 +53,7 @@ class Estimate:
     variant: Variant
     operations: int
     attention_operations: int
+    saved_bytes: int
     size: tuple[int, int]
     step_seconds: float
     image_seconds: float
@@ -64,10 +67,15 @@ class Estimate:
         return self.iterations * self.step_seconds + self.images * self.image_seconds
 
 
-def estimate_study(study: Study) -> Iterator[Estimate]:
+def estimate_study(study: Study, step_seconds: float | None = None) -> Iterator[Estimate]:
     """Time a few steps of each variant, one after the other, on this machine.
 
     Nothing is left of it on the disk.
+
+    Args:
+        study: The study.
+        step_seconds: Duration of a training step on another machine, for which the study is; then nothing
+            is timed, and an image of the evaluation takes a third of one in training.
     """
     for variant in study.variants:
         with tempfile.TemporaryDirectory() as folder, user_input(f'{variant.name!r}', BUILD_ERRORS):
@@ -76,10 +84,13 @@ def estimate_study(study: Study) -> Iterator[Estimate]:
                 run_config(variant.config, study.seeds[0]),
                 folder,
                 study.keep_detections == 'all',
+                step_seconds,
             )
 
 
-def _estimate(variant: Variant, cfg: Config, folder: str, keep_all: bool) -> Estimate:
+def _estimate(
+    variant: Variant, cfg: Config, folder: str, keep_all: bool, step_seconds: float | None
+) -> Estimate:
     cfg.work_dir = folder
     # MMEngine keeps runners and visualizers by their names
     cfg.experiment_name = os.path.basename(folder)
@@ -88,29 +99,61 @@ def _estimate(variant: Variant, cfg: Config, folder: str, keep_all: bool) -> Est
         runner = Runner.from_cfg(cfg)
         init_weights_quietly(runner.model)
     model = runner.model
-    optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
-    training = Runner.build_dataloader(cfg.train_dataloader, seed=runner.seed)
-    step, size = _time_steps(model, training, lambda batch: model.train().train_step(batch, optim_wrapper))
-    validation = Runner.build_dataloader(cfg.val_dataloader, seed=runner.seed)
-    with torch.no_grad():
-        batch, _ = _time_steps(model, validation, lambda batch: model.eval().val_step(batch))
+    loaders = [cfg.train_dataloader, cfg.val_dataloader]
+    if step_seconds is not None:
+        loaders = [_without_workers(each) for each in loaders]
+    training, validation = (Runner.build_dataloader(each, seed=runner.seed) for each in loaders)
+    if step_seconds is None:
+        optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+        step, size = _time_steps(
+            model, training, lambda batch: model.train().train_step(batch, optim_wrapper)
+        )
+        with torch.no_grad():
+            batch, _ = _time_steps(model, validation, lambda batch: model.eval().val_step(batch))
+        image = batch / (validation.batch_size or 1)
+    else:
+        optim_wrapper = _stepped_optimizer(runner)
+        step, size = step_seconds, _image_size(model, next(iter(training)))
+        image = step / (cfg.train_dataloader.get('batch_size') or 1) / 3
     evaluations = number_of_evaluations(cfg.train_cfg)
     images = len(validation.dataset)
     kept = _bytes(model.state_dict().values()) + _bytes(optim_wrapper.state_dict())
     kept_checkpoints = (cfg.default_hooks.get('checkpoint') or {}).get('max_keep_ckpts', 1)
     detections = images * _DETECTIONS * _BYTES_OF_DETECTION * (evaluations + 1 if keep_all else 1)
-    cost = model_cost(model, size, memory=False)
+    cost = model_cost(model, size)
     return Estimate(
         variant,
         cost.ops.total(),
         cost.attention_ops(),
+        cost.saved_bytes(),
         size,
         step,
-        batch / (validation.batch_size or 1),
+        image,
         cfg.train_cfg.get('max_iters') or cfg.train_cfg.max_epochs * len(training),
         images * evaluations,
         kept * kept_checkpoints + detections,
     )
+
+
+def _without_workers(loader: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the config of a dataloader that is asked for a batch at most."""
+    kept = {key: loader[key] for key in loader if key not in ('persistent_workers', 'prefetch_factor')}
+    return kept | dict(num_workers=0)
+
+
+def _stepped_optimizer(runner: Runner) -> OptimWrapper:
+    """Return an optimizer that has made a step, so that it has all that a checkpoint keeps of it.
+
+    It is one for full precision, which a machine without a GPU has too.
+    """
+    given = dict(runner.optim_wrapper)
+    keys = {'optimizer', 'paramwise_cfg', 'constructor'} & given.keys()
+    optim_wrapper = runner.build_optim_wrapper(dict(type='OptimWrapper') | {key: given[key] for key in keys})
+    for parameter in runner.model.parameters():
+        parameter.grad = torch.zeros_like(parameter) if parameter.requires_grad else None
+    optim_wrapper.step()
+    optim_wrapper.zero_grad()
+    return optim_wrapper
 
 
 def _time_steps(model: nn.Module, loader: Any, step: Any) -> tuple[float, tuple[int, int]]:
@@ -128,8 +171,11 @@ def _time_steps(model: nn.Module, loader: Any, step: Any) -> tuple[float, tuple[
         wait()
         if number >= WARMUP:
             seconds.append(time.perf_counter() - began)
-    inputs = model.data_preprocessor(batch, False)['inputs']
-    return median(seconds), tuple(inputs.shape[-2:])
+    return median(seconds), _image_size(model, batch)
+
+
+def _image_size(model: nn.Module, batch: Any) -> tuple[int, int]:
+    return tuple(model.data_preprocessor(batch, False)['inputs'].shape[-2:])
 
 
 def number_of_evaluations(train_cfg: Mapping[str, Any]) -> int:
@@ -157,9 +203,21 @@ def _bytes(values: Any) -> int:
 
 
 def estimate_tables(
-    study: Study, estimates: Sequence[Estimate], work_dir: str | os.PathLike, workers: int
+    study: Study,
+    estimates: Sequence[Estimate],
+    work_dir: str | os.PathLike,
+    workers: int,
+    timed: bool = True,
 ) -> Iterator[Table | str]:
-    """Yield a table of what each variant costs, and what the study still costs."""
+    """Yield a table of what each variant costs, and what the study still costs.
+
+    Args:
+        study: The study.
+        estimates: What :func:`estimate_study` yields.
+        work_dir: Folder of the study.
+        workers: Number of runs at a time.
+        timed: Whether steps were timed.
+    """
     table = Table(title=f'{study.name}: a run of each variant', title_justify='left')
     for column in (
         'variant',
@@ -168,6 +226,8 @@ def estimate_tables(
         'attention',
         'G operations',
         'attention',
+        'MB kept',
+        'steps',
         's a step',
         'a run',
     ):
@@ -180,6 +240,8 @@ def estimate_tables(
             f'{each.variant.attention:,}',
             f'{each.operations / 1e9:.3f}',
             f'{each.attention_operations / 1e9:.3f}',
+            f'{each.saved_bytes / 1e6:,.0f}',
+            f'{each.iterations:,}',
             f'{each.step_seconds:.3f}',
             duration(each.seconds),
         )
@@ -193,8 +255,14 @@ def estimate_tables(
         each for each in [Path(work_dir).absolute(), *Path(work_dir).absolute().parents] if each.exists()
     )
     height, width = estimates[0].size
+    steps = (
+        'Steps are timed one run at a time, loading included.'
+        if timed
+        else 'Nothing was timed: a step takes what you said, the evaluation of as many images a third.'
+    )
     yield (
-        f'Operations of one image of {height}x{width}. Steps are timed one run at a time, loading included.\n'
+        'Operations, and what is kept for the backward pass in full precision, are those of one image of '
+        f'{height}x{width}.\n{steps}\n'
         f'{len(runs)} runs, {len(runs) - len(left)} of them finished: about {duration(seconds)} left with '
         f'{workers} at a time, and at most {disk / 1e9:.1f} GB of disk, of which {folder} has '
         f'{shutil.disk_usage(folder).free / 1e9:.1f} GB free'

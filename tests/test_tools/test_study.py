@@ -10,9 +10,11 @@ import sys
 import time
 
 import pytest
+from mmengine.hub import get_model
 
 from mmattn.study import controller
 from mmattn.study.record import read_record, state_of, write_record
+from tests.coco_stand_in import write_coco
 from tests.test_study.studies import SE, write_base, write_study
 
 
@@ -64,6 +66,30 @@ def test_a_mistake_ends_before_anything_is_made(a_study, run_tool, tmp_path):
     assert done.code == 2 and '--workers is at least 1' in done.err
     done = run_tool('study.py', 'status', 'nowhere')
     assert done.code == 2 and "study.py: 'nowhere' is not the folder of a study" in done.err
+
+
+@pytest.mark.parametrize('options', [('--step-seconds', '1'), ('--dry-run', '--step-seconds', '0')])
+def test_the_time_of_a_step_is_for_the_estimate(a_study, run_tool, options):
+    done = run_tool('study.py', 'run', a_study(), *options)
+    assert done.code == 2 and '--step-seconds is a number above 0, and goes with --dry-run' in done.err
+
+
+@pytest.mark.slow
+def test_the_cost_of_coco_is_said(run_tool, request, tmp_path, monkeypatch):
+    """12 epochs of 5 batches of 16, on a machine with neither COCO nor a GPU nor the weights of ResNet."""
+    monkeypatch.chdir(tmp_path)
+    path = request.config.rootpath / 'configs/studies/coco_r50_1x.py'
+    command = ['study.py', 'run', path, '--dry-run', '--step-seconds', '2']
+    data = ['--data-root', write_coco(tmp_path, train=83, val=4, empty=3)]
+    done = run_tool(*map(str, [*command, *data, '--cfg-options', 'settings.model.backbone.init_cfg=None']))
+    assert done.code == 0, done.err
+    rows = [line.split('│')[1:-1] for line in done.out.splitlines() if line.startswith('│')]
+    rows = {row[0].strip(): [cell.strip() for cell in row[1:]] for row in rows}
+    assert list(rows) == ['plain', 'se', 'eca', 'cbam']
+    stock = get_model('mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py')
+    assert rows['plain'][1] == f'{sum(p.numel() for p in stock.parameters()):,}'
+    assert all(row[-3:-1] == ['60', '2.000'] for row in rows.values())
+    assert '12 runs, 0 of them finished: about ' in done.out and not (tmp_path / 'work_dirs').exists()
 
 
 def test_what_fails_is_said_at_the_end(a_study, run_tool, monkeypatch, tmp_path):
