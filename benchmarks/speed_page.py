@@ -142,6 +142,37 @@ def detectors_table(results):
     return table(['detector', 'attention', *titles], cells) + f'\n\n{note}'
 
 
+def tails_table(results):
+    """Return the table of a backbone's time and kept memory, its tails as one or step by step."""
+    if results is None:
+        return NOT_MEASURED
+    found = {(row['attention'], row['training']): row for row in results['rows']}
+    cells = []
+    for (attention, training), step in found.items():
+        if training:
+            test = found[attention, False]
+            cells.append(
+                [
+                    attention,
+                    *(
+                        f'{each["ratio"]:.3f} (at most {each["upper_limit"]:.3f})'
+                        if attention != 'none'
+                        else '1.000'
+                        for each in (step, test)
+                    ),
+                    f'{step["kept_bytes"] / 2**20:,.1f} MiB',
+                    f'{step["kept_bytes"] / found["none", True]["kept_bytes"]:.4f}',
+                ]
+            )
+    measured = ['training step, ratio to none', 'inference, ratio to none', 'kept', 'ratio to none']
+    size, repeats = 'x'.join(map(str, results['size'])), len(results['rows'][0]['seconds'])
+    note = (
+        f'ResNet-50, one image at {size}: medians of the ratios of {repeats} interleaved runs, and the upper '
+        f'limit of each median (95 %, by ranks).\n{setting(results)}'
+    )
+    return table(['attention', *measured], cells) + f'\n\n{note}'
+
+
 def targets_table(blocks, detectors):
     """Return the table of targets, each beside the worst measurement in fp32."""
     rows = [row for row in blocks['rows'] if row['dtype'] == 'fp32']
@@ -184,6 +215,7 @@ def page(text):
         targets=targets_table(cpu, detectors_cpu),
         blocks_cpu=blocks_table(cpu),
         blocks_cuda=blocks_table(read('blocks_cuda')),
+        tails_cpu=tails_table(read('tails_cpu')),
         detectors_cpu=detectors_table(detectors_cpu),
         detectors_cuda=detectors_table(read('detectors_cuda')),
     )

@@ -146,6 +146,14 @@ def has_hooks(module: nn.Module) -> bool:
         raise _missing(type(module), error.name or 'hooks', 'to see whether it is hooked') from error
 
 
+has_global_hooks: Callable[[], Any] = _found(
+    'torch.nn.modules.module:_has_any_global_hook',
+    lambda: True,
+    'residual blocks with attention are computed step by step, more slowly',
+)
+"""Return something true if something is to be called before or after every module."""
+
+
 def remove_hooks(module: nn.Module, classes: type | tuple[type, ...]) -> None:
     """Remove all forward hooks and pre-hooks of these classes.
 

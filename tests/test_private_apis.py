@@ -31,6 +31,7 @@ PUBLIC = {'_fields', '_replace', '_asdict', '_exit'}
 PYTHON = {'_compat_pickle', '_run_exitfuncs'}
 # All that mmattn uses of others: a new one is added here, and there with what happens without it.
 USED = {
+    '_has_any_global_hook',
     '_BatchNorm',
     '_accumulative_counts',
     '_decide_current_val_interval',

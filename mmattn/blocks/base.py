@@ -90,12 +90,16 @@ class AttentionBlock(BaseModule):
             "or, for a block without gates, role = 'additive' and a forward(self, x) of its own"
         )
 
+    def takes_lazy_map(self) -> bool:
+        """True if :meth:`gates` can be given a lazy map."""
+        return self.supports_lazy_map
+
     def lazy_map(self, x: Tensor) -> ops.FeatureMap:
-        """Return ``x`` as :meth:`gates` takes it: a lazy map if the block supports one."""
-        return ops.lazy(x) if self.supports_lazy_map else x
+        """Return ``x`` as :meth:`gates` takes it: a lazy map if it can be."""
+        return ops.lazy(x) if self.takes_lazy_map() else x
 
     def forward(self, x: Tensor) -> Tensor:
-        return self._gated(self.lazy_map(x))
+        return ops.materialize(self.apply_gates(self.lazy_map(x)))
 
     def only_applies_gates(self) -> bool:
         """True if calling the block does no more than multiply by :meth:`gates`, so that these may stand in
@@ -103,7 +107,8 @@ class AttentionBlock(BaseModule):
         own = type(self).forward is AttentionBlock.forward and 'forward' not in vars(self)
         return own and not has_hooks(self)
 
-    def _gated(self, x: ops.FeatureMap) -> Tensor:
+    def apply_gates(self, x: ops.FeatureMap) -> ops.FeatureMap:
+        """Apply the gates; those of a lazy map stay pending."""
         gates = self.gates(x)
         if not isinstance(gates, dict):
             raise TypeError(
@@ -112,7 +117,7 @@ class AttentionBlock(BaseModule):
             )
         for gate in gates.values():
             x = ops.apply_gate(x, gate)
-        return ops.materialize(x)
+        return x
 
     def reset_parameters(self) -> None:
         """Give every parameter its published initial value."""

@@ -69,15 +69,16 @@ class CBAM(AttentionBlock):
         channel = self.ChannelGate.gates(x)
         return {**channel, **self.SpatialGate.gates(ops.apply_gate(x, channel['channel']))}
 
-    def lazy_map(self, x: Tensor) -> ops.FeatureMap:
+    def takes_lazy_map(self) -> bool:
         halves = self.ChannelGate, self.SpatialGate
-        joined = all(half.supports_lazy_map and half.only_applies_gates() for half in halves)
-        return super().lazy_map(x) if joined else x
+        return super().takes_lazy_map() and all(
+            half.supports_lazy_map and half.only_applies_gates() for half in halves
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         lazy = self.lazy_map(x)
         if lazy is not x:
-            return self._gated(lazy)
+            return ops.materialize(self.apply_gates(lazy))
         # gates() would compute the product with the channel gate, which the output needs too, twice.
         return self.SpatialGate(self.ChannelGate(x))
 

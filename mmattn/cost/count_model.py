@@ -86,14 +86,16 @@ def model_cost(model: nn.Module, size: tuple[int, int] = (800, 1280), memory: bo
         {path: sum(p.numel() for p in block.parameters()) for path, block in attention_of(model)},
     )
     like = next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(()))
-    # all backends but the plain one keep the same
-    faster = backend_for(torch.zeros(1, 1, 1, 1, device=like.device)) != 'plain'
+    example = torch.zeros(1, 2, 1, 1, device=like.device)
+    faster = backend_for(example) != 'plain'  # all others keep the same
+    counting_tails = ops.tails_counter(example)
     with _scalar_buffers_restored(model), without_data(model):
         with torch.no_grad(), ops.backend('plain'):
             cost.ops, cost.not_run = _counted(model, size, like)
         if memory:
             model.train()
-            with ops.backend('aten' if faster else 'plain'), saved_for_backward(model) as cost.saved:
+            backend = ops.backend('aten' if faster else 'plain')
+            with backend, counting_tails(), saved_for_backward(model) as cost.saved:
                 for _ in _parts(model, size, like):
                     pass
     return cost

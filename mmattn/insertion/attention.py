@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from mmengine.logging import print_log
 from mmengine.model import ModuleDict
 from torch import Tensor, nn
 
@@ -42,6 +43,7 @@ class Attention(ModuleDict):
         self._frozen: list[nn.Module] = []
         self._on_pretrained: list[Site] = []
         self._warned = False
+        self._logged = False
 
     def blocks(self) -> Iterator[tuple[Site, Rule, nn.Module]]:
         """Yield every block with its site and its rule."""
@@ -149,6 +151,12 @@ class Attention(ModuleDict):
             for site in random_sites(self.blocks())
             if any(f'{site.path}.'.startswith(f'{p}.') for p in paths)
         ]
+
+    def log_once(self, summary: str) -> None:
+        """Log how the model computes its attention, when it is first run."""
+        if summary and not self._logged:
+            self._logged = True
+            print_log(f'attention: {summary}', logger='current')
 
     def _warn(self, sites: list[Site], why: str) -> None:
         if not self._warned:

@@ -6,6 +6,7 @@ import torch
 from mmengine.model import initialize
 from torch import Tensor
 
+from mmattn.insertion.positions import tail_summary
 from mmattn.insertion.pretrained_check import pretrained_cfgs
 from mmattn.insertion.training_watch import warn_if_nothing_trains, watch_training
 
@@ -40,6 +41,7 @@ class AttentionModel:
         if mode:  # a copy of the model, too
             watch_training(self)
         self.attention.keep_norms_frozen(self)
+        self.attention.log_once(tail_summary(self))
         return self
 
     def __reduce_ex__(self, protocol):

@@ -150,3 +150,8 @@ def residual_position(module: nn.Module) -> Any | None:
     """Return what puts a block on the residual branch of ``module``, or ``None`` if nothing can."""
     positions = _resnet.RESIDUAL_POSITIONS if _resnet is not None else ()
     return next((each for each in positions if each.fits(module)), None)
+
+
+def tail_summary(model: nn.Module) -> str:
+    """Return how the tails of residual blocks are computed; empty if none has attention."""
+    return _resnet.tail_summary(model) if _resnet is not None else ''

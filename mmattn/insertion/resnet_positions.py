@@ -2,18 +2,42 @@
 
 from __future__ import annotations
 
-from mmdet.models.backbones import detectors_resnet, res2net, resnest, resnet, resnext
+from mmdet.models.backbones import detectors_resnet, res2net, resnest, resnet
 from torch import nn
-from torch.utils.checkpoint import checkpoint
 
-_REFERENCE = '_mmattn_residual'
+from mmattn.insertion.residual_hosts import (
+    can_be_host,
+    is_host,
+    output_channels,
+    put_block,
+    tail_summary,
+    take_block,
+)
+
+_REFERENCE = '_mmattn_residual_plugin'
 
 
-class BottleneckResidual:
-    """The end of the residual branch of an mmdet bottleneck: its own ``after_conv3`` plugins."""
+class HostResidual:
+    """The end of the residual branch of a block whose forward pass :mod:`~.residual_hosts` knows."""
+
+    def fits(self, module: nn.Module) -> bool:
+        return is_host(module) or can_be_host(module)
+
+    def channels(self, host: nn.Module) -> int:
+        return output_channels(host)
+
+    def put(self, host: nn.Module, block: nn.Module, site: str) -> None:
+        put_block(host, block)
+
+    def take(self, host: nn.Module) -> None:
+        take_block(host)
+
+
+class PluginResidual:
+    """The end of the residual branch of other bottlenecks: their own ``after_conv3`` plugins."""
 
     # The forward of a subclass may ignore plugins or take lists of maps, as TridentNet's does.
-    _FORWARDS = tuple(each.Bottleneck.forward for each in (resnet, resnext, resnest, detectors_resnet)) + (
+    _FORWARDS = tuple(each.Bottleneck.forward for each in (resnest, detectors_resnet)) + (
         res2net.Bottle2neck.forward,
     )
 
@@ -42,46 +66,10 @@ class BottleneckResidual:
             del host.after_conv3_plugin_names
 
 
-class BasicBlockWithAttention(resnet.BasicBlock):
-    """mmdet's ``BasicBlock`` with a block at the end of its residual branch."""
-
-    def forward(self, x):
-
-        def _inner_forward(x):
-            out = self.relu(self.norm1(self.conv1(x)))
-            out = self.__dict__[_REFERENCE](self.norm2(self.conv2(out)))
-            out += x if self.downsample is None else self.downsample(x)
-            return out
-
-        if self.with_cp and x.requires_grad:
-            out = checkpoint(_inner_forward, x, use_reentrant=False)
-        else:
-            out = _inner_forward(x)
-        return self.relu(out)
-
-
-class BasicBlockResidual:
-    """The end of the residual branch of mmdet's ``BasicBlock`` (ResNet-18 and -34)."""
-
-    def fits(self, module: nn.Module) -> bool:
-        # Other subclasses may have a forward of their own.
-        return type(module) in (resnet.BasicBlock, BasicBlockWithAttention)
-
-    def channels(self, host: nn.Module) -> int:
-        return host.conv2.out_channels
-
-    def put(self, host: nn.Module, block: nn.Module, site: str) -> None:
-        host.__dict__[_REFERENCE] = block
-        host.__class__ = BasicBlockWithAttention
-
-    def take(self, host: nn.Module) -> None:
-        del host.__dict__[_REFERENCE]
-        host.__class__ = resnet.BasicBlock
-
-
 def ends_with_block(module: nn.Module) -> bool:
     """Return True if the residual branch of ``module`` ends with a block."""
-    return _REFERENCE in module.__dict__
+    return is_host(module) or _REFERENCE in module.__dict__
 
 
-RESIDUAL_POSITIONS = (BottleneckResidual(), BasicBlockResidual())
+__all__ = ['RESIDUAL_POSITIONS', 'ends_with_block', 'tail_summary']
+RESIDUAL_POSITIONS = (HostResidual(), PluginResidual())

@@ -13,20 +13,29 @@ from mmattn.ops.lazy_map import (
 )
 from mmattn.ops.precision import accurate_dtype, full_precision
 from mmattn.ops.reference import axis_avgs, sigmoid_gate
+from mmattn.ops.tail import Norm, are_tails_counted, lazy_norm, residual_tail, tail_reason, tails_counter
+from mmattn.ops.tensors import has_no_data
 
 __all__ = [
     'BACKENDS',
     'backend',
     'FeatureMap',
+    'Norm',
     'accurate_dtype',
     'apply_gate',
+    'are_tails_counted',
     'axis_avgs',
     'channel_stats',
     'full_precision',
+    'has_no_data',
     'lazy',
+    'lazy_norm',
     'materialize',
+    'residual_tail',
     'sigmoid_gate',
     'spatial_avg',
     'spatial_avg_max',
     'spatial_max',
+    'tail_reason',
+    'tails_counter',
 ]

@@ -105,11 +105,8 @@ def _refuse_to_differentiate(gradients: tuple[Tensor | None, ...]) -> tuple[Tens
     return tuple(t if t is None else next(refused) for t in gradients)
 
 
-def _differentiable(
-    name: str, schema: str, forward: Callable, fake: Callable, save: Callable, backward: Callable
-) -> Callable:
-    """``forward`` with the derivative ``backward``: in a graph as an operator, else as a Function."""
-    _OPERATIONS[name] = _Operation(schema, forward, fake, save, backward)
+def eager_function(name: str, forward: Callable, save: Callable, backward: Callable) -> Callable:
+    """``forward`` with the derivative ``backward``, which cannot be differentiated again."""
 
     def forward_and_save(ctx, *args):  # a setup_context would cost a look at the signature in each call
         output = forward(*args)
@@ -128,9 +125,23 @@ def _differentiable(
     )
 
     def call(*args):
+        return function.apply(*args) if torch.is_grad_enabled() else forward(*args)
+
+    call.__name__ = name
+    return call
+
+
+def _differentiable(
+    name: str, schema: str, forward: Callable, fake: Callable, save: Callable, backward: Callable
+) -> Callable:
+    """``forward`` with the derivative ``backward``: in a graph as an operator, else as a Function."""
+    _OPERATIONS[name] = _Operation(schema, forward, fake, save, backward)
+    eager = eager_function(name, forward, save, backward)
+
+    def call(*args):
         if in_graph(args[0]) and _has_operators():
             return getattr(torch.ops.mmattn, name)(*args)
-        return function.apply(*args) if torch.is_grad_enabled() else forward(*args)
+        return eager(*args)
 
     call.__name__ = name
     return call
@@ -227,7 +238,7 @@ def _map_backward(x: Tensor, grads: MapGrads, backend: str) -> Tensor:
     return _map_backward_operator(x, *grads, backend)
 
 
-def _placeholders(x: Tensor) -> tuple[Tensor, ...]:
+def placeholders(x: Tensor) -> tuple[Tensor, ...]:
     """Tensors of the shapes and dtypes that autograd asks of the operands, without memory."""
     n, c, h, w = x.shape
     dtype = accurate_dtype(x)
@@ -249,13 +260,13 @@ def _enter_forward(x: Tensor, pooling: str, backend: str) -> tuple[Tensor, ...]:
         pooled = _pool_flat(x, 'max' in pooling, backend)
     else:
         pooled = tuple(_per_channel(x, False) for _ in range(3))
-    return (*pooled, *_placeholders(x))
+    return (*pooled, *placeholders(x))
 
 
 def _enter_fake(x: Tensor, pooling: str, backend: str) -> tuple[Tensor, ...]:
     with_amax = 'max' in pooling
     pooled = _per_channel(x, bool(pooling)), _per_channel(x, with_amax), _per_channel(x, with_amax)
-    return (*pooled, *_placeholders(x))
+    return (*pooled, *placeholders(x))
 
 
 def _enter_save(ctx, inputs, output) -> None:

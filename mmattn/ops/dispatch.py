@@ -8,15 +8,14 @@ from __future__ import annotations
 import functools
 import importlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
 from mmattn._private_apis import assume_constant_result
-from mmattn.ops.backends import aten
-from mmattn.ops.backends.base import Backend
+from mmattn.ops.backends.base import Backend, TailBackend
 from mmattn.ops.once import warn_once
 from mmattn.ops.tensors import has_no_data, in_graph, is_dense, is_watched
 
@@ -29,6 +28,7 @@ BACKENDS = {
     'triton': 'the same by Triton kernels',
 }
 _MODULES = {name: f'mmattn.ops.backends.{name}' for name in ('aten', 'cpu', 'triton')}
+_TAIL_MODULES = {'aten': 'mmattn.ops.backends.aten_tail', 'cpu': 'mmattn.ops.backends.cpu.tail'}
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _chosen: str | None = None
 
@@ -85,6 +85,11 @@ def backend(name: str) -> Iterator[None]:
 @functools.lru_cache(None)
 def _module(name: str) -> Backend:
     return importlib.import_module(_MODULES[name])
+
+
+@functools.lru_cache(None)
+def _tail_module(name: str) -> TailBackend:
+    return importlib.import_module(_TAIL_MODULES[name])
 
 
 def missing_reason(name: str) -> str:
@@ -174,15 +179,30 @@ def run(function: str, name: str, x: Tensor, *args):
     """
     if name == 'cpu' and not x.is_contiguous() or name == 'triton' and missing_reason(name):
         name = 'aten'
-    module = _module(name)
+    return _run(_module, function, name, x, *args)
+
+
+def has_tail(name: str) -> bool:
+    """Whether a backend gains by computing the tail of a residual block as one."""
+    return name in _TAIL_MODULES and name != 'aten'
+
+
+def run_tail(function: str, name: str, z: Tensor, *args):
+    """Call a function of :class:`~mmattn.ops.backends.base.TailBackend`; as :func:`run`."""
+    return _run(_tail_module, function, name, z, *args)
+
+
+def _run(module_of: Callable, function: str, name: str, x: Tensor, *args):
+    module = module_of(name)
     try:
         return getattr(module, function)(x, *args)
     except torch.OutOfMemoryError:
         raise
     except Exception as error:  # a compiler fails in many ways
-        if name != 'triton' or module.is_interpreted():
+        triton = _module('triton') if name == 'triton' else None
+        if triton is None or triton.is_interpreted():
             raise
-        made = getattr(aten, function)(x, *args)  # if that fails too, it was not Triton's fault
-        module.give_up(f'Triton failed in {function}: {type(error).__name__}: {str(error)[:500]}')
-        warn_once(f'attention is computed in plain PyTorch, more slowly: {module.missing_reason()}')
+        made = getattr(module_of('aten'), function)(x, *args)  # if that fails too, it was not Triton's fault
+        triton.give_up(f'Triton failed in {function}: {type(error).__name__}: {str(error)[:500]}')
+        warn_once(f'attention is computed in plain PyTorch, more slowly: {triton.missing_reason()}')
         return made

@@ -15,19 +15,24 @@ from mmattn.ops.backends.base import Gates, Pooled
 from mmattn.ops.dispatch import backend_for
 
 
-class _Uses:
+class Uses:
     """The uses of one map so far. Each happens at most once, since each has one set of gradient
     placeholders."""
 
-    def __init__(self, x: Tensor, backend: str):
-        self.x, self.backend = x, backend
-        self.tracked = torch.is_grad_enabled() and x.requires_grad
+    def __init__(self, source: Tensor, backend: str):
+        self.source, self.backend = source, backend
+        self.tracked = torch.is_grad_enabled() and source.requires_grad
         self.entered = False
         self.pooling = ''
         self.pooled: Pooled | None = None
         self.gate_placeholders, self.stats_placeholders = NO_GATE_PLACEHOLDERS, NO_STATS_PLACEHOLDERS
         self.stats: tuple[Tensor | None, Tensor] | None = None
         self.gated, self.gated_by = False, None
+
+    @property
+    def x(self) -> Tensor:
+        """The map."""
+        return self.source
 
     def enter(self, pooling: str = '') -> None:
         """Pool the map and get its gradient placeholders, unless that was done before."""
@@ -42,6 +47,14 @@ class _Uses:
         elif pooling:
             self.pooled = autograd.pool(self.x, 'max' in pooling, self.backend)
 
+    def product(self, gates: Gates) -> Tensor:
+        """The map multiplied by gates."""
+        return autograd.apply_gates(self.x, gates, self.gate_placeholders, self.backend)
+
+    def stats_of(self, channel: Tensor | None) -> Tensor:
+        """Maximum and mean over the channels of the map times a channel gate."""
+        return autograd.stats(self.x, channel, self.stats_placeholders, self.backend)
+
 
 class LazyMap:
     """A feature map and its pending gates; the product has not been materialized.
@@ -49,31 +62,38 @@ class LazyMap:
     It has the shape, dtype and device of the map, and only ``mmattn.ops`` takes it.
     """
 
-    def __init__(self, uses: _Uses, channel: Tensor | None = None, spatial: Tensor | None = None):
-        self._uses, self._channel, self._spatial = uses, channel, spatial
-        self.shape, self.dtype, self.device = uses.x.shape, uses.x.dtype, uses.x.device
+    def __init__(self, uses: Uses, channel: Tensor | None = None, spatial: Tensor | None = None):
+        self.uses, self._channel, self._spatial = uses, channel, spatial
+        source = uses.source
+        self.shape, self.dtype, self.device = source.shape, source.dtype, source.device
 
     def _has_no_gates(self) -> bool:
         return self._channel is None and self._spatial is None
 
     def tensor(self) -> Tensor:
         """The product of map and gates."""
-        uses = self._uses
         if self._has_no_gates():
-            return uses.x
+            return self.uses.x
+        gates = self.use_gates()
+        if gates is not None:
+            return self.uses.product(gates)
+        x = self.uses.x
+        for gate in (self._channel, self._spatial):
+            x = x if gate is None else reference.apply_gate(x, gate)
+        return x
+
+    def use_gates(self) -> Gates | None:
+        """The pending gates, to be applied once; ``None`` if only the definitions can apply them."""
+        uses = self.uses
         if uses.gated or (uses.stats is not None and uses.stats[0] is not self._channel):
-            x = uses.x
-            for gate in (self._channel, self._spatial):
-                x = x if gate is None else reference.apply_gate(x, gate)
-            return x
+            return None
         uses.enter()
         uses.gated, uses.gated_by = True, self._channel
-        gates = Gates(self._channel, self._spatial)
-        return autograd.apply_gates(uses.x, gates, uses.gate_placeholders, uses.backend)
+        return Gates(self._channel, self._spatial)
 
     def pool(self, pooling: str) -> Pooled | None:
         """Mean and maximum over positions; ``None`` if only the definitions can compute them."""
-        uses = self._uses
+        uses = self.uses
         if not self._has_no_gates():
             return None
         uses.enter(pooling)
@@ -81,14 +101,13 @@ class LazyMap:
 
     def channel_stats(self) -> Tensor | None:
         """Maximum and mean over channels; ``None`` if only the definitions can compute them."""
-        uses = self._uses
+        uses = self.uses
         # The joint backward pass takes one channel gate.
         if self._spatial is not None or (uses.gated and uses.gated_by is not self._channel):
             return None
         if uses.stats is None:
             uses.enter()
-            made = autograd.stats(uses.x, self._channel, uses.stats_placeholders, uses.backend)
-            uses.stats = (self._channel, made)
+            uses.stats = (self._channel, uses.stats_of(self._channel))
         return uses.stats[1] if uses.stats[0] is self._channel else None
 
     def times(self, gate: Tensor) -> LazyMap | None:
@@ -97,9 +116,9 @@ class LazyMap:
         if gate.device != self.device:
             return None  # PyTorch raises its own error
         if self._has_no_gates() and gate.shape == (n, c, 1, 1):
-            return LazyMap(self._uses, gate)
+            return LazyMap(self.uses, gate)
         if self._spatial is None and gate.shape == (n, 1, h, w):
-            return LazyMap(self._uses, self._channel, gate)
+            return LazyMap(self.uses, self._channel, gate)
         return None
 
 
@@ -110,7 +129,7 @@ FeatureMap = Tensor | LazyMap
 def lazy(x: Tensor) -> FeatureMap:
     """``x`` as a lazy map; the tensor itself where plain PyTorch computes."""
     backend = backend_for(x)
-    return x if backend == 'plain' else LazyMap(_Uses(x, backend))
+    return x if backend == 'plain' else LazyMap(Uses(x, backend))
 
 
 def materialize(x: FeatureMap) -> Tensor:
@@ -128,7 +147,7 @@ def _for_maxima(x: FeatureMap) -> FeatureMap:
     if isinstance(x, LazyMap) or not torch.compiler.is_compiling():
         return x
     backend = backend_for(x, maxima=True)
-    return x if backend == 'plain' else LazyMap(_Uses(x, backend))
+    return x if backend == 'plain' else LazyMap(Uses(x, backend))
 
 
 def spatial_avg(x: FeatureMap) -> Tensor:

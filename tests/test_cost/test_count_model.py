@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from mmdet.models import ResNet
 from torch import nn
 
 from mmattn import attach
@@ -108,3 +110,25 @@ def test_operations_do_not_depend_on_the_backend(monkeypatch, backend):
     expected = model_cost(model, (24, 20)).ops.total()
     monkeypatch.setenv('MMATTN_OPS', backend)
     assert model_cost(model, (24, 20)).ops.total() == expected > 0
+
+
+@pytest.mark.parametrize('block, most', [('SE', 1.01), ('CBAM', 1.01), ('SimAM', 99)])
+def test_the_tail_of_a_residual_block_is_counted_as_one_where_it_is(block, most, monkeypatch):
+    """What is counted on fake tensors is what is kept by real ones; see test_residual_hosts."""
+    from tests.test_insertion.test_residual_hosts import kept
+
+    saved = {}
+    for name in (None, block):
+        for mode in ('auto', 'off'):
+            monkeypatch.setenv('MMATTN_TAIL', mode)
+            model = ResNet(50, norm_eval=True, frozen_stages=1)
+            if name:
+                rule = dict(at='layer[2-4].*.residual', block=dict(type=f'mmattn.{name}', start='identity'))
+                attach(model, rule)
+            saved[name, mode] = model_cost(model, (480, 800)).saved_bytes()
+            if name and mode == 'auto':
+                model.train()
+                real = kept(model, torch.randn(1, 3, 480, 800))
+                assert abs(real / saved[name, mode] - 1) < 0.002
+    ratio = {mode: saved[block, mode] / saved[None, mode] for mode in ('auto', 'off')}
+    assert ratio['auto'] < most and ratio['off'] > 1.2

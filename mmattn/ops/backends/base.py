@@ -63,6 +63,20 @@ class MapGrads(NamedTuple):
     stats_ties: Tensor | None = None
 
 
+class TailGrads(NamedTuple):
+    """What :meth:`TailBackend.backward` returns; ``None`` or empty for what is not wanted.
+
+    Attributes:
+        d: Gradient of ``identity`` and of the gated map, laid out as the map.
+        gates: Gradients of the gates.
+        sums: Sums over the positions of ``d``, and of ``d`` times ``z - mean``, ``(2, N, C)``.
+    """
+
+    d: Tensor | None
+    gates: Gates
+    sums: Tensor | None
+
+
 @runtime_checkable
 class Backend(Protocol):
     """A module that computes the functions of a map."""
@@ -87,3 +101,49 @@ class Backend(Protocol):
 
     def map_backward(self, x: Tensor, grads: MapGrads) -> Tensor:
         """Gradient of the map by all its uses together."""
+
+
+@runtime_checkable
+class TailBackend(Protocol):
+    """A module that computes the tail of a residual block too: see ``mmattn.ops.tail``.
+
+    ``x = z * scale + shift`` is computed anew in each function and rounded to the dtype of ``z``. ``affine``
+    is ``None`` for a norm that was folded into its convolution: then ``x`` is ``z``.
+    """
+
+    def norm_affine(self, z: Tensor, norm: tuple) -> Tensor:
+        """Scale, shift, mean and ``1 / sqrt(var + eps)`` of a norm in eval mode, ``(4, C)``."""
+
+    def pool(self, z: Tensor, affine: Tensor | None, with_amax: bool) -> tuple[Pooled, Tensor | None]:
+        """:meth:`Backend.pool` of ``x``, and the mean of ``z`` if there is an ``affine``."""
+
+    def stats(self, z: Tensor, affine: Tensor | None, channel: Tensor | None) -> Stats:
+        """:meth:`Backend.stats` of ``x``."""
+
+    def tail(
+        self, z: Tensor, affine: Tensor | None, gates: Gates, identity: Tensor, in_place: bool
+    ) -> Tensor:
+        """``relu(x * channel * spatial + identity)``, in the memory of ``z`` if ``in_place``."""
+
+    def backward(
+        self,
+        z: Tensor,
+        affine: Tensor | None,
+        gates: Gates,
+        out: Tensor,
+        dout: Tensor,
+        wants_d: bool,
+        wants_sums: bool,
+    ) -> TailGrads:
+        """Gradients of ``identity`` and of the gates, and what the norm's gradients need of this pass."""
+
+    def stats_backward(
+        self, z: Tensor, affine: Tensor | None, channel: Tensor, dstats: Tensor, stats: Stats
+    ) -> Tensor:
+        """:meth:`Backend.stats_backward` of ``x``."""
+
+    def map_backward(
+        self, z: Tensor, affine: Tensor | None, grads: MapGrads, wants_sums: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """Gradient of ``z``; and sums over images and positions of the gradient of ``x``, and of it times
+        ``z - mean``, ``(2, C)``. ``grads.dy`` is what :meth:`backward` returned as ``d``."""

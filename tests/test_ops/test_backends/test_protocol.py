@@ -5,11 +5,16 @@ import inspect
 import pytest
 
 from mmattn.ops import dispatch
-from mmattn.ops.backends.base import Backend
+from mmattn.ops.backends.base import Backend, TailBackend
 
-FUNCTIONS = {
-    name: f for name, f in vars(Backend).items() if inspect.isfunction(f) and not name.startswith('_')
-}
+
+def functions_of(protocol):
+    return {
+        name: f for name, f in vars(protocol).items() if inspect.isfunction(f) and not name.startswith('_')
+    }
+
+
+FUNCTIONS = functions_of(Backend)
 
 
 @pytest.mark.parametrize('name', ['aten', 'cpu', 'triton'])
@@ -19,7 +24,21 @@ def test_backends_have_the_signatures_of_the_protocol(name):
     assert set(FUNCTIONS) >= {
         'pool', 'stats', 'apply_gates', 'gates_backward', 'stats_backward', 'map_backward', 'missing_reason'
     }  # fmt: skip
-    for each, function in FUNCTIONS.items():
+    require_signatures(module, FUNCTIONS)
+
+
+@pytest.mark.parametrize('name', list(dispatch._TAIL_MODULES))
+def test_tails_have_the_signatures_of_the_protocol(name):
+    module, functions = dispatch._tail_module(name), functions_of(TailBackend)
+    assert isinstance(module, TailBackend)
+    assert set(functions) == {
+        'norm_affine', 'pool', 'stats', 'tail', 'backward', 'stats_backward', 'map_backward'
+    }  # fmt: skip
+    require_signatures(module, functions)
+
+
+def require_signatures(module, functions):
+    for each, function in functions.items():
         own, promised = (inspect.signature(f) for f in (getattr(module, each), function))
         assert list(own.parameters) == list(promised.parameters)[1:], each
         assert own.return_annotation == promised.return_annotation, each

@@ -28,17 +28,21 @@ from mmattn.ops.once import warn_once
 
 _SOURCE = Path(__file__).with_name('kernels.c')
 DTYPES = {torch.float32: 'float32', torch.bfloat16: 'bfloat16'}
-# The functions of the library, one for each dtype, and their arguments: p a tensor or none, n a size. Behind
-# these each takes the number of threads. It returns nonzero if there was no memory for its partial sums.
+# The functions of the library, one for each dtype, and their arguments: p a tensor or none, n a size, d a
+# number. Behind these each takes the number of threads. It returns nonzero if there was no memory for its
+# partial sums.
 _ARGUMENTS = {
-    'pool': 'pnnppp',
-    'stats': 'ppnnnpp',
+    'pool': 'ppnnnpppp',
+    'stats': 'pppnnnpp',
     'apply_gates': 'pppnnnp',
     'gates_backward': 'ppppnnnpp',
-    'stats_backward': 'pppppnnnp',
-    'map_backward': 'pppppppppppnnnp',
+    'stats_backward': 'ppppppnnnp',
+    'map_backward': 'ppppppppppppnnnpp',
+    'norm_affine': 'ppppdnp',
+    'tail': 'pppppnnnp',
+    'tail_backward': 'ppppppnnnpppp',
 }
-_TYPES = {'p': ctypes.c_void_p, 'n': ctypes.c_int64}
+_TYPES = {'p': ctypes.c_void_p, 'n': ctypes.c_int64, 'd': ctypes.c_double}
 # Neither flag changes a result: C programs may ask for errno and floating point traps, this one does not.
 _FLAGS = ['-O3', '-march=native', '-fPIC', '-fno-math-errno', '-fno-trapping-math']
 
@@ -161,18 +165,27 @@ def _sizes(x: Tensor) -> tuple[int, int, int]:
 
 
 def pool(x: Tensor, with_amax: bool) -> Pooled:
-    n, c, p = _sizes(x)
-    avg = _new(x, (n, c, 1, 1))
-    amax, ties = (torch.empty_like(avg) if with_amax else _new(x, 0) for _ in range(2))
-    _call('pool', x, x, n * c, p, avg, amax if with_amax else None, ties if with_amax else None)
-    return Pooled(avg, amax, ties)
+    return pool_norm(x, None, with_amax)[0]
+
+
+def pool_norm(z: Tensor, affine: Tensor | None, with_amax: bool) -> tuple[Pooled, Tensor | None]:
+    n, c, p = _sizes(z)
+    avg = _new(z, (n, c, 1, 1))
+    z_avg = None if affine is None else torch.empty_like(avg)
+    amax, ties = (torch.empty_like(avg) if with_amax else _new(z, 0) for _ in range(2))
+    wanted = (amax, ties) if with_amax else (None, None)
+    _call('pool', z, z, affine, n, c, p, avg, z_avg, *wanted)
+    return Pooled(avg, amax, ties), z_avg
 
 
 def stats(x: Tensor, channel: Tensor | None) -> Stats:
-    n, c, h, w = x.shape
-    out, ties = _new(x, (n, 2, h, w)), _new(x, (n, 1, h, w))
-    (channel,) = _flat(channel)
-    _call('stats', x, x, channel, n, c, h * w, out, ties)
+    return stats_norm(x, None, channel)
+
+
+def stats_norm(z: Tensor, affine: Tensor | None, channel: Tensor | None) -> Stats:
+    n, c, h, w = z.shape
+    out, ties = _new(z, (n, 2, h, w)), _new(z, (n, 1, h, w))
+    _call('stats', z, z, affine, *_flat(channel), n, c, h * w, out, ties)
     return Stats(out, ties)
 
 
@@ -193,14 +206,27 @@ def gates_backward(x: Tensor, dy: Tensor, gates: Gates) -> Gates:
 
 
 def stats_backward(x: Tensor, channel: Tensor, dstats: Tensor, stats: Stats) -> Tensor:
-    dchannel = _new(x, (*x.shape[:2], 1, 1))
+    return stats_backward_norm(x, None, channel, dstats, stats)
+
+
+def stats_backward_norm(
+    z: Tensor, affine: Tensor | None, channel: Tensor, dstats: Tensor, stats: Stats
+) -> Tensor:
+    dchannel = _new(z, (*z.shape[:2], 1, 1))
     small = _flat(channel, dstats, stats.amax_mean, stats.ties)
-    _call('stats_backward', x, x, *small, *_sizes(x), dchannel)
+    _call('stats_backward', z, z, affine, *small, *_sizes(z), dchannel)
     return dchannel
 
 
 def map_backward(x: Tensor, grads: MapGrads) -> Tensor:
-    dx = torch.empty_like(x)
+    return map_backward_norm(x, None, grads, False)[0]
+
+
+def map_backward_norm(
+    z: Tensor, affine: Tensor | None, grads: MapGrads, wants_sums: bool
+) -> tuple[Tensor, Tensor | None]:
+    dz = torch.empty_like(z)
+    sums = _new(z, (2, z.shape[1])) if wants_sums else None
     dy, *small = grads  # in the order of the C function's arguments
-    _call('map_backward', x, dy, x, *_flat(*small), *_sizes(x), dx)
-    return dx
+    _call('map_backward', z, dy, z, affine, *_flat(*small), *_sizes(z), dz, sums)
+    return dz, sums

@@ -129,7 +129,7 @@ static len flush_from(len s, len p) {
 
 /* What the gradient of a map is made of, as ../base.py names it; each may be absent. */
 typedef struct {
-    const float *channel, *spatial, *davg, *damax, *amax, *ties, *dstats, *stats, *stats_ties;
+    const float *affine, *channel, *spatial, *davg, *damax, *amax, *ties, *dstats, *stats, *stats_ties;
 } grads;
 
 /* The part of it that belongs to some positions: gates, maxima, and what stats_shares makes. */
@@ -142,6 +142,8 @@ typedef struct { const float *spatial, *amax, *both, *by_mean; } shares;
 #define ROUND(v) (v)
 #define ROUND_ONE(f) (f)
 #include "kernels_of_type.c"
+#include "tail_of_type.c"
+#undef NORMED
 #undef ELEM
 #undef NAME
 #undef UP
@@ -193,3 +195,5 @@ INLINE float one_rounded_to_bf16(float f) {
 #define ROUND(v) rounded_to_bf16(v)
 #define ROUND_ONE(f) one_rounded_to_bf16(f)
 #include "kernels_of_type.c"
+#include "tail_of_type.c"
+#undef NORMED
