@@ -239,5 +239,8 @@ def _notes(
                     f'AP50 is {100 * values[v, s]:.2f} in {files[run]}: its image or category ids may mean '
                     f'others (categories are read as {categories!r}: see --categories)'
                 )
-    of_seeds = (each for each in comparisons if each.parts is not None and each.note)
-    return [*notes, *dict.fromkeys(f'{each.variant}: {each.note}' for each in of_seeds)]
+    of_seeds: dict[str, dict[str, None]] = defaultdict(dict)
+    for each in comparisons:
+        if each.parts is not None and each.note:
+            of_seeds[each.note][each.variant] = None
+    return [*notes, *(f'{", ".join(of)}: {note}' for note, of in of_seeds.items())]

@@ -78,7 +78,7 @@ def summary_of(answer: Answer, metric: str, variant: str) -> Summary:
 
 def _metrics(answer: Answer, iou_type: str) -> TextTable:
     rows = [
-        (*_values(answer, each, name), _number(each.probability, '{:.3f}', 1), _verdict(each))
+        (*_values(answer, each, name), _number(each.probability, '{:.3f}', 1), verdict_words(each))
         for name in SUMMARY
         for each in _of_metric(answer, f'{iou_type}/{name}')
     ]
@@ -90,7 +90,7 @@ def _metrics(answer: Answer, iou_type: str) -> TextTable:
 def _classes(answer: Answer, iou_type: str) -> TextTable:
     begin = f'{iou_type}/AP/'
     rows = [
-        (*_values(answer, each, each.metric.removeprefix(begin)), _verdict(each))
+        (*_values(answer, each, each.metric.removeprefix(begin)), verdict_words(each))
         for each in answer.comparisons
         if each.metric.startswith(begin)
     ]
@@ -111,7 +111,8 @@ def _values(answer: Answer, each: Comparison, name: str) -> tuple[str, ...]:
     return name, each.variant, *means, *_change(each)
 
 
-def _verdict(each: Comparison) -> str:
+def verdict_words(each: Comparison) -> str:
+    """Return the verdict; with one seed it is about these runs, and no claim about others."""
     told = each.verdict in (Verdict.BETTER, Verdict.WORSE) and len(each.seeds) == 1
     return f'{each.words} (these runs)' if told else each.words
 

@@ -34,8 +34,9 @@ class StudyFolder:
     ann_file: str
 
     def results(self) -> list[RunResults]:
-        """Return the final detections of the finished runs, the control's first."""
-        runs = sorted(self.finished, key=lambda run: run.variant != self.study['control'])
+        """Return the final detections of the finished runs, the control's first, others as in the study."""
+        names = [self.study['control'], *self.study['variants']]
+        runs = sorted(self.finished, key=lambda run: names.index(run.variant))
         return [
             RunResults(
                 run.variant,

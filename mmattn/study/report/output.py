@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
@@ -12,13 +14,16 @@ from pathlib import Path
 from mmattn.files import write_file
 from mmattn.study.commits import different_commits
 from mmattn.study.comparison import TextTable, answer_tables, to_csv, to_json, to_markdown
-from mmattn.study.comparison.tables import images_title
+from mmattn.study.comparison.tables import images_title, verdict_words
+from mmattn.study.record import FAILED
+from mmattn.study.report.folder import StudyFolder
 from mmattn.study.report.image_rows import ImageRow
 from mmattn.study.report.page import report_page
 from mmattn.study.report.page_plots import page_plots
 from mmattn.study.report.page_rows import rows_html, rows_markdown
 from mmattn.study.report.study_report import REPORT, StudyReport
 from mmattn.study.report.tables import cost_table, runs_table
+from mmattn.study.statistics import Comparison
 from mmattn.visualization.side_by_side import side_by_side
 
 IMAGES = 'images'
@@ -84,21 +89,42 @@ def verdicts(report: StudyReport) -> list[str]:
     """Return the answer in AP, a sentence for each variant."""
     percent = f'{100 * report.answer.level:g} %'
     return [
-        f'**{each.variant}** against {each.control}, {part} AP: **{each.words}**, '
-        f'{100 * each.difference:+.2f} points ({percent} interval {100 * each.low:+.2f} to '
-        f'{100 * each.high:+.2f}, {len(each.seeds)} seeds)'
+        f'**{each.variant}** against {each.control}, {part} AP: **{verdict_words(each)}**, '
+        + _in_numbers(each, percent)
         for part in report.folder.iou_types
         for each in report.answer.comparisons
         if each.metric == f'{part}/AP'
     ]
 
 
+def _in_numbers(each: Comparison, percent: str) -> str:
+    if not each.seeds:
+        return 'for they have no seed in common yet'
+    seeds = f'{len(each.seeds)} seed{"s" if len(each.seeds) > 1 else ""}'
+    if math.isnan(each.low):
+        return f'{100 * each.difference:+.2f} points ({seeds})'
+    return (
+        f'{100 * each.difference:+.2f} points ({percent} interval {100 * each.low:+.2f} to '
+        f'{100 * each.high:+.2f}, {seeds})'
+    )
+
+
 def remarks(report: StudyReport) -> list[str]:
     """Return what a reader has to know beside the numbers."""
-    unfinished = [f'{run}: {state}' for run, state in report.folder.unfinished.items()]
-    left = [f'{len(unfinished)} runs are missing: {"; ".join(unfinished)}'] if unfinished else []
+    missing = _missing_runs(report.folder)
     commits = different_commits(report.folder.finished.values())
-    return [*left, *([commits] if commits else []), *report.folder.study['notes']]
+    return [*filter(None, (missing, commits)), *report.folder.study['notes']]
+
+
+def _missing_runs(folder: StudyFolder) -> str:
+    """Say how many runs are missing, and which of them failed; empty if none is missing."""
+    states = folder.unfinished
+    failed = [f'{run}: {state}' for run, state in states.items() if state.startswith(FAILED)]
+    others = Counter(state for state in states.values() if not state.startswith(FAILED))
+    parts = '; '.join([*(f'{number} {state}' for state, number in others.items()), *failed])
+    return (
+        f'{len(states)} of {len(states) + len(folder.finished)} runs are missing: {parts}' if states else ''
+    )
 
 
 def markdown(report: StudyReport) -> str:
@@ -122,14 +148,13 @@ def page(report: StudyReport) -> str:
     lead = [
         f'{len(answer.variants)} variants, {seeds} seeds, {answer.images} images. Metrics and '
         f'differences are in points; intervals of {100 * answer.level:g} % hold for {about} of the same '
-        'source.',
-        *remarks(report),
-        *answer.notes,
+        'source.'
     ]
+    notes = [*remarks(report), *answer.notes]
     rows = {images_title(answer, *key): rows for key, rows in _by_variant(report).items()}
     tables = [*answer_tables(answer), _cost_table(report), runs_table(report.folder)]
     with_rows = [(table, rows_html(rows.get(table.title, ()))) for table in tables]
-    return report_page(study['name'], lead, verdicts(report), page_plots(report), with_rows)
+    return report_page(study['name'], lead, verdicts(report), notes, page_plots(report), with_rows)
 
 
 def _by_variant(report: StudyReport) -> dict[tuple[str, str], list[ImageRow]]:

@@ -19,7 +19,7 @@ th:first-child,td:first-child,.text{text-align:left} thead th{background:var(--s
 figure{margin:1em 0;overflow-x:auto;background:#fff;border-radius:6px;width:fit-content;max-width:100%}
 figure svg{max-width:100%;height:auto;display:block} figure.wide svg{min-width:34em}
 figcaption{color:#444;padding:.3em .7em;font-size:.9em}
-.verdict{font-size:1.1em} .note{color:var(--note)} code{background:var(--soft);padding:0 .2em}
+.verdicts{font-size:1.1em} .note{color:var(--note)} code{background:var(--soft);padding:0 .2em}
 """
 
 
@@ -27,6 +27,7 @@ def report_page(
     title: str,
     lead: list[str],
     verdicts: list[str],
+    notes: list[str],
     plots: list[tuple[str, str]],
     tables: list[tuple[TextTable, str]],
 ) -> str:
@@ -36,6 +37,7 @@ def report_page(
         title: Its title.
         lead: Paragraphs below it; text between backticks is code.
         verdicts: The answers, one a line.
+        notes: What a reader has to know beside them, one a line.
         plots: SVG elements, each with its caption.
         tables: Each with the HTML that stands between its heading and itself, in their order.
     """
@@ -45,9 +47,8 @@ def report_page(
         f'<title>{html.escape(title)}</title><style>{_STYLE}{ROWS_STYLE}</style></head><body><main>',
         f'<h1>{html.escape(title)}</h1>',
         *(f'<p>{_text(paragraph)}</p>' for paragraph in lead),
-        '<ul>',
-        *(f'<li class="verdict">{_text(verdict)}</li>' for verdict in verdicts),
-        '</ul>',
+        _list(verdicts, 'verdicts'),
+        _list(notes, 'note'),
         *(
             f'<figure class="{_class(svg)}" role="img" aria-label="{html.escape(caption)}">'
             f'{_unique(svg, number)}'
@@ -58,6 +59,11 @@ def report_page(
         '</main></body></html>\n',
     ]
     return '\n'.join(parts)
+
+
+def _list(items: list[str], name: str) -> str:
+    entries = ''.join(f'<li>{_text(item)}</li>' for item in items)
+    return f'<ul class="{name}">{entries}</ul>' if items else ''
 
 
 def _text(text: str) -> str:
@@ -77,13 +83,14 @@ def _unique(svg: str, number: int) -> str:
     return re.sub(r'(url\(#|href="#)', rf'\g<1>f{number}-', svg)
 
 
-def _is_number(cell: str) -> bool:
-    return re.match(r'[-+x]?\d', cell) is not None
+def _is_text(cell: str) -> bool:
+    """True for a cell of words; a factor such as ``x1.03``, a number or a dash is none."""
+    return re.match(r'(?!x\d)[^\W\d]', cell) is not None
 
 
 def _table(table: TextTable, above: str) -> str:
     columns = zip(*table.rows)
-    marks = ['' if any(map(_is_number, cells)) else ' class="text"' for cells in columns]
+    marks = [' class="text"' if any(map(_is_text, cells)) else '' for cells in columns]
     head = ''.join(
         f'<th scope="col"{mark}>{html.escape(column)}</th>' for column, mark in zip(table.columns, marks)
     )

@@ -11,10 +11,11 @@ from html.parser import HTMLParser
 import pytest
 from mmengine.config import Config
 
-from mmattn.study.record import read_record, write_record
+from mmattn.study.record import FAILED, read_record, write_record
 from mmattn.study.report import make_report, read_study_folder, write_report
 from mmattn.study.report.costs import image_size
 from mmattn.study.report.curves import curves_of
+from mmattn.study.report.output import remarks, verdicts
 
 
 class Page(HTMLParser):
@@ -58,7 +59,7 @@ def test_the_answer_is_that_of_its_files(report, study, squares):
 def test_what_is_missing_is_said(report):
     files = {path.suffix: path.read_text() for path in write_report(report)}
     assert 'different commits' not in files['.md']  # nothing is known of them
-    assert '1 runs are missing: static_gate, seed 2: failed: the <disk> is full' in files['.md']
+    assert '1 of 9 runs are missing: static_gate, seed 2: failed: the <disk> is full' in files['.md']
     assert 'the &lt;disk&gt; is full' in files['.html'] and 'the <disk>' not in files['.html']
     assert json.loads(files['.json'])['unfinished'] == {'static_gate/seed_2': 'failed: the <disk> is full'}
 
@@ -73,6 +74,23 @@ def test_runs_by_different_commits_are_told(study):
     assert (
         '| torch 2.13.0, mmattn 0.1 | bbbbbbbbbbbb with changes |' in (study / 'report/report.md').read_text()
     )
+
+
+def test_runs_that_wait_are_counted_and_nothing_is_claimed_of_them(study):
+    """With one common seed the verdict is about these runs; with none there is no verdict."""
+    for path in study.glob('*/seed_*'):
+        paired = path.parent.name == 'se' and path.name == 'seed_1'
+        unpaired = path.parent.name == 'static_gate' and path.name == 'seed_0'
+        failed = read_record(path)['status'] == FAILED
+        if not (paired or unpaired or failed or path.parent.name == 'plain' and path.name != 'seed_0'):
+            write_record(path, read_record(path) | dict(status='waiting'))
+    report = make_report(study, images=0)
+    assert report.answer.variants == ('plain', 'static_gate', 'se')  # the study's order
+    (gate, se) = verdicts(report)
+    assert gate.endswith('**cannot tell**, for they have no seed in common yet')
+    assert '**better (these runs)**' in se and se.endswith(', 1 seed)')
+    missing = '5 of 9 runs are missing: 4 waiting; static_gate, seed 2: failed: the <disk> is full'
+    assert remarks(report) == [missing]
 
 
 def test_every_file_has_the_same_numbers(report):
