@@ -196,15 +196,15 @@ def tables(results):
             if (frozen, block, freeze) in by:
                 number, base = by[frozen, block, freeze], by[frozen, 'none', False]
                 cells.append(
-                    f'{number / 2**20:,.0f} MiB' + ('' if block == 'none' else f' ({number / base - 1:+.0%})')
+                    f'{number / 2**20:,.0f} MiB' + ('' if block == 'none' else f' ({number / base - 1:+.1%})')
                 )
             else:
                 cells.append('-')
         memory.append(f'| {block} | {" | ".join(cells)} |')
     machine = results['machine']
     note = (
-        f'Counted, not timed: the same on every machine. torch {machine["versions"]["torch"]}; '
-        f'`{machine["command"]}`.'
+        'Counted, not timed: the same on every machine with a C compiler. '
+        f'torch {machine["versions"]["torch"]}; `{machine["command"]}`.'
     )
     return '\n'.join(lines) + '\n', '\n'.join(memory) + f'\n\n{note}\n'
 
