@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
@@ -50,6 +51,10 @@ class AttentionBlock(BaseModule):
     """Set True if :meth:`gates` touches its map only through ``mmattn.ops`` (and shape, dtype, device): it
     then gets a lazy map. The attribute holds for the class that defines :meth:`gates`, not for subclasses
     that redefine it."""
+    lazy_from = 0, 0
+    """Elements of a fp32 map from which a lazy map is faster than plain PyTorch on a CPU, without and with
+    gradients, as benchmarks/small_maps.py measures. Smaller maps are left to plain PyTorch, unless a backend
+    is asked for by name."""
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -95,8 +100,9 @@ class AttentionBlock(BaseModule):
         return self.supports_lazy_map
 
     def lazy_map(self, x: Tensor) -> ops.FeatureMap:
-        """Return ``x`` as :meth:`gates` takes it: a lazy map if it can be."""
-        return ops.lazy(x) if self.takes_lazy_map() else x
+        """Return ``x`` as :meth:`gates` takes it: a lazy map if it can be, and is faster."""
+        least = self.lazy_from[torch.is_grad_enabled()]
+        return ops.lazy(x, least) if self.takes_lazy_map() else x
 
     def forward(self, x: Tensor) -> Tensor:
         return ops.materialize(self.apply_gates(self.lazy_map(x)))

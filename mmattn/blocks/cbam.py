@@ -54,6 +54,7 @@ class CBAM(AttentionBlock):
 
     _abbr_ = 'cbam'
     supports_lazy_map = True
+    lazy_from = 2**18, 2**16
 
     def __init__(
         self, in_channels: int, reduction: int = 16, kernel_size: int = 7, start: str = 'paper', init_cfg=None

@@ -53,6 +53,7 @@ class ChannelAttention(AttentionBlock):
 
     _abbr_ = 'channel_attention'
     supports_lazy_map = True
+    lazy_from = 2**21, 2**16
 
     def __init__(
         self,

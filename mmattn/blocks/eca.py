@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from mmattn import ops
 from mmattn.blocks._checks import check_number, check_positive_int
+from mmattn.blocks._small_layers import along_channels
 from mmattn.blocks.base import AttentionBlock
 from mmattn.registry import MODELS
 
@@ -61,6 +62,7 @@ class ECA(AttentionBlock):
 
     _abbr_ = 'eca'
     supports_lazy_map = True
+    lazy_from = 2**23, 2**18
 
     def __init__(
         self,
@@ -83,9 +85,7 @@ class ECA(AttentionBlock):
     def gates(self, x: ops.FeatureMap) -> dict[str, Tensor]:
         with ops.full_precision(x):
             pooled = ops.spatial_avg(x).to(self.conv.weight.dtype)
-            z = self.conv(pooled.flatten(2).transpose(1, 2))  # (N, 1, C)
-            z = z.transpose(1, 2).unsqueeze(-1)  # (N, C, 1, 1)
-            return {'channel': ops.sigmoid_gate(z, self.ceiling)}
+            return {'channel': ops.sigmoid_gate(along_channels(self.conv, pooled), self.ceiling)}
 
     def reset_parameters(self) -> None:
         self.conv.reset_parameters()

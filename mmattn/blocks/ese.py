@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmattn import ops
+from mmattn.blocks._small_layers import pointwise
 from mmattn.blocks.base import AttentionBlock
 from mmattn.registry import MODELS
 
@@ -45,6 +46,7 @@ class ESE(AttentionBlock):
 
     _abbr_ = 'ese'
     supports_lazy_map = True
+    lazy_from = 2**23, 2**18
 
     def __init__(self, in_channels: int, start: str = 'paper', init_cfg: dict | None = None):
         super().__init__(in_channels, start, init_cfg)
@@ -53,7 +55,7 @@ class ESE(AttentionBlock):
 
     def gates(self, x: ops.FeatureMap) -> dict[str, Tensor]:
         with ops.full_precision(x):
-            z = self.fc(ops.spatial_avg(x).to(self.fc.weight.dtype))
+            z = pointwise(self.fc, ops.spatial_avg(x).to(self.fc.weight.dtype))
             # Divided rather than multiplied by 1/6: exactly 1/2 at z = 0 on every device.
             return {'channel': F.relu6(z + 3) / 6 * self.ceiling}
 

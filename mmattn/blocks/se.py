@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from mmattn import ops
 from mmattn.blocks._checks import check_bool, check_positive_int
+from mmattn.blocks._small_layers import perceptron
 from mmattn.blocks.base import AttentionBlock
 from mmattn.registry import MODELS
 
@@ -47,6 +48,7 @@ class SE(AttentionBlock):
 
     _abbr_ = 'se'
     supports_lazy_map = True
+    lazy_from = 2**23, 2**18
 
     def __init__(
         self,
@@ -68,7 +70,7 @@ class SE(AttentionBlock):
     def gates(self, x: ops.FeatureMap) -> dict[str, Tensor]:
         with ops.full_precision(x):
             pooled = ops.spatial_avg(x).to(self.fc1.weight.dtype)
-            z = self.fc2(self.relu(self.fc1(pooled)))
+            z = perceptron(self.fc1, self.relu, self.fc2, pooled)
             return {'channel': ops.sigmoid_gate(z, self.ceiling)}
 
     def reset_parameters(self) -> None:

@@ -67,6 +67,7 @@ class SpatialAttention(AttentionBlock):
 
     _abbr_ = 'spatial_attention'
     supports_lazy_map = True
+    lazy_from = 2**18, 2**17
 
     def __init__(
         self,

@@ -244,7 +244,7 @@ def placeholders(x: Tensor) -> tuple[Tensor, ...]:
     dtype = accurate_dtype(x)
 
     def of(*shape, dtype=dtype):
-        return x.new_empty((), dtype=dtype).expand(shape)
+        return x.new_empty_strided(shape, (0, 0, 0, 0), dtype=dtype)
 
     for_gates = GatePlaceholders(
         dy=of(n, c, h, w, dtype=x.dtype), channel=of(n, c, 1, 1), spatial=of(n, 1, h, w)

@@ -12,7 +12,8 @@ from torch import Tensor
 from mmattn.ops import autograd, reference
 from mmattn.ops.autograd import NO_GATE_PLACEHOLDERS, NO_STATS_PLACEHOLDERS
 from mmattn.ops.backends.base import Gates, Pooled
-from mmattn.ops.dispatch import backend_for
+from mmattn.ops.dispatch import backend_for, chosen
+from mmattn.ops.tensors import in_graph, is_watched
 
 
 class Uses:
@@ -126,8 +127,17 @@ FeatureMap = Tensor | LazyMap
 """What the functions of ``mmattn.ops`` take."""
 
 
-def lazy(x: Tensor) -> FeatureMap:
-    """``x`` as a lazy map; the tensor itself where plain PyTorch computes."""
+def lazy(x: Tensor, least: int = 0) -> FeatureMap:
+    """``x`` as a lazy map; the tensor itself where plain PyTorch computes.
+
+    Args:
+        x: The map.
+        least: On a CPU a fp32 map of fewer elements is left to plain PyTorch, unless a backend was asked for
+            by name.
+    """
+    if least and not (in_graph(x) or is_watched()) and x.numel() < least:
+        if x.dtype == torch.float32 and x.device.type == 'cpu' and chosen() == 'auto':
+            return x
     backend = backend_for(x)
     return x if backend == 'plain' else LazyMap(Uses(x, backend))
 

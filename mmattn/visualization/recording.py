@@ -76,8 +76,9 @@ def record_gates(
             if backward_task() != -1:
                 return  # activation checkpointing runs the block again in the backward pass
             x = args[0].detach()
+            taken = source.block.lazy_map(x)  # as its forward, with or without gradients
             with torch.no_grad(), _copied_buffers(source.block):
-                gates = source.block.gates(source.block.lazy_map(x))  # bit for bit those of its forward
+                gates = source.block.gates(taken)  # bit for bit those of its forward
                 value = reduce and reduce(source, x, gates)
             recorded.append(
                 RecordedGates(source, calls[source], None if reduce else x, None if reduce else gates, value)

@@ -9,6 +9,8 @@ from torch.utils.checkpoint import checkpoint
 
 from mmattn import ops
 from mmattn.blocks import CBAM, ECA, ESE, SE, ChannelAttention, SpatialAttention
+from mmattn.ops.dispatch import missing_reason
+from mmattn.ops.lazy_map import LazyMap
 from tests.test_blocks.helpers import randomise, smooth_map
 
 FASTER = ['aten', 'cpu', 'triton']
@@ -373,3 +375,45 @@ def test_a_negated_view_is_seen(backend):
     x = torch._neg_view(smooth_map(2, 16, 5, 4, dtype=torch.float32))
     with ops.backend(backend):
         torch.testing.assert_close(ops.spatial_avg(ops.lazy(x)), x.mean((2, 3), keepdim=True))
+
+
+@pytest.fixture
+def by_default(monkeypatch):
+    """As where nobody asked for a backend."""
+    monkeypatch.delenv('MMATTN_OPS', raising=False)
+    if missing_reason('cpu'):
+        pytest.skip(missing_reason('cpu'))
+
+
+def test_small_maps_are_left_to_plain_pytorch(by_default):
+    x = smooth_map(2, 16, 5, 4, dtype=torch.float32)
+    assert ops.lazy(x, x.numel() + 1) is x
+    assert isinstance(ops.lazy(x, x.numel()), LazyMap)
+    assert isinstance(ops.lazy(x.bfloat16(), x.numel() + 1), LazyMap)
+    for name in ('aten', 'cpu'):
+        with ops.backend(name):
+            assert isinstance(ops.lazy(x, x.numel() + 1), LazyMap)
+
+
+@pytest.mark.parametrize('block', BLOCKS)
+def test_a_block_has_the_same_values_on_either_side_of_its_limit(by_default, block, monkeypatch):
+    x = smooth_map(2, 16, 5, 4, dtype=torch.float32).requires_grad_()
+    module, found = randomise(block(16)), []
+    for least in (0, x.numel() + 1):
+        monkeypatch.setattr(block, 'lazy_from', (least, least))
+        assert (module.lazy_map(x) is x) == bool(least)
+        y = module(x)
+        found.append((y, *torch.autograd.grad((y * y.detach().cos()).sum(), [x, *module.parameters()])))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize('block', BLOCKS)
+def test_a_map_needs_to_be_larger_without_gradients(by_default, block):
+    inference, training = block.lazy_from
+    assert inference > training > 0
+    x = torch.zeros(1, 16, training // 128, 8).requires_grad_()
+    module = block(16)
+    assert isinstance(module.lazy_map(x), LazyMap)
+    with torch.no_grad():
+        assert module.lazy_map(x) is x
