@@ -108,6 +108,25 @@ def blocks_table(results):
     return '\n\n'.join([*parts, note])
 
 
+def large_pages_table(results):
+    """Return the table of the time of blocks with and without large pages for all memory of PyTorch."""
+    if results is None:
+        return NOT_MEASURED
+    rows, variable = results['rows'], 'THP_MEM_ALLOC_ENABLE'
+    cells = []
+    for row in rows:
+        cell = [f'{row["block"]}, {"forward + backward" if row["training"] else "inference"}']
+        for way in ('official', 'ours'):
+            alone, using = (row['seconds'][name] for name in (way, f'{way} {variable}'))
+            faster = median([one / other for one, other in zip(alone, using)])
+            cell += [f'{median(alone) * 1e3:.1f}', f'{faster:.2f}']
+        cells.append(cell)
+    titles = [title for way in ('official', 'ours') for title in (f'{NAMES[way]}, ms', 'speed with it')]
+    size, repeats = 'x'.join(map(str, rows[0]['shape'])), len(rows[0]['seconds']['ours'])
+    note = f'fp32, {size}, medians of {repeats} runs in turn.\n{setting(results)}'
+    return table([f'`{variable}=1`', *titles], cells) + f'\n\n{note}'
+
+
 def detectors_table(results):
     """Return the table of time and memory of whole detectors, with and without attention."""
     if results is None:
@@ -214,6 +233,7 @@ def page(text):
         transfers=transfers_table(cpu),
         targets=targets_table(cpu, detectors_cpu),
         blocks_cpu=blocks_table(cpu),
+        large_pages=large_pages_table(read('large_pages')),
         blocks_cuda=blocks_table(read('blocks_cuda')),
         tails_cpu=tails_table(read('tails_cpu')),
         detectors_cpu=detectors_table(detectors_cpu),
