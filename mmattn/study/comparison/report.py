@@ -12,7 +12,7 @@ from typing import Any
 
 from mmattn.files import write_file
 from mmattn.study.comparison.answer import Answer
-from mmattn.study.comparison.tables import answer_tables, markdown_row, summary_of
+from mmattn.study.comparison.tables import answer_tables, markdown_row, summary_of, what_is_new
 from mmattn.study.statistics import Comparison
 from mmattn.version import __version__
 
@@ -20,8 +20,7 @@ from mmattn.version import __version__
 def to_markdown(answer: Answer) -> str:
     """Return the report."""
     percent = f'{100 * answer.level:g} %'
-    seeds = len({run.seed for run in answer.runs})
-    about = 'new images of the same source' if seeds == 1 else 'new seeds and new images of the same source'
+    about = f'{what_is_new(answer)} of the same source'
     head = [
         f'# {", ".join(v for v in answer.variants if v != answer.control)} against {answer.control}',
         '',

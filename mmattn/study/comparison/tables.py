@@ -175,6 +175,12 @@ def images_title(answer: Answer, iou_type: str, variant: str) -> str:
     return _title(iou_type, f'images on which {variant} and {answer.control} differ most')
 
 
+def what_is_new(answer: Answer) -> str:
+    """Return for what the intervals hold: without two seeds in common, for new images alone."""
+    paired = max(len(each.seeds) for each in answer.comparisons)
+    return 'new seeds and new images' if paired > 1 else 'new images'
+
+
 def _of_metric(answer: Answer, metric: str) -> list[Comparison]:
     return [each for each in answer.comparisons if each.metric == metric]
 

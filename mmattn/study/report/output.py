@@ -14,7 +14,7 @@ from pathlib import Path
 from mmattn.files import write_file
 from mmattn.study.commits import different_commits
 from mmattn.study.comparison import TextTable, answer_tables, to_csv, to_json, to_markdown
-from mmattn.study.comparison.tables import images_title, verdict_words
+from mmattn.study.comparison.tables import images_title, verdict_words, what_is_new
 from mmattn.study.record import FAILED
 from mmattn.study.report.folder import StudyFolder
 from mmattn.study.report.image_rows import ImageRow
@@ -144,11 +144,10 @@ def page(report: StudyReport) -> str:
     """Return the report as an HTML page."""
     answer, study = report.answer, report.folder.study
     seeds = len({run.seed for run in answer.runs})
-    about = 'new images' if seeds == 1 else 'new seeds and new images'
     lead = [
-        f'{len(answer.variants)} variants, {seeds} seeds, {answer.images} images. Metrics and '
-        f'differences are in points; intervals of {100 * answer.level:g} % hold for {about} of the same '
-        'source.'
+        f'{len(answer.variants)} variants, {seeds} seeds, {answer.images} images. Metrics and differences '
+        f'are in points; intervals of {100 * answer.level:g} % hold for {what_is_new(answer)} of the '
+        'same source.',
     ]
     notes = [*remarks(report), *answer.notes]
     rows = {images_title(answer, *key): rows for key, rows in _by_variant(report).items()}

@@ -51,7 +51,7 @@ def _captioned(report: StudyReport, part: str) -> Iterator[tuple[str, Figure]]:
     key = next(key for key in keys if key in report.costs[0])
     ap = _of(answer.comparisons, f'{part}/AP')
     yield (
-        f'Difference in {part} AP against cost, {intervals}',
+        f'Difference in {part} AP against cost, {intervals}, a little beside each other to be seen',
         plot_gain_and_cost(ap, report.costs, key, keys[key], colour),
     )
 

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import offset_copy
 
 from mmattn.study.comparison import Estimate, MistakeChange
 from mmattn.study.evaluation import MISTAKES
@@ -21,6 +22,7 @@ _COLOURS = ('#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9', '#
 """Okabe and Ito's, which people with any vision of colour tell apart."""
 _GREY = '#777777'
 _COLUMNS = 3
+_APART = 4.0  # points of the page
 
 
 def colours(variants: Sequence[str], control: str) -> dict[str, str]:
@@ -134,22 +136,26 @@ def plot_gain_and_cost(
         label: What that ratio is.
         colour: Colour of each variant.
     """
-    figure = Figure(figsize=(5.4, 3.6), layout='constrained')
+    figure = Figure(figsize=(6.4, 3.6), layout='constrained')
     axes = figure.subplots()
     by_variant = {row['model']: row[cost] for row in costs}
     axes.axhline(0, color='#888', linewidth=1)
-    for each in comparisons:
+    shown = [each for each in comparisons if not math.isnan(each.difference)]
+    for number, each in enumerate(shown):
         x, y = by_variant[each.variant], 100 * each.difference
-        if math.isnan(y):
-            continue
+        # variants of one cost would cover each other
+        beside = offset_copy(axes.transData, figure, _APART * (number - (len(shown) - 1) / 2), 0, 'points')
+        options = dict(color=colour[each.variant], transform=beside)
         if not math.isnan(each.low):
-            axes.plot([x, x], [100 * each.low, 100 * each.high], color=colour[each.variant], linewidth=2)
-        axes.plot(x, y, 'o', color=colour[each.variant])
-        axes.annotate(each.variant, (x, y), (6, 4), textcoords='offset points', fontsize='small')
+            axes.plot([x, x], [100 * each.low, 100 * each.high], linewidth=2, **options)
+        axes.plot(x, y, 'o', label=each.variant, **options)
+        ends = [end for end in (each.difference, each.low, each.high) if not math.isnan(end)]
+        axes.update_datalim([(x, 100 * end) for end in ends])  # what is drawn beside its place is not counted
+    axes.autoscale_view()
     axes.set_xlabel(f'{label} (control: 1)')
     axes.set_ylabel('difference in points')
-    axes.plot(1, 0, 's', color=_GREY)
-    axes.annotate('control', (1, 0), (6, 4), textcoords='offset points', fontsize='small', color='#666')
+    axes.plot(1, 0, 's', color=_GREY, label='control')
+    figure.legend(loc='outside right upper', fontsize='small', frameon=False)
     axes.ticklabel_format(useOffset=False)
     axes.margins(x=0.25)
     axes.spines[['top', 'right']].set_visible(False)

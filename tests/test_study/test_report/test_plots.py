@@ -1,10 +1,11 @@
 """Plots show the numbers that they are given, each variant in one colour."""
 
 import math
+from types import SimpleNamespace
 
 from mmattn.study.comparison import Estimate, MistakeChange
 from mmattn.study.evaluation import MISTAKES
-from mmattn.study.report.plots import colours, plot_mistakes
+from mmattn.study.report.plots import colours, plot_gain_and_cost, plot_mistakes
 
 COLOUR = colours(['se', 'plain', 'eca'], 'plain')
 
@@ -56,3 +57,20 @@ def test_a_change_that_is_unknown_is_left_out():
     figure = plot_mistakes(changes({('se', 'duplicate'): (math.nan,) * 3}), COLOUR)
     panel = next(axes for axes in figure.axes if axes.get_title() == 'duplicate')
     assert {row for row, *_ in drawn(panel)} == {1}
+
+
+def test_gain_is_plotted_against_cost():
+    def compared(variant, *values):
+        return SimpleNamespace(variant=variant, **dict(zip(('difference', 'low', 'high'), values)))
+
+    costs = [dict(model='plain', ratio=1.0), dict(model='se', ratio=1.25), dict(model='eca', ratio=1.25)]
+    found = [compared('se', 0.01, -0.02, 0.03), compared('eca', math.nan, math.nan, math.nan)]
+    (axes,) = plot_gain_and_cost(found, costs, 'ratio', 'time', COLOUR).axes
+    lines = [line for line in axes.get_lines() if line.get_color() == COLOUR['se']]
+    assert [list(line.get_xdata()) for line in lines] == [[1.25, 1.25], [1.25]]
+    assert [list(line.get_ydata()) for line in lines] == [[-2.0, 3.0], [1.0]]
+    assert axes.get_legend_handles_labels()[1] == ['se', 'control']  # nothing is known of the other
+    low, high = axes.get_xlim()
+    assert low < 1 and high > 1.25
+    low, high = axes.get_ylim()
+    assert low < -2 and high > 3

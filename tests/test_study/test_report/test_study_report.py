@@ -91,6 +91,8 @@ def test_runs_that_wait_are_counted_and_nothing_is_claimed_of_them(study):
     assert '**better (these runs)**' in se and se.endswith(', 1 seed)')
     missing = '5 of 9 runs are missing: 4 waiting; static_gate, seed 2: failed: the <disk> is full'
     assert remarks(report) == [missing]
+    for path in write_report(report)[:2]:
+        assert 'hold for new images of the same' in path.read_text()
 
 
 def test_every_file_has_the_same_numbers(report):
