@@ -9,7 +9,7 @@ from mmattn.cost.block_table import (
 )
 from mmattn.cost.config_table import ConfigRow, config_row, configs_to_markdown, list_configs
 from mmattn.cost.count_block import BlockCost, block_cost
-from mmattn.cost.count_model import ModelCost, attention_of, model_cost
+from mmattn.cost.count_model import FrozenStagesCost, ModelCost, attention_of, model_cost
 from mmattn.cost.op_count import OP_CATEGORIES, CountOps, OpCount
 from mmattn.cost.report import (
     AttentionCost,
@@ -35,6 +35,7 @@ __all__ = [
     'ConfigRow',
     'CostReport',
     'CountOps',
+    'FrozenStagesCost',
     'ModelCost',
     'OpCount',
     'SiteRow',

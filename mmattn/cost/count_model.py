@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,11 +17,29 @@ from mmattn.blocks import AttentionBlock
 from mmattn.cost.op_count import CountOps, OpCount
 from mmattn.cost.saved_memory import saved_for_backward
 from mmattn.insertion.attention import Attention
+from mmattn.insertion.attention_model import AttentionModel
 from mmattn.insertion.fake_tensors import without_data
+from mmattn.insertion.frozen_stages import frozen_stages
+from mmattn.insertion.recompute import RecomputedStage, switched
 from mmattn.ops.dispatch import backend_for
 
 ROIS = dict(bbox=1000, mask=100)
 """Number of regions that two-stage heads are counted for: the most that MMDetection keeps in testing."""
+
+
+@dataclass(frozen=True)
+class FrozenStagesCost:
+    """What attention that trains in frozen stages has to do with the memory kept for the backward pass.
+
+    Attributes:
+        paths: Paths of the frozen stages through which attention sends gradients.
+        recompute: True if they are computed again in the backward pass.
+        saved_otherwise: Bytes that the whole model keeps with the other choice of ``recompute``.
+    """
+
+    paths: tuple[str, ...]
+    recompute: bool
+    saved_otherwise: int
 
 
 @dataclass
@@ -36,6 +54,7 @@ class ModelCost:
         ops: Operations in eval mode; see :data:`~mmattn.cost.op_count.OP_CATEGORIES`.
         saved: Bytes that a forward pass in training keeps for the backward pass, without parameters, by the
             path of the module that keeps them first.
+        frozen_stages: What attention in frozen stages costs; ``None`` if none trains there.
         not_run: Parts of the model that could not be run and so are not counted, with the reason.
     """
 
@@ -45,6 +64,7 @@ class ModelCost:
     attention: dict[str, int]
     ops: OpCount = field(default_factory=OpCount)
     saved: Counter = field(default_factory=Counter)
+    frozen_stages: FrozenStagesCost | None = None
     not_run: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -93,12 +113,28 @@ def model_cost(model: nn.Module, size: tuple[int, int] = (800, 1280), memory: bo
         with torch.no_grad(), ops.backend('plain'):
             cost.ops, cost.not_run = _counted(model, size, like)
         if memory:
-            model.train()
-            backend = ops.backend('aten' if faster else 'plain')
-            with backend, counting_tails(), saved_for_backward(model) as cost.saved:
-                for _ in _parts(model, size, like):
-                    pass
+            with ops.backend('aten' if faster else 'plain'), counting_tails():
+                cost.saved = _saved(model, size, like)
+                cost.frozen_stages = _frozen_stages(model, lambda: _saved(model, size, like))
     return cost
+
+
+def _saved(model: nn.Module, size, like: Tensor) -> Counter:
+    model.train()
+    with saved_for_backward(model) as saved:
+        for _ in _parts(model, size, like):
+            pass
+    return saved
+
+
+def _frozen_stages(model: nn.Module, count: Callable[[], Counter]) -> FrozenStagesCost | None:
+    stages = list(frozen_stages(model)) if isinstance(model, AttentionModel) else []
+    if not stages:
+        return None
+    recompute = isinstance(stages[0].module, RecomputedStage)
+    with switched(model, not recompute):
+        otherwise = sum(count().values())
+    return FrozenStagesCost(tuple(stage.path for stage in stages), recompute, otherwise)
 
 
 def attention_of(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:

@@ -148,7 +148,7 @@ def report_rows(reports: Mapping[str, CostReport]) -> list[dict]:
             operations=cost.ops.total(),
             attention_operations=cost.attention_ops(),
             saved_bytes=cost.saved_bytes(),
-            saved_ratio=_ratio(cost.saved_bytes(), base.cost.saved_bytes()),
+            saved_ratio=ratio_or_none(cost.saved_bytes(), base.cost.saved_bytes()),
         )
         for measured in ('inference', 'step'):
             timing = getattr(report, measured)
@@ -163,13 +163,14 @@ def report_rows(reports: Mapping[str, CostReport]) -> list[dict]:
         if report.step_memory is not None:
             row |= dict(
                 step_peak_bytes=report.step_memory,
-                step_peak_ratio=_ratio(report.step_memory, base.step_memory),
+                step_peak_ratio=ratio_or_none(report.step_memory, base.step_memory),
             )
         rows.append(row)
     return rows
 
 
-def _ratio(one: int, other: int) -> float | None:
+def ratio_or_none(one: int, other: int) -> float | None:
+    """Return ``one / other``; ``None`` if ``other`` is 0."""
     return one / other if other else None  # a model that could not be run keeps nothing
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from rich.table import Table
 
-from mmattn.cost.report import CostReport, cost_by_site, cost_by_stage, report_rows
+from mmattn.cost.report import CostReport, cost_by_site, cost_by_stage, ratio_or_none, report_rows
 
 
 def render_reports(reports: Mapping[str, CostReport]) -> Table:
@@ -53,6 +53,13 @@ def render_reports(reports: Mapping[str, CostReport]) -> Table:
         if 'step_peak_bytes' in row:
             cells.append(f'{row["step_peak_bytes"] / 2**20:.0f}' + _times(row['step_peak_ratio'], first))
         table.add_row(*cells)
+        frozen = reports[row['model']].cost.frozen_stages
+        if frozen:
+            paths = ', '.join(frozen.paths)
+            name = f'  with recompute={not frozen.recompute} (attention trains in frozen {paths})'
+            ratio = ratio_or_none(frozen.saved_otherwise, base['saved_bytes'])
+            kept = f'{frozen.saved_otherwise / 2**20:.0f}{_times(ratio, False)}'
+            table.add_row(name, *[''] * columns.index('MiB kept'), kept)
     return table
 
 
@@ -85,6 +92,7 @@ def reports_to_json(reports: Mapping[str, CostReport]) -> str:
                 row,
                 kinds=report.cost.ops.by_category(),
                 sites={name: vars(cost) for name, cost in cost_by_site(report).items()},
+                frozen_stages=report.cost.frozen_stages and vars(report.cost.frozen_stages),
                 stages={name: vars(cost) for name, cost in cost_by_stage(report).items()},
                 not_counted=dict(report.cost.ops.not_counted),
                 not_run=report.cost.not_run,

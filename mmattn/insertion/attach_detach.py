@@ -8,6 +8,7 @@ from mmengine.model import is_model_wrapper
 from torch import nn
 
 from mmattn.insertion import clips
+from mmattn.insertion import recompute as recomputation
 from mmattn.insertion.attention import Attention
 from mmattn.insertion.attention_model import AttentionModel, with_attention_class
 from mmattn.insertion.build_block import build_block
@@ -21,7 +22,12 @@ from mmattn.insertion.start_check import require_identity
 from mmattn.insertion.training_watch import watch_training
 
 
-def attach(model: nn.Module, rules: Sequence[Mapping | Rule], freeze_detector: bool = False) -> nn.Module:
+def attach(
+    model: nn.Module,
+    rules: Sequence[Mapping | Rule],
+    freeze_detector: bool = False,
+    recompute: bool | None = None,
+) -> nn.Module:
     """Insert attention into ``model``, in place.
 
     All rules are read, checked against the model and against each other, and all blocks are built
@@ -34,6 +40,9 @@ def attach(model: nn.Module, rules: Sequence[Mapping | Rule], freeze_detector: b
             (its config, without ``in_channels``); see :class:`~mmattn.insertion.rule.Rule`.
         freeze_detector: Train attention only: all other parameters get no gradient, and the
             detector's norms keep their statistics.
+        recompute: Compute frozen stages through which attention sends gradients again in the backward pass,
+            instead of keeping their activations. By default if the detector trains; ``True``: also with
+            ``freeze_detector``; ``False``: never.
 
     Returns:
         ``model``, now of a subclass of its class.
@@ -56,6 +65,8 @@ def attach(model: nn.Module, rules: Sequence[Mapping | Rule], freeze_detector: b
     """
     if not isinstance(freeze_detector, bool):
         raise TypeError(f'freeze_detector is True or False; got {freeze_detector!r}')
+    if recompute is not None and not isinstance(recompute, bool):
+        raise TypeError(f'recompute is True, False or None; got {recompute!r}')
     _require_attachable(model)
     claims = claim_sites(model, rules)
     container = Attention({}, {})
@@ -107,6 +118,8 @@ def attach(model: nn.Module, rules: Sequence[Mapping | Rule], freeze_detector: b
     clips.put(model)
     if freeze_detector:
         attention.freeze_detector(model)
+    attention.recompute = recompute
+    recomputation.update(model)
     return model
 
 
@@ -167,6 +180,7 @@ def detach(model: nn.Module) -> nn.Module:
         raise ValueError(f'{type(model).__name__} has no attention that attach() put there')
     hosts = {site.name: host_of(model, site) for site in model.attention.claims}
     changed = [f"'{name}'" for name, (_, position) in hosts.items() if position is None]
+    changed += [f"'{path}'" for path in recomputation.changed(model)]
     if type(model).__bases__[0] is not AttentionModel:
         changed.insert(0, 'the model')
     if changed:
@@ -178,6 +192,7 @@ def detach(model: nn.Module) -> nn.Module:
         position.take(host)
     model.attention.unfreeze_detector(model)
     clips.take(model)
+    recomputation.take(model)
     del model.attention
     model.__class__ = type(model).__mro__[2]
     return model

@@ -28,6 +28,9 @@ class Attention(ModuleDict):
         spec: The insertion as data; see :func:`~mmattn.insertion.spec.spec_of`.
         frozen_detector_params: Names of the detector parameters frozen by :meth:`freeze_detector`; ``None``
             if the detector trains too.
+        recompute: The option of :func:`~mmattn.insertion.attach_detach.attach`.
+        frozen_stages_logged: Paths of the frozen stages that were named in the log.
+        clips: Number of clips and of frames per clip in the current batch, if a video detector tells them.
     """
 
     def __init__(
@@ -40,6 +43,9 @@ class Attention(ModuleDict):
         self.detector = detector
         self.spec = spec_of(self)
         self.frozen_detector_params: tuple[str, ...] | None = None
+        self.recompute: bool | None = None
+        self.clips: tuple[int, int] | None = None
+        self.frozen_stages_logged: set[str] = set()
         self._frozen: list[nn.Module] = []
         self._on_pretrained: list[Site] = []
         self._warned = False

@@ -6,6 +6,7 @@ import torch
 from mmengine.model import initialize
 from torch import Tensor
 
+from mmattn.insertion import recompute
 from mmattn.insertion.positions import tail_summary
 from mmattn.insertion.pretrained_check import pretrained_cfgs
 from mmattn.insertion.training_watch import warn_if_nothing_trains, watch_training
@@ -40,6 +41,7 @@ class AttentionModel:
         self.attention.train(mode)
         if mode:  # a copy of the model, too
             watch_training(self)
+            recompute.update(self)  # stages may have been frozen since
         self.attention.keep_norms_frozen(self)
         self.attention.log_once(tail_summary(self))
         return self

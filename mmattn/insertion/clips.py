@@ -17,7 +17,7 @@ class _SetClips:
     """Forward pre-hook of the model: sets the clips of the batch."""
 
     def __call__(self, model: nn.Module, args: tuple, kwargs: dict) -> None:
-        clips = _clips(*args, **kwargs)
+        model.attention.clips = clips = _clips(*args, **kwargs)
         for block in _waiting(model.attention):
             block.set_clips(clips)
 
@@ -26,6 +26,7 @@ class _ForgetClips:
     """Forward hook of the model, called after an exception too: forgets the clips."""
 
     def __call__(self, model: nn.Module, args: tuple, output: object) -> None:
+        model.attention.clips = None
         for block in _waiting(model.attention):
             block.set_clips(None)
 

@@ -54,3 +54,21 @@ def log_insertion(inserted: Sequence[tuple[str, nn.Module, bool]]) -> None:
     if brief:
         listed = ', '.join(f'{name} at {n} site{"s" * (n > 1)}' for name, n in sites.items())
         print_log(f'attention: {listed}, {total:,} parameters', logger='current')
+
+
+def log_frozen_stages(paths: Sequence[str], recomputed: bool) -> None:
+    """Say that gradients of attention pass these frozen stages, what that costs, and what else there is."""
+    many = len(paths) > 1
+    they, them, their, are = ('they', 'them', 'their', 'are') if many else ('it', 'it', 'its', 'is')
+    text = (
+        f'{they} {are} computed again in the backward pass. recompute=False keeps {their} activations '
+        'instead, with more memory'
+        if recomputed
+        else f'{their} activations are now kept. recompute=True computes {them} again in the backward pass '
+        'instead, with less memory'
+    )
+    print_log(
+        f'attention trains in the frozen stage{"s" * many} {", ".join(paths)}: gradients pass through '
+        f'{them}, and {text}. Attention costs neither where it is left out (at=...)',
+        logger='current',
+    )

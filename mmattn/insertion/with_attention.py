@@ -18,6 +18,7 @@ def WithAttention(
     detector: str | None = None,
     insert: Sequence[Mapping] | None = None,
     freeze_detector: bool = False,
+    recompute: bool | None = None,
     **config,
 ) -> nn.Module:
     """Build a detector and insert attention into it.
@@ -34,6 +35,7 @@ def WithAttention(
         insert: Rules, as :func:`~mmattn.insertion.attach_detach.attach` takes them.
         freeze_detector: Train attention alone, as for an adapter; see
             :func:`~mmattn.insertion.attach_detach.attach`.
+        recompute: Compute frozen stages again in the backward pass; see there too.
         config: All other settings of the detector.
 
     Returns:
@@ -66,4 +68,4 @@ def WithAttention(
             model = registry.build(dict(type=detector, **config))
     else:
         model = ROOT_MODELS.build(dict(type=detector, **config))
-    return attach(model, insert, freeze_detector)
+    return attach(model, insert, freeze_detector, recompute)

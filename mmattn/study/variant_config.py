@@ -92,7 +92,7 @@ def _remove_attention(cfg: Config) -> None:
     model = cfg.model
     if model.type == _WITH_ATTENTION:
         model.type = model.pop('detector')
-        for key in ('insert', 'freeze_detector'):
+        for key in ('insert', 'freeze_detector', 'recompute'):
             model.pop(key, None)
 
 

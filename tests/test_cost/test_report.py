@@ -16,6 +16,7 @@ from mmattn.cost import (
     plot_attention_cost,
     render_reports,
     report_rows,
+    reports_to_json,
 )
 from tests.test_cost.helpers import RESIDUAL
 from tests.test_insertion.models import build, model_cfg, narrow
@@ -121,3 +122,27 @@ def test_tool_measures():
 def test_tool_refuses(arguments, text):
     done = run_tool(*arguments)
     assert done.returncode and text in done.stderr
+
+
+def test_a_row_for_attention_that_trains_in_frozen_stages():
+    def report(**options):
+        cfg = narrow(model_cfg('RetinaNet', 50, [RESIDUAL], frozen_stages=2))
+        return cost_report(build({**cfg, **options}), (64, 96))
+
+    recomputed, kept = report(), report(recompute=False)
+    found = [each.cost.frozen_stages for each in (recomputed, kept)]
+    assert found[0].paths == found[1].paths == ('backbone.layer1', 'backbone.layer2')
+    assert found[0].recompute and not found[1].recompute
+    assert found[0].saved_otherwise == kept.cost.saved_bytes() > 1.5 * recomputed.cost.saved_bytes()
+    assert found[1].saved_otherwise == recomputed.cost.saved_bytes()
+    reports = dict(recomputed=recomputed)
+    cells = [list(column.cells) for column in render_reports(reports).columns]
+    name = '  with recompute=False (attention trains in frozen backbone.layer1, backbone.layer2)'
+    assert cells[0] == ['recomputed', name]
+    ratio = kept.cost.saved_bytes() / recomputed.cost.saved_bytes()
+    assert [column[1] for column in cells[1:]] == [''] * 6 + [
+        f'{kept.cost.saved_bytes() / 2**20:.0f} x{ratio:.3f}'
+    ]
+    shown = json.loads(reports_to_json(reports))[0]['frozen_stages']
+    assert shown['recompute'] and shown['saved_otherwise'] == kept.cost.saved_bytes()
+    assert report(insert=[dict(RESIDUAL, freeze_with_host=True)]).cost.frozen_stages is None
