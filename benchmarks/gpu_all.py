@@ -79,6 +79,7 @@ def main(argv=None):
     parser.add_argument('--measure-anyway', action='store_true')
     parser.add_argument('--check-args', default='', help='more arguments of gpu_check.py')
     parser.add_argument('--blocks-args', default='', help='more arguments of blocks.py')
+    parser.add_argument('--tails-args', default='', help='more arguments of tails.py')
     parser.add_argument('--detectors-args', default='', help='more arguments of detectors.py')
     args = parser.parse_args(argv)
     end = time.monotonic() + args.minutes * 60
@@ -111,7 +112,7 @@ def main(argv=None):
         if results['check']['ended'] != 'ok' and not args.measure_anyway:
             print('not measured: what is wrong need not be fast')
             return 1
-        share = 1.0 if results['lacking'] else 0.6
+        share = 1.0 if results['lacking'] else 0.5
         results['blocks'] = part(
             'blocks.py',
             on + ['--compile-seconds', str(int(left(share) * 0.6))] + args.blocks_args.split(),
@@ -121,6 +122,14 @@ def main(argv=None):
         )
         save()
         if not results['lacking']:
+            results['tails'] = part(
+                'tails.py',
+                on + (args.tails_args or '--dtype bf16 --batch 2 --size 800 1344').split(),
+                folder / 'tails.json',
+                env,
+                left(0.4),
+            )
+            save()
             results['detectors'] = part(
                 'detectors.py',
                 on + (args.detectors_args or '--dtypes fp32 bf16 --repeats 10').split(),

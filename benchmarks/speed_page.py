@@ -186,8 +186,10 @@ def tails_table(results):
     measured = ['training step, ratio to none', 'inference, ratio to none', 'kept', 'ratio to none']
     size, repeats = 'x'.join(map(str, results['size'])), len(results['rows'][0]['seconds'])
     note = (
-        f'ResNet-50, one image at {size}: medians of the ratios of {repeats} interleaved runs, and the upper '
-        f'limit of each median (95 %, by ranks).\n{setting(results)}'
+        f'ResNet-50, {results.get("dtype", "fp32")}, batch {results.get("batch", 1)} at {size}: '
+        f'medians of the ratios of {repeats} interleaved runs, and the upper limit of each median '
+        f'(95 %, by ranks).\n'
+        f'{setting(results)}'
     )
     return table(['attention', *measured], cells) + f'\n\n{note}'
 
@@ -236,6 +238,7 @@ def page(text):
         large_pages=large_pages_table(read('large_pages')),
         blocks_cuda=blocks_table(read('blocks_cuda')),
         tails_cpu=tails_table(read('tails_cpu')),
+        tails_cuda=tails_table(read('tails_cuda')),
         detectors_cpu=detectors_table(detectors_cpu),
         detectors_cuda=detectors_table(read('detectors_cuda')),
     )

@@ -1,9 +1,11 @@
 """Time a ResNet-50 with and without attention, its tails as one or step by step, and count what it keeps.
 
-    python benchmarks/tails.py --threads 2      write results/tails_cpu.json
+    python benchmarks/tails.py --threads 2                   write results/tails_cpu.json
+    python benchmarks/tails.py --device cuda --dtype bf16    write results/tails_cuda.json
 
 Norms in eval mode and stage 1 frozen, as in MMDetection's configs; attention in stages 2 to 4. The row "same
 tail, no gate" is the plain network with norm, addition and ReLU as one: what of the gain is not attention's.
+On a GPU ``MMATTN_TAIL=on`` asks for the tail, since the bits of the steps may be others there.
 ``python benchmarks/speed_page.py`` writes docs/speed.md from the file.
 """
 
@@ -24,7 +26,8 @@ from mmattn.files import write_file
 from mmattn.insertion import brief_log
 from mmattn.registry import MODELS
 
-OUTPUT = Path(__file__).resolve().parents[1] / 'benchmarks/results/tails_cpu.json'
+RESULTS = Path(__file__).resolve().parent / 'results'
+DTYPES = dict(fp32=torch.float32, bf16=torch.bfloat16)
 NO_GATE = 'same tail, no gate'
 
 
@@ -72,32 +75,41 @@ def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
     parser.add_argument('--blocks', nargs='+', default=['SE', 'ECA', 'CBAM'])
     parser.add_argument('--size', nargs=2, type=int, default=[480, 800])
+    parser.add_argument('--batch', type=int, default=1)
     parser.add_argument('--repeats', type=int, default=30)
+    parser.add_argument('--device', default='cpu')
+    parser.add_argument('--dtype', choices=DTYPES, default='fp32', help='bf16: by autocast')
     parser.add_argument('--threads', type=int, help='of PyTorch')
-    parser.add_argument('--output', type=Path, default=OUTPUT)
+    parser.add_argument('--output', type=Path, help='default: results/tails_cpu.json or tails_cuda.json')
     args = parser.parse_args(argv)
+    device, dtype = torch.device(args.device), DTYPES[args.dtype]
     if args.threads:
         torch.set_num_threads(args.threads)
-    x = torch.randn(1, 3, *args.size)
-    models = {'none': (backbone(None), 'off'), NO_GATE: (backbone('NoGate'), 'auto')}
+    x = torch.randn(args.batch, 3, *args.size, device=device)
+    as_one = 'on' if device.type == 'cuda' else 'auto'
+    models = {'none': (backbone(None).to(device), 'off'), NO_GATE: (backbone('NoGate').to(device), as_one)}
     for block in args.blocks:
-        model = backbone(block)
-        models |= {f'{block}, as one': (model, 'auto'), f'{block}, step by step': (model, 'off')}
+        model = backbone(block).to(device)
+        models |= {f'{block}, as one': (model, as_one), f'{block}, step by step': (model, 'off')}
+
+    def forward(model):
+        with torch.autocast(device.type, dtype, dtype != torch.float32):
+            return model(x)
 
     def run(model, mode, training):
         os.environ['MMATTN_TAIL'] = mode
         model.train(training)
         if training:
-            sum(out.mean() for out in model(x)).backward()
+            sum(out.float().mean() for out in forward(model)).backward()
             model.zero_grad()
         else:
             with torch.no_grad():
-                model(x)
+                forward(model)
 
     rows = []
     for training in (True, False):
         runs = {name: partial(run, model, mode, training) for name, (model, mode) in models.items()}
-        times = time_interleaved(runs, args.repeats, 2)
+        times = time_interleaved(runs, args.repeats, 2, device=device)
         for name, timing in times.items():
             ratios = [one / other for one, other in zip(timing.seconds, times['none'].seconds)]
             row = dict(
@@ -110,23 +122,27 @@ def main(argv=None):
             if training:
                 model, os.environ['MMATTN_TAIL'] = models[name]
                 model.train()
-                row['kept_bytes'] = kept(model, x)
+                row['kept_bytes'] = kept(model, partial(forward, model))
             rows.append(row)
             print(f'{name:24} {"training" if training else "inference":9} x{row["ratio"]:.3f}', flush=True)
-    write_file(args.output, json.dumps(dict(machine=describe(), size=args.size, rows=rows), indent=1) + '\n')
+    found = dict(machine=describe(), batch=args.batch, size=args.size, dtype=args.dtype, rows=rows)
+    output = args.output or RESULTS / f'tails_{device.type}.json'
+    write_file(output, json.dumps(found, indent=1) + '\n')
 
 
-def kept(model, x):
+def kept(model, forward):
     """Return the bytes of distinct memory that a training step keeps, without parameters and buffers."""
     own = {t.untyped_storage().data_ptr() for t in [*model.parameters(), *model.buffers()]}
+    shapes = {p.shape for p in model.parameters()}  # of copies that autocast makes of parameters
     found = {}
 
     def pack(t):
-        found[t.untyped_storage().data_ptr()] = t.untyped_storage().nbytes()
+        if t.shape not in shapes:
+            found[t.untyped_storage().data_ptr()] = t.untyped_storage().nbytes()
         return t
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
-        outs = model(x)  # alive while we count: else its memory would be used, and counted, twice
+        outs = forward()  # alive while we count: else its memory would be used, and counted, twice
     return sum(nbytes for pointer, nbytes in found.items() if pointer not in own) if outs else 0
 
 

@@ -293,7 +293,6 @@ TESTED_BY = {
     'insertion.resnet_positions': 'test_insertion/test_attach_detach.py',
     'insertion.virtual_names': 'test_insertion/test_site_search.py',
     'ops.backends.aten': 'test_ops/test_backends/test_numbers.py',
-    'ops.backends.aten_tail': 'test_ops/test_tail.py',
     'ops.precision': 'test_blocks/test_contract.py',
     'ops.tensors': 'test_ops/test_dispatch.py',
     'study.comparison.command': 'test_tools/test_study_compare.py',

@@ -28,7 +28,11 @@ BACKENDS = {
     'triton': 'the same by Triton kernels',
 }
 _MODULES = {name: f'mmattn.ops.backends.{name}' for name in ('aten', 'cpu', 'triton')}
-_TAIL_MODULES = {'aten': 'mmattn.ops.backends.aten_tail', 'cpu': 'mmattn.ops.backends.cpu.tail'}
+_TAIL_MODULES = {
+    'aten': 'mmattn.ops.backends.aten_tail',
+    'cpu': 'mmattn.ops.backends.cpu.tail',
+    'triton': 'mmattn.ops.backends.triton.tail',
+}
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _chosen: str | None = None
 
@@ -189,6 +193,8 @@ def has_tail(name: str) -> bool:
 
 def run_tail(function: str, name: str, z: Tensor, *args):
     """Call a function of :class:`~mmattn.ops.backends.base.TailBackend`; as :func:`run`."""
+    if name == 'triton' and missing_reason(name):
+        name = 'aten'
     return _run(_tail_module, function, name, z, *args)
 
 

@@ -24,7 +24,7 @@ from mmattn.ops.backends.base import Gates, MapGrads, Pooled, Stats
 from mmattn.ops.dispatch import backend_for, has_tail, run_tail
 from mmattn.ops.lazy_map import LazyMap, Uses
 from mmattn.ops.precision import accurate_dtype
-from mmattn.ops.tensors import has_no_data, in_graph
+from mmattn.ops.tensors import has_no_data, in_graph, map_format
 
 VARIABLE = 'MMATTN_TAIL'
 MODES = {
@@ -178,7 +178,7 @@ def _tail_backward(ctx, dout):
         affine,
         Gates(channel, spatial),
         out,
-        dout.contiguous(),
+        dout.contiguous(memory_format=map_format(z)),
         wants_identity or has_placeholders,
         ctx.wants_sums,
     )
@@ -322,21 +322,30 @@ def tail_reason(z: Tensor, identity: Tensor, keep_bits: bool) -> str:
         return 'a graph is captured'
     if identity.shape != z.shape or identity.dtype != z.dtype or identity.device != z.device:
         return 'what is added differs in shape, dtype or device'
-    if not z.is_contiguous() or not identity.is_contiguous():
-        return 'the maps are not NCHW'
-    if keep_bits and mode == 'auto' and not has_bits_of_steps(backend, z.dtype, z.device):
+    layout = map_format(z)
+    if not identity.is_contiguous(memory_format=layout):
+        return 'what is added differs in layout'
+    if keep_bits and mode == 'auto' and not has_bits_of_steps(backend, z.dtype, z.device, layout):
         return f"start='identity', and it has not all bits of the steps here ({VARIABLE}=on allows that)"
     return ''
 
 
 @functools.lru_cache(None)
-def has_bits_of_steps(backend: str, dtype: torch.dtype, device: torch.device) -> bool:
+def has_bits_of_steps(
+    backend: str,
+    dtype: torch.dtype,
+    device: torch.device,
+    layout: torch.memory_format = torch.contiguous_format,
+) -> bool:
     """Whether the tail without gates gives every bit of norm, addition and ReLU, tried on a small map.
 
     How PyTorch rounds a norm differs between processors and versions.
     """
     generator = torch.Generator().manual_seed(0)
-    z, identity = (torch.randn(2, 67, 9, 13, generator=generator).to(device, dtype) for _ in range(2))
+    z, identity = (
+        torch.randn(2, 67, 9, 13, generator=generator).to(device, dtype, memory_format=layout)
+        for _ in range(2)
+    )
     weight, bias, mean, var = (torch.randn(67, generator=generator).to(device) for _ in range(4))
     norm = Norm(weight, bias, mean, var.exp(), 1e-5)
     with torch.no_grad():

@@ -98,6 +98,8 @@ def test_everything_for_a_gpu_in_one_call(tmp_path):
             '--sizes 1 --skip compiled automatic_mixed_precision',
             '--blocks-args',
             '--maps layer4 --dtypes fp32 --blocks SE --ways official ours --repeats 2',
+            '--tails-args',
+            '--blocks SE --size 32 32 --repeats 2',
             '--detectors-args',
             '--detectors RetinaNet --size 128 160 --repeats 2',
         ],
@@ -108,5 +110,5 @@ def test_everything_for_a_gpu_in_one_call(tmp_path):
     assert done.returncode == 0, (done.stdout, done.stderr, found)
     assert set(found['check']['checks'].values()) == {'ok'}
     assert found['blocks']['ended'] == 'ok' and len(found['blocks']['rows']) == 2
-    assert found['lacking'] or found['detectors']['ended'] == 'ok'
+    assert found['lacking'] or found['detectors']['ended'] == found['tails']['ended'] == 'ok'
     assert 'torch' in found['check']['machine']['versions']

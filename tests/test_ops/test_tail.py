@@ -7,122 +7,104 @@ import torch
 import torch.nn.functional as F
 
 from mmattn import ops
-from mmattn.ops import tail
+from mmattn.ops import dispatch, tail
+from mmattn.ops.backends import aten_tail
+from mmattn.ops.backends.base import Gates
 from mmattn.ops.lazy_map import LazyMap
 from mmattn.ops.tail import Norm, NormedUses, has_bits_of_steps, residual_tail, tail_reason
+from tests.test_ops.tail_oracle import (
+    LAYOUTS,
+    USES,
+    check,
+    check_that_maxima_are_found_again,
+    computed,
+    difference,
+    difference_on_the_whole,
+    gradients,
+    laid_out,
+    leaves,
+)
 
-BACKENDS = ('cpu', 'aten')
-# Pooling of the channel gate ('' for none); whether there is a spatial gate, and statistics for it.
-USES = [
-    ('', False, False),
-    ('avg', False, False),
-    ('max', False, False),
-    ('avg max', False, False),
-    ('', True, True),
-    ('avg max', True, True),
-    ('avg', True, True),
-    ('', True, False),
-]
+BACKENDS = ('cpu', 'aten', 'triton')
 SHAPES = [(2, 5, 7, 9), (1, 130, 33, 65), (3, 1, 1, 1)]
+MANY_TILES = (2, 130, 9, 65)  # for Triton: several tiles along both axes, and programs that share a tile
 
 
-def leaves(shape, dtype):
-    """z, identity, weight, bias, a matrix for the channel gate, a map for the spatial one; mean, variance."""
-    generator = torch.Generator().manual_seed(1)
-
-    def drawn(*size):
-        return torch.randn(size, generator=generator, dtype=torch.float64)
-
-    n, c, h, w = shape
-    maps = [drawn(*shape).to(dtype) for _ in range(2)]
-    small = [drawn(c), drawn(c), drawn(c, c) / c**0.5, drawn(n, 1, h, w)]
-    small[0][0] = -small[0][0].abs()  # a maximum of x is then a minimum of z
-    return [*maps, *(t.float() for t in small)], [drawn(c).float(), drawn(c).exp().float()]
+def require(backend):
+    missing = dispatch.missing_reason(backend)
+    if missing:
+        pytest.skip(missing)
 
 
-def gates_of(pooled, logits, matrix):
-    return torch.sigmoid(pooled.flatten(1) @ matrix)[..., None, None], torch.sigmoid(logits)
-
-
-def expected(tensors, statistics, normed, pooling, spatial, stats):
-    z, identity, weight, bias, matrix, logits = tensors
-    mean, var = (t.double() for t in statistics)
-    x = z
-    if normed:
-        shape = (1, -1, 1, 1)
-        x = (z - mean.view(shape)) / (var.view(shape) + 1e-5).sqrt() * weight.view(shape) + bias.view(shape)
-    y = x
-    if pooling:
-        pooled = sum({'avg': x.mean((2, 3)), 'max': x.amax((2, 3))}[each] for each in pooling.split())
-        y = y * gates_of(pooled, logits, matrix)[0]
-    if spatial:
-        added = y.amax(1, keepdim=True) - y.mean(1, keepdim=True) if stats else 0
-        y = y * torch.sigmoid(logits + added)
-    return F.relu(y + identity)
-
-
-def computed(tensors, statistics, normed, pooling, spatial, stats, backend='cpu'):
-    z, identity, weight, bias, matrix, logits = tensors
-    x = LazyMap(NormedUses(z, Norm(weight, bias, *statistics, 1e-5) if normed else None, backend))
-    if pooling:
-        pooled = dict(avg=ops.spatial_avg, max=ops.spatial_max).get(
-            pooling, lambda x: sum(ops.spatial_avg_max(x))
-        )
-        x = ops.apply_gate(x, gates_of(pooled(x), logits, matrix)[0])
-    if spatial:
-        if stats:
-            amax, mean = ops.channel_stats(x).split(1, 1)
-            logits = logits + amax - mean
-        x = ops.apply_gate(x, torch.sigmoid(logits))
-    return residual_tail(x, identity)
-
-
-def gradients(out, tensors):
-    generator = torch.Generator().manual_seed(2)
-    weight = torch.randint(-8, 9, out.shape, generator=generator).to(out.dtype) / 8
-    wanted = [t for t in tensors if t.requires_grad]
-    return torch.autograd.grad(out, wanted, weight, allow_unused=True)
-
-
-def difference(found, wanted):
-    return ((found.double() - wanted).abs().max() / wanted.abs().max().clamp(min=1e-3)).item()
-
-
-@pytest.mark.parametrize('backend', BACKENDS)
+@pytest.mark.parametrize('backend', ['cpu', 'aten', pytest.param('triton', marks=pytest.mark.slow)])
 @pytest.mark.parametrize('uses', USES)
 def test_values_and_gradients_are_those_of_the_formula(backend, uses):
+    require(backend)
     for shape, normed, trained in itertools.product(SHAPES, (True, False), ('all', 'no norm', 'gates')):
-        tensors, statistics = leaves(shape, torch.float32)
-        exact = [t.double() for t in tensors]
-        frozen = {'all': (), 'no norm': (2, 3), 'gates': (0, 1, 2, 3)}[trained]
-        for i, (single, double) in enumerate(zip(tensors, exact)):
-            single.requires_grad_(i not in frozen)
-            double.requires_grad_(i not in frozen)
-        want = expected(exact, statistics, normed, *uses)
-        got = computed(tensors, statistics, normed, *uses, backend)
-        assert difference(got, want) < 2e-5, (shape, normed)  # scale and shift cancel, as in PyTorch
-        if not want.requires_grad:
-            assert not got.requires_grad
-            continue
-        for found, each in zip(gradients(got, tensors), gradients(want, exact)):
-            assert (found is None) == (each is None), (shape, normed, trained)
-            assert found is None or difference(found, each) < 4e-5, (shape, normed, trained)
+        check(backend, shape, normed, trained, uses)
 
 
 @pytest.mark.parametrize('uses', USES)
-def test_bfloat16_is_rounded_where_the_steps_round_it(uses):
-    tensors, statistics = leaves((2, 33, 9, 11), torch.bfloat16)
-    for each in tensors:
-        each.requires_grad_()
+def test_triton_on_small_maps_of_both_layouts(uses):
+    require('triton')
+    for shape, layout in [(SHAPES[0], torch.channels_last), (SHAPES[2], torch.contiguous_format)]:
+        check('triton', shape, True, 'all', uses, layout=layout)
+    check('triton', SHAPES[0], True, 'gates', uses)
+    check('triton', SHAPES[0], False, 'all', uses, torch.float64)
+    check('triton', SHAPES[0], True, 'no norm', uses, torch.float64, torch.channels_last)
+
+
+@pytest.mark.parametrize('layout', LAYOUTS, ids=['nchw', 'nhwc'])
+@pytest.mark.parametrize('uses', [('avg', False, False), ('avg max', True, True)], ids=['SE', 'CBAM'])
+def test_triton_puts_many_tiles_together(uses, layout):
+    require('triton')
+    check('triton', MANY_TILES, True, 'all', uses, layout=layout)
+
+
+@pytest.mark.parametrize('layout', LAYOUTS, ids=['nchw', 'nhwc'])
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16, torch.float32, torch.float64], ids=str)
+def test_maxima_are_found_again(dtype, layout):
+    require('triton')
+    check_that_maxima_are_found_again('triton', (33, 9, 15), dtype, layout)
+
+
+@pytest.mark.parametrize('uses', USES)
+@pytest.mark.parametrize(
+    'backend, dtype, layout',
+    [
+        ('cpu', torch.bfloat16, torch.contiguous_format),
+        ('triton', torch.float16, torch.contiguous_format),
+        ('triton', torch.float16, torch.channels_last),
+    ],
+    ids=['cpu-bf16', 'triton-fp16-nchw', 'triton-fp16-nhwc'],
+)
+def test_half_precision_is_rounded_where_the_steps_round_it(backend, dtype, layout, uses):
+    require(backend)
+    (got, found), (steps, wanted) = tail_and_steps(backend, dtype, layout, uses)
+    assert difference(got, steps.double()) < 2**-7
+    for one, other in zip(found, wanted):
+        assert (one is None) == (other is None)
+        assert one is None or difference(one, other.double()) < 0.03
+
+
+@pytest.mark.parametrize('layout', LAYOUTS, ids=['nchw', 'nhwc'])
+@pytest.mark.parametrize('uses', [('', False, False), ('avg', False, False), ('avg', True, False)])
+def test_triton_in_bfloat16(uses, layout):
+    require('triton')
+    measure, shape = difference_on_the_whole, (2, 33, 9, 11)
+    check('triton', shape, True, 'all', uses, torch.bfloat16, layout, measure=measure, tolerance=0.05)
+
+
+def tail_and_steps(backend, dtype, layout, uses):
+    """Values and gradients of the tail as one, and of PyTorch's norm and the steps after it."""
+    tensors, statistics = leaves((2, 33, 9, 11), dtype)
+    tensors = [t.detach().requires_grad_() for t in laid_out(tensors, layout)]
     z, identity, weight, bias, *rest = tensors
-    got = computed(tensors, statistics, True, *uses)
+    got = computed(tensors, statistics, True, *uses, backend)
     with ops.backend('plain'):
         x = F.batch_norm(z, *statistics, weight, bias, False, 0.0, 1e-5)
         steps = computed([x, identity, weight, bias, *rest], statistics, False, *uses, 'aten')
-    assert difference(got, steps.double()) < 2**-7
-    for found, each in zip(gradients(got, tensors), gradients(steps, tensors)):
-        assert (found is None) == (each is None)
-        assert found is None or difference(found, each.double()) < 0.03
+    return (got, gradients(got, tensors)), (steps, gradients(steps, tensors))
 
 
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
@@ -143,14 +125,16 @@ def test_without_gates_every_bit_is_that_of_the_steps(dtype):
     assert has_bits_of_steps('cpu', dtype, torch.device('cpu'))
 
 
-def test_in_place_only_where_nothing_is_differentiated():
+@pytest.mark.parametrize('backend', BACKENDS)
+def test_in_place_only_where_nothing_is_differentiated(backend):
+    require(backend)
     tensors, statistics = leaves((2, 5, 7, 9), torch.float32)
     norm = Norm(tensors[2], tensors[3], *statistics, 1e-5)
     z = tensors[0].clone()
-    kept = residual_tail(LazyMap(NormedUses(z, norm, 'cpu')), tensors[1], in_place=True)
+    kept = residual_tail(LazyMap(NormedUses(z, norm, backend)), tensors[1], in_place=True)
     assert kept.data_ptr() != z.data_ptr() and torch.equal(z, tensors[0])
     with torch.no_grad():
-        made = residual_tail(LazyMap(NormedUses(z, norm, 'cpu')), tensors[1], in_place=True)
+        made = residual_tail(LazyMap(NormedUses(z, norm, backend)), tensors[1], in_place=True)
     assert made.data_ptr() == z.data_ptr() and torch.equal(made, kept)
 
 
@@ -201,13 +185,52 @@ def test_the_second_derivative_is_refused():
         dz.sum().backward()
 
 
+def test_not_a_number_stays_and_minus_zero_does_not():
+    require('triton')
+    z, identity = torch.zeros(2, 1, 3, 2, 2)
+    z[0, 0, 0, 0], identity[0, 1, 0, 0] = float('nan'), float('-inf')
+    z[0, 2] = identity[0, 2] = -0.0
+    out = dispatch.run_tail('tail', 'triton', z, None, Gates(None, None), identity, False)
+    want = F.relu(z + identity)
+    assert torch.equal(out.isnan(), want.isnan()) and torch.equal(out.nan_to_num(7), want.nan_to_num(7))
+    assert not torch.signbit(out.nan_to_num(7)).any()
+
+
+def test_aten_computes_once_triton_has_failed(monkeypatch):
+    require('triton')
+    from mmattn.ops.backends import triton
+
+    def fail(*args):
+        raise AssertionError('called again')
+
+    (z, identity, weight, bias, *_), statistics = leaves((2, 5, 7, 9), torch.float32)
+    monkeypatch.setattr(triton, '_given_up', 'it failed')
+    monkeypatch.setattr(dispatch._tail_module('triton'), 'tail', fail)
+    affine = aten_tail.norm_affine(z, (weight, bias, *statistics, 1e-5))
+    arguments = (z, affine, Gates(None, None), identity, False)
+    assert torch.equal(dispatch.run_tail('tail', 'triton', *arguments), aten_tail.tail(*arguments))
+
+
+def test_triton_takes_both_layouts():
+    require('triton')
+    z = torch.zeros(1, 8, 3, 4)
+    wide = z.to(memory_format=torch.channels_last)
+    with ops.backend('triton'):
+        assert tail_reason(z, z, False) == tail_reason(wide, wide, False) == ''
+        assert 'layout' in tail_reason(z, wide, False) and 'layout' in tail_reason(wide, z, False)
+        for layout in LAYOUTS:
+            assert has_bits_of_steps('triton', torch.float32, z.device, layout) in (True, False)
+
+
 def test_reasons(monkeypatch):
     z = torch.zeros(1, 2, 3, 4)
     assert tail_reason(z, z, True) == ''
     assert 'differs' in tail_reason(z, z.bfloat16(), True)
     assert 'differs' in tail_reason(z, z[:, :1], True)
-    wide = torch.zeros(1, 8, 3, 4).to(memory_format=torch.channels_last)
-    assert tail_reason(wide, wide, True)
+    narrow = torch.zeros(1, 8, 3, 4)
+    wide = narrow.to(memory_format=torch.channels_last)
+    assert 'aten' in tail_reason(wide, wide, True)
+    assert 'layout' in tail_reason(narrow, wide, True)
     assert 'plain' in tail_reason(z.double()[..., :2], z.double()[..., :2], True)
     for name in ('plain', 'aten'):
         with ops.backend(name):

@@ -14,20 +14,44 @@ from triton.compiler import ASTSource
 
 from mmattn.ops.backends.triton import kernels
 
-MAPS = ('x', 'y', 'dy', 'dx')
+MAPS = ('x', 'y', 'dy', 'dx', 'z', 'identity', 'out', 'dout', 'd')
 GATES = dict(HAS_CHANNEL=True, HAS_SPATIAL=True)
 POOLED = dict(HAS_DAVG=True, HAS_DAMAX=False, HAS_DSTATS=False)  # as SE is
+NORM, NO_NORM = (dict(HAS_NORM=each) for each in (True, False))
+PLAIN_MAP = dict(NO_NORM, WITH_SUMS=False)
+OF_POSITIONS = dict(OF_CHANNELS=False, HAS_CHANNEL=True, WITH_AMAX=True)
+OF_CHANNELS = dict(OF_CHANNELS=True, HAS_CHANNEL=False, WITH_AMAX=True)
+ALL_USES = dict(**GATES, HAS_DY=True, HAS_DAVG=True, HAS_DAMAX=True, HAS_DSTATS=True)
+SE_USES = dict(HAS_DY=True, HAS_CHANNEL=True, HAS_SPATIAL=False, **POOLED)
+CHANNEL_ONLY = dict(HAS_CHANNEL=True, HAS_SPATIAL=False)
+NO_GATE = dict(HAS_CHANNEL=False, HAS_SPATIAL=False)
 KERNELS = [
     ('apply_gates', GATES),
-    ('apply_gates', dict(HAS_CHANNEL=True, HAS_SPATIAL=False)),
+    ('apply_gates', CHANNEL_ONLY),
     ('gates_backward', GATES),
     ('gates_backward', dict(HAS_CHANNEL=False, HAS_SPATIAL=True)),
-    ('stats_backward', {}),
-    ('reduce', dict(OF_CHANNELS=False, HAS_CHANNEL=True, WITH_AMAX=True)),
-    ('reduce', dict(OF_CHANNELS=True, HAS_CHANNEL=False, WITH_AMAX=True)),
-    ('reduce', dict(OF_CHANNELS=True, HAS_CHANNEL=False, WITH_AMAX=False)),
-    ('map_backward', dict(**GATES, HAS_DY=True, HAS_DAVG=True, HAS_DAMAX=True, HAS_DSTATS=True)),
-    ('map_backward', dict(HAS_DY=True, HAS_CHANNEL=True, HAS_SPATIAL=False, **POOLED)),
+    ('stats_backward', NO_NORM),
+    ('stats_backward', NORM),
+    ('reduce', dict(OF_POSITIONS, **NO_NORM)),
+    ('reduce', dict(OF_POSITIONS, **NORM)),
+    ('reduce', dict(OF_CHANNELS, **NO_NORM)),
+    ('reduce', dict(OF_CHANNELS, **NORM)),
+    ('reduce', dict(OF_CHANNELS, HAS_NORM=False, WITH_AMAX=False)),
+    ('map_backward', dict(ALL_USES, **PLAIN_MAP)),
+    ('map_backward', dict(SE_USES, **PLAIN_MAP)),
+    ('map_backward', dict(ALL_USES, HAS_NORM=True, WITH_SUMS=True)),
+    ('map_backward', dict(SE_USES, HAS_NORM=True, WITH_SUMS=False)),
+    ('tail', dict(GATES, **NORM)),
+    ('tail', dict(CHANNEL_ONLY, **NORM)),
+    ('tail', dict(NO_GATE, **NO_NORM)),
+    ('tail_backward', dict(GATES, HAS_NORM=True, WITH_D=True, WITH_SUMS=False)),
+    ('tail_backward', dict(CHANNEL_ONLY, HAS_NORM=True, WITH_D=True, WITH_SUMS=True)),
+    ('tail_backward', dict(NO_GATE, HAS_NORM=True, WITH_D=True, WITH_SUMS=True)),
+]
+IN_FP64 = [
+    ('map_backward', dict(ALL_USES, HAS_NORM=True, WITH_SUMS=True)),
+    ('tail', dict(GATES, **NORM)),
+    ('tail_backward', dict(GATES, HAS_NORM=True, WITH_D=True, WITH_SUMS=True)),
 ]
 
 
@@ -64,7 +88,7 @@ def main(capabilities, dtypes):
         ]
         cases += [
             ('join', dict(WITH_AMAX=True), 'fp32', True, 16),
-            ('map_backward', KERNELS[-2][1], 'fp64', True, 2),
+            *((name, flags, 'fp64', True, 2) for name, flags in IN_FP64),
         ]
         for name, flags, dtype, dense, units in cases:
             compiled = triton.compile(source(name, flags, dtype, dense, units), target=target)

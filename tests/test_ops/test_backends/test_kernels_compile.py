@@ -57,7 +57,7 @@ def test_maps_are_moved_sixteen_bytes_at_a_time(compiled):
     for each in compiled:
         if each['units'] == 16 and each['kernel'] != 'join':
             assert any('v4.b32' in load for load in each['loads']), each
-            if each['kernel'] in ('apply_gates', 'map_backward'):
+            if each['kernel'] in ('apply_gates', 'map_backward', 'tail', 'tail_backward'):
                 assert any('v4.b32' in store for store in each['stores']), each
 
 

@@ -104,9 +104,9 @@ class _Sizes:
 
 
 @lru_cache(4096)
-def _plan_elements(sizes: _Sizes):
+def _plan_elements(sizes: _Sizes, width: int = WIDTH):
     """A program for each tile."""
-    bc, bp = sizes.tile()
+    bc, bp = sizes.tile(width)
     along_c, along_p = _blocks(sizes.c, bc), _blocks(sizes.p, bp)
     units, layout = sizes.layout()
     return (sizes.n * along_c * along_p,), (*units, along_c, along_p), dict(layout, BC=bc, BP=bp)
@@ -166,7 +166,23 @@ class _Map:
             B=block,
         )
 
-    def reduce(self, channel: Tensor | None, outs: tuple[Tensor, ...], row: int, of_channels: bool) -> None:
+    def sum_parts(self, parts: Tensor) -> Tensor:
+        """``(..., splits, length)`` summed over the splits."""
+        *rest, splits, length = parts.shape
+        if splits == 1:
+            return parts.squeeze(-2)
+        out = self.new(*rest, length)
+        self.join((parts.view(-1, splits, length),), (out,), length)
+        return out
+
+    def reduce(
+        self,
+        affine: Tensor | None,
+        channel: Tensor | None,
+        outs: tuple[Tensor, ...],
+        row: int,
+        of_channels: bool,
+    ) -> None:
         """Means, and with three ``outs`` maxima and their ties, of channels or of positions."""
         sizes = self.sizes
         length, extent = (sizes.c, sizes.p) if of_channels else (sizes.p, sizes.c)
@@ -179,6 +195,7 @@ class _Map:
             'reduce',
             grid,
             self.x,
+            self.x if affine is None else affine,
             self.x if channel is None else channel,
             *(parts if with_amax else parts * 3),
             *integers,
@@ -186,6 +203,7 @@ class _Map:
             length,
             extent if whole else 1,
             OF_CHANNELS=of_channels,
+            HAS_NORM=affine is not None,
             HAS_CHANNEL=channel is not None,
             WITH_AMAX=with_amax,
             **constants,
@@ -199,20 +217,102 @@ def _flat(*tensors: Tensor | None) -> list[Tensor | None]:
     return [None if t is None else t.detach().contiguous() for t in tensors]
 
 
-def pool(x: Tensor, with_amax: bool) -> Pooled:
-    on = _Map(x)
-    avg = on.new(*x.shape[:2], 1, 1)
+# The functions of a map that a norm makes of ``z``, if there is an ``affine``; see `TailBackend`.
+
+
+def pool_norm(z: Tensor, affine: Tensor | None, with_amax: bool) -> tuple[Pooled, Tensor | None]:
+    on = _Map(z)
+    avg = on.new(*z.shape[:2], 1, 1)
     amax, ties = (on.new(*avg.shape) if with_amax else on.new(0) for _ in range(2))
-    on.reduce(None, (avg, amax, ties) if with_amax else (avg,), on.sizes.c, of_channels=True)
-    return Pooled(avg, amax, ties)
+    outs = (avg, amax, ties) if with_amax else (avg,)
+    on.reduce(affine if with_amax else None, None, outs, on.sizes.c, of_channels=True)
+    if affine is None:
+        return Pooled(avg, amax, ties), None
+    scale, shift = affine[:2, :, None, None]
+    return Pooled(torch.addcmul(shift, avg, scale), amax, ties), avg
+
+
+def stats_norm(z: Tensor, affine: Tensor | None, channel: Tensor | None) -> Stats:
+    on = _Map(z)
+    (channel,) = _flat(channel)
+    out, ties = on.new(z.shape[0], 2, *z.shape[2:]), on.new(z.shape[0], 1, *z.shape[2:])
+    on.reduce(affine, channel, (out[:, 1], out, ties), 2 * on.sizes.p, of_channels=False)
+    return Stats(out, ties)
+
+
+def stats_backward_norm(
+    z: Tensor, affine: Tensor | None, channel: Tensor, dstats: Tensor, stats: Stats
+) -> Tensor:
+    on = _Map(z)
+    n, c = z.shape[:2]
+    grid, integers, constants = _plan_reduction(on.sizes, True, WIDTH if on.sizes.dense else 64)
+    dchannel = on.new(n, c, 1, 1)
+    small = _flat(channel, dstats, stats.amax_mean, stats.ties)
+    parts = dchannel if grid[1] == 1 else on.new(n, grid[1], c)
+    on.launch(
+        'stats_backward',
+        grid,
+        z,
+        z if affine is None else affine,
+        *small,
+        parts,
+        *integers,
+        HAS_NORM=affine is not None,
+        **constants,
+    )
+    if parts is not dchannel:
+        on.join((parts,), (dchannel,), c)
+    return dchannel
+
+
+def map_backward_norm(
+    z: Tensor, affine: Tensor | None, grads: MapGrads, wants_sums: bool
+) -> tuple[Tensor, Tensor | None]:
+    on = _Map(z)
+    dx = torch.empty_like(z)
+    dy, *small = grads  # in the order of the kernel's arguments
+    given = _flat(*small)
+    # A tile for sums has many positions.
+    width = 32 if wants_sums and not on.sizes.dense else WIDTH
+    grid, integers, constants = _plan_elements(on.sizes, width)
+    parts = on.new(2, on.sizes.n, integers[-1], on.sizes.c) if wants_sums else None
+    on.launch(
+        'map_backward',
+        grid,
+        z if dy is None else dy,
+        z,
+        z if affine is None else affine,
+        *(z if t is None else t for t in given),
+        dx,
+        dx if parts is None else parts,
+        *integers,
+        HAS_NORM=affine is not None,
+        WITH_SUMS=wants_sums,
+        HAS_DY=dy is not None,
+        HAS_CHANNEL=grads.channel is not None,
+        HAS_SPATIAL=grads.spatial is not None,
+        HAS_DAVG=grads.davg is not None,
+        HAS_DAMAX=grads.damax is not None,
+        HAS_DSTATS=grads.dstats is not None,
+        **constants,
+    )
+    return dx, None if parts is None else on.sum_parts(on.sum_parts(parts))
+
+
+def pool(x: Tensor, with_amax: bool) -> Pooled:
+    return pool_norm(x, None, with_amax)[0]
 
 
 def stats(x: Tensor, channel: Tensor | None) -> Stats:
-    on = _Map(x)
-    (channel,) = _flat(channel)
-    out, ties = on.new(x.shape[0], 2, *x.shape[2:]), on.new(x.shape[0], 1, *x.shape[2:])
-    on.reduce(channel, (out[:, 1], out, ties), 2 * on.sizes.p, of_channels=False)
-    return Stats(out, ties)
+    return stats_norm(x, None, channel)
+
+
+def stats_backward(x: Tensor, channel: Tensor, dstats: Tensor, stats: Stats) -> Tensor:
+    return stats_backward_norm(x, None, channel, dstats, stats)
+
+
+def map_backward(x: Tensor, grads: MapGrads) -> Tensor:
+    return map_backward_norm(x, None, grads, False)[0]
 
 
 def apply_gates(x: Tensor, gates: Gates) -> Tensor:
@@ -264,41 +364,3 @@ def gates_backward(x: Tensor, dy: Tensor, gates: Gates) -> Gates:
     if dspatial_parts is not dspatial:
         on.join((dspatial_parts,), (dspatial,), h * w)
     return Gates(dchannel, dspatial)
-
-
-def stats_backward(x: Tensor, channel: Tensor, dstats: Tensor, stats: Stats) -> Tensor:
-    on = _Map(x)
-    n, c = x.shape[:2]
-    grid, integers, constants = _plan_reduction(on.sizes, True, WIDTH if on.sizes.dense else 64)
-    dchannel = on.new(n, c, 1, 1)
-    small = _flat(channel, dstats, stats.amax_mean, stats.ties)
-    parts = dchannel if grid[1] == 1 else on.new(n, grid[1], c)
-    on.launch('stats_backward', grid, x, *small, parts, *integers, **constants)
-    if parts is not dchannel:
-        on.join((parts,), (dchannel,), c)
-    return dchannel
-
-
-def map_backward(x: Tensor, grads: MapGrads) -> Tensor:
-    on = _Map(x)
-    dx = torch.empty_like(x)
-    dy, *small = grads  # in the order of the kernel's arguments
-    given = _flat(*small)
-    grid, integers, constants = _plan_elements(on.sizes)
-    on.launch(
-        'map_backward',
-        grid,
-        x if dy is None else dy,
-        x,
-        *(x if t is None else t for t in given),
-        dx,
-        *integers,
-        HAS_DY=dy is not None,
-        HAS_CHANNEL=grads.channel is not None,
-        HAS_SPATIAL=grads.spatial is not None,
-        HAS_DAVG=grads.davg is not None,
-        HAS_DAMAX=grads.damax is not None,
-        HAS_DSTATS=grads.dstats is not None,
-        **constants,
-    )
-    return dx
