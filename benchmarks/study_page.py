@@ -1,9 +1,10 @@
-"""Put the report of a finished study into docs/study.md, and what it rests on into benchmarks/results.
+"""Put the reports of finished studies into docs/study.md, and what they rest on into benchmarks/results.
 
     make study
     python benchmarks/study_page.py work_dirs/smallest
+    python benchmarks/study_page.py work_dirs/shapes_attention
 
-Without a folder, the page is written from the file.
+Without a folder, the page is written from the files.
 """
 
 import argparse
@@ -18,58 +19,163 @@ from mmattn.study.plan import runs_in
 from mmattn.study.record import read_record
 
 ROOT = Path(__file__).parents[1]
-RESULTS, PAGE = ROOT / 'benchmarks/results/study_smallest.json', ROOT / 'docs/study.md'
-BEGIN, END = '<!-- benchmarks/study_page.py -->', '<!-- end of the study -->'
-ROW = (
-    '| {metric} | {variant} | {mean_control:.2f} ± {spread_control:.2f} | {mean:.2f} ± {spread:.2f} '
-    '| {difference:+.2f} | {low:+.2f} to {high:+.2f} | {verdict} |'
-)
+RESULTS, PAGE = ROOT / 'benchmarks/results', ROOT / 'docs/study.md'
+STUDIES = ('smallest', 'shapes_attention')
+END = '<!-- end of the study -->'
 LEFT_OUT = ('images_that_differ_most', 'drawn_images', 'annotations')
+
+
+def file_of(study):
+    """Return the file of a study's results."""
+    return RESULTS / f'study_{study}.json'
 
 
 def collect(folder):
     """Return the report of a study, the files of its runs by their hashes, and the machine."""
     report = json.loads((folder / 'report/report.json').read_text(encoding='utf-8'))
-    records = [read_record(run.folder) for run in runs_in(folder)]
+    records = [record for run in runs_in(folder) if (record := read_record(run.folder)).get('seconds')]
     for run in report['runs']:
         run['files'] = {part: each['sha256'] for part, each in run['files'].items()}
+    comparisons = [each for each in report['comparisons'] if is_of_all_classes(each)]
     return dict(
         machine=records[0]['machine'],
         minutes=sum(record['seconds'] for record in records) / 60,
         **{key: value for key, value in report.items() if key not in LEFT_OUT},
-    )
+    ) | dict(comparisons=comparisons)
 
 
-def page(results):
-    """Return the page with the table of a study between its marks."""
-    percent = f'{100 * results["level"]:g} %'
+def is_of_all_classes(comparison):
+    return comparison['metric'].removeprefix('bbox/') in SUMMARY
+
+
+def points(fraction, sign=''):
+    return f'{100 * fraction:{sign}.2f}'
+
+
+def metrics_table(results):
+    """Return all metrics of a study with one variant."""
     rows = [
-        f'| metric | variant | {results["control"]} | mean | difference | {percent} interval | verdict |',
+        f'| metric | variant | {results["control"]} | mean | difference | {percent(results)} interval '
+        '| verdict |',
         '|---|---|--:|--:|--:|--:|---|',
     ]
     for each in results['comparisons']:
-        if each['metric'].removeprefix('bbox/') in SUMMARY and each['difference'] is not None:
-            points = {key: 100 * each[key] for key in each if isinstance(each[key], float)}
-            cells = dict(each, **points, metric=each['metric'].removeprefix('bbox/'))
-            rows.append(ROW.format(**cells))
+        if each['difference'] is not None:
+            rows.append(
+                f'| {each["metric"].removeprefix("bbox/")} | {each["variant"]} '
+                f'| {points(each["mean_control"])} ± {points(each["spread_control"])} '
+                f'| {points(each["mean"])} ± {points(each["spread"])} | {points(each["difference"], "+")} '
+                f'| {interval(each)} | {each["verdict"]} |'
+            )
+    return '\n'.join(rows)
+
+
+def variants_table(results):
+    """Return the AP of all variants of a study, with their costs."""
+    costs = {each['model']: each for each in results['costs']}
+    ap = {each['variant']: each for each in results['comparisons'] if each['metric'] == 'bbox/AP'}
+    any_of = next(iter(ap.values()))
+    rows = [
+        f'| variant | attention, parameters | AP | difference | {percent(results)} interval | p, Holm '
+        '| verdict |',
+        '|---|--:|--:|--:|--:|--:|---|',
+        f'| {results["control"]} | 0 | {points(any_of["mean_control"])} ± '
+        f'{points(any_of["spread_control"])} | | | | |',
+    ]
+    for variant, each in ap.items():
+        rows.append(
+            f'| {variant} | {costs[variant]["attention_parameters"]:,} '
+            f'| {points(each["mean"])} ± {points(each["spread"])} | {points(each["difference"], "+")} '
+            f'| {interval(each)} | {each["p_holm"]:.3f} | {each["verdict"]} |'
+        )
+    return '\n'.join(rows)
+
+
+def sizes_table(results):
+    """Return the differences of the other metrics, a column for each variant."""
+    found = {(each['metric'], each['variant']): each for each in results['comparisons']}
+    metrics = ['AP50', 'AP75', 'AP_s', 'AP_m', 'AP_l', 'AR@100']
+    variants = [each for each in results['variants'] if each != results['control']]
+    rows = [f'| variant | {" | ".join(metrics)} |', f'|---|{"--:|" * len(metrics)}']
+    for variant in variants:
+        cells = [found[f'bbox/{metric}', variant] for metric in metrics]
+        rows.append(
+            f'| {variant} | '
+            + ' | '.join(f'{points(each["difference"], "+")} ({interval(each)})' for each in cells)
+            + ' |'
+        )
+    return '\n'.join(rows)
+
+
+def variances_table(results):
+    """Return of what the variance of each difference in AP is made, in squared points."""
+    rows = [
+        '| variant | between seeds | of these by images | images, shared by all seeds | share of images |',
+        '|---|--:|--:|--:|--:|',
+    ]
+    for each in results['comparisons']:
+        if each['metric'] == 'bbox/AP':
+            between, own, shared = (1e4 * value for value in each['variances'].values())
+            mean = between / each['paired_seeds']
+            share = shared / (mean + shared) if mean + shared else 0
+            rows.append(f'| {each["variant"]} | {between:.3f} | {own:.3f} | {shared:.3f} | {share:.0%} |')
+    return '\n'.join(rows)
+
+
+def percent(results):
+    return f'{100 * results["level"]:g} %'
+
+
+def interval(each):
+    return f'{points(each["low"], "+")} to {points(each["high"], "+")}'
+
+
+def note(results):
+    """Return what the study was, and what such a study can find."""
     seeds = len({run['seed'] for run in results['runs']})
-    ap = next(each for each in results['comparisons'] if each['metric'] == 'bbox/AP')
+    of_ap = [each for each in results['comparisons'] if each['metric'] == 'bbox/AP']
+    ap = max(of_ap, key=lambda each: each['detectable'])
     machine = results['machine']
-    note = (
-        f'{seeds} seeds, {results["images"]} images, {results["minutes"]:.0f} minutes of training in all; '
-        f'{machine["processor"]}, torch {machine["versions"]["torch"]}.\nSuch a study finds a difference of '
-        f'{100 * ap["detectable"]:.1f} points of AP in 4 of 5 cases. '
-        f'A difference of {100 * ap["relevant"]:g} takes {ap["seeds_needed"]} seeds\non these images, or '
-        f'{ap["images_needed"]:,} images with these seeds.'
+    what = dict(seeds_needed='seeds on these images', images_needed='images with these seeds')
+    needed = ' or '.join(f'{ap[key]:,} {of}' for key, of in what.items() if ap[key] is not None)
+    return (
+        f'{len(results["runs"])} runs, {seeds} seeds, {results["images"]:,} images, '
+        f'{results["minutes"]:,.0f} minutes of training in all; {machine["processor"]}, '
+        f'torch {machine["versions"]["torch"]}.\nSuch a study finds a difference of '
+        f'{100 * ap["detectable"]:.1f} points of AP in 4 of 5 cases.\nA difference of '
+        f'{100 * ap["relevant"]:g} takes {needed or "more than was counted"}.'
     )
-    text = '\n'.join([*rows, '', note])
-    return with_text(PAGE.read_text(encoding='utf-8'), BEGIN, END, text)
+
+
+def text_of(results):
+    """Return the tables of a study."""
+    if len(results['variants']) == 2:
+        return '\n\n'.join([metrics_table(results), note(results)])
+    return '\n\n'.join(
+        [
+            variants_table(results),
+            note(results),
+            'Differences from the control in other metrics, with intervals:',
+            sizes_table(results),
+            'The variance of a difference in AP, in squared points:',
+            variances_table(results),
+        ]
+    )
+
+
+def page():
+    """Return the page with the tables of all studies between their marks."""
+    text = PAGE.read_text(encoding='utf-8')
+    for study in STUDIES:
+        results = json.loads(file_of(study).read_text(encoding='utf-8'))
+        text = with_text(text, f'<!-- benchmarks/study_page.py: {study} -->', END, text_of(results))
+    return text
 
 
 if __name__ == '__main__':
     parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
-    parser.add_argument('folder', type=Path, nargs='?', help='folder of the study, with its report')
+    parser.add_argument('folder', type=Path, nargs='?', help='folder of a study, with its report')
     args = parser.parse_args()
     if args.folder:
-        write_file(RESULTS, json.dumps(collect(args.folder), indent=1) + '\n')
-    write_file(PAGE, page(json.loads(RESULTS.read_text(encoding='utf-8'))))
+        write_file(file_of(args.folder.name), json.dumps(collect(args.folder), indent=1) + '\n')
+    write_file(PAGE, page())

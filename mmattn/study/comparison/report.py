@@ -138,6 +138,13 @@ def _comparison_record(answer: Answer, each: Comparison) -> dict:
         relevant=each.relevant,
         seeds_needed=each.seeds_needed,
         images_needed=each.images_needed,
+        variances=None
+        if each.parts is None
+        else dict(
+            between_seeds=each.parts.between_seeds,
+            own_images=each.parts.own_images,
+            shared_images=each.parts.shared_images,
+        ),
         verdict=each.words,
         note=each.note,
     )
