@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from mmengine.logging import print_log
 from mmengine.model import ModuleDict
@@ -158,9 +158,10 @@ class Attention(ModuleDict):
             if any(f'{site.path}.'.startswith(f'{p}.') for p in paths)
         ]
 
-    def log_once(self, summary: str) -> None:
-        """Log how the model computes its attention, when it is first run."""
-        if summary and not self._logged:
+    def log_once(self, summarize: Callable[[], str]) -> None:
+        """Log how the model computes its attention, when it is first set to a mode; nothing if empty."""
+        summary = '' if self._logged else summarize()
+        if summary:
             self._logged = True
             print_log(f'attention: {summary}', logger='current')
 

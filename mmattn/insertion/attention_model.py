@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from mmengine.model import initialize
 from torch import Tensor
@@ -43,7 +45,7 @@ class AttentionModel:
             watch_training(self)
             recompute.update(self)  # stages may have been frozen since
         self.attention.keep_norms_frozen(self)
-        self.attention.log_once(tail_summary(self))
+        self.attention.log_once(partial(tail_summary, self))
         return self
 
     def __reduce_ex__(self, protocol):

@@ -11,6 +11,7 @@ from mmdet.models.backbones.resnet import BasicBlock, Bottleneck
 from torch import nn
 
 from mmattn import attach, detach, ops
+from mmattn.insertion import attention
 from mmattn.insertion.residual_hosts import is_host, steps_reason, tail_summary
 from tests.test_blocks.helpers import randomise
 
@@ -295,3 +296,12 @@ def test_backends_that_have_no_tail_step(x):
 
 def test_a_model_without_hosts_has_no_summary():
     assert tail_summary(nn.Conv2d(3, 3, 1)) == ''
+
+
+def test_one_line_of_the_log_says_how_the_tails_are_computed(monkeypatch):
+    lines = []
+    monkeypatch.setattr(attention, 'print_log', lambda message, logger=None: lines.append(message))
+    model = resnet('SE', 18)
+    model.eval()
+    model.train()
+    assert len(lines) == 1 and lines[0].endswith('8 of 8 as one')
