@@ -20,6 +20,7 @@ from mmattn.study.record import read_record
 
 ROOT = Path(__file__).parents[1]
 RESULTS, PAGE = ROOT / 'benchmarks/results', ROOT / 'docs/study.md'
+SIMULATED = RESULTS / 'study_variances.json'
 STUDIES = ('smallest', 'shapes_attention')
 END = '<!-- end of the study -->'
 LEFT_OUT = ('images_that_differ_most', 'drawn_images', 'annotations')
@@ -113,12 +114,15 @@ def variances_table(results):
         '| variant | between seeds | of these by images | images, shared by all seeds | share of images |',
         '|---|--:|--:|--:|--:|',
     ]
-    for each in results['comparisons']:
-        if each['metric'] == 'bbox/AP':
-            between, own, shared = (1e4 * value for value in each['variances'].values())
-            mean = between / each['paired_seeds']
-            share = shared / (mean + shared) if mean + shared else 0
-            rows.append(f'| {each["variant"]} | {between:.3f} | {own:.3f} | {shared:.3f} | {share:.0%} |')
+    simulated = json.loads(SIMULATED.read_text(encoding='utf-8'))['cells'].values()
+    of_ap = [each for each in results['comparisons'] if each['metric'] == 'bbox/AP']
+    for name, each in [
+        *((each['variant'], each) for each in of_ap),
+        *((f'simulated: {each["title"]}', each) for each in simulated),
+    ]:
+        between, own, shared = (1e4 * value for value in each['variances'].values())
+        share = shared / (between / each['paired_seeds'] + shared)
+        rows.append(f'| {name} | {between:.3f} | {own:.3f} | {shared:.3f} | {share:.1%} |')
     return '\n'.join(rows)
 
 
