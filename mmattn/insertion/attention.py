@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 
 from mmengine.logging import print_log
@@ -9,6 +10,7 @@ from mmengine.model import ModuleDict
 from torch import Tensor, nn
 
 from mmattn._private_apis import BatchNorm, InstanceNorm, overrides
+from mmattn.insertion.log import is_brief
 from mmattn.insertion.pretrained_check import random_sites, warn_of_other_insertion, warn_of_random_start
 from mmattn.insertion.rng import isolated_rng
 from mmattn.insertion.rule import Rule
@@ -50,6 +52,7 @@ class Attention(ModuleDict):
         self._on_pretrained: list[Site] = []
         self._warned = False
         self._logged = False
+        self._brief = is_brief()
 
     def blocks(self) -> Iterator[tuple[Site, Rule, nn.Module]]:
         """Yield every block with its site and its rule."""
@@ -159,11 +162,15 @@ class Attention(ModuleDict):
         ]
 
     def log_once(self, summarize: Callable[[], str]) -> None:
-        """Log how the model computes its attention, when it is first set to a mode; nothing if empty."""
+        """Log how the model computes its attention, when it is first set to a mode; nothing if empty.
+
+        At debug level if attention was attached in :func:`~mmattn.insertion.log.brief_log`.
+        """
         summary = '' if self._logged else summarize()
         if summary:
             self._logged = True
-            print_log(f'attention: {summary}', logger='current')
+            level = logging.DEBUG if self._brief else logging.INFO
+            print_log(f'attention: {summary}', logger='current', level=level)
 
     def _warn(self, sites: list[Site], why: str) -> None:
         if not self._warned:

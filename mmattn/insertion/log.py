@@ -32,13 +32,18 @@ def brief_log() -> Iterator[None]:
         _BRIEF.reset(token)
 
 
+def is_brief() -> bool:
+    """True inside :func:`brief_log`."""
+    return _BRIEF.get()
+
+
 def log_insertion(inserted: Sequence[tuple[str, nn.Module, bool]]) -> None:
     """Log what was inserted.
 
     Args:
         inserted: Name of the site, block, and True if the block is frozen.
     """
-    brief = _BRIEF.get()
+    brief = is_brief()
     sites: Counter[str] = Counter()
     total = 0
     for site, block, frozen in inserted:

@@ -1,6 +1,7 @@
 """A model that is measured is initialised as always, and its parameters are not listed."""
 
 import logging
+import uuid
 
 import pytest
 import torch
@@ -30,7 +31,8 @@ def logged():
     lines = []
     handler = logging.Handler(logging.INFO)
     handler.emit = lambda record: lines.append(record.getMessage())
-    logger = MMLogger.get_current_instance()
+    # One of its own: where a log file is written, MMEngine lists parameters there, and not to other handlers.
+    logger = MMLogger.get_instance(f'init_weights_{uuid.uuid4().hex}')
     logger.addHandler(handler)
     yield lines
     logger.removeHandler(handler)

@@ -300,7 +300,7 @@ def test_a_model_without_hosts_has_no_summary():
 
 def test_one_line_of_the_log_says_how_the_tails_are_computed(monkeypatch):
     lines = []
-    monkeypatch.setattr(attention, 'print_log', lambda message, logger=None: lines.append(message))
+    monkeypatch.setattr(attention, 'print_log', lambda message, logger, level: lines.append(message))
     model = resnet('SE', 18)
     model.eval()
     model.train()
