@@ -294,6 +294,7 @@ TESTED_BY = {
     'insertion.virtual_names': 'test_insertion/test_site_search.py',
     'ops.backends.aten': 'test_ops/test_backends/test_numbers.py',
     'ops.precision': 'test_blocks/test_contract.py',
+    'ops.tail_autograd': 'test_ops/test_tail.py',
     'ops.tensors': 'test_ops/test_dispatch.py',
     'study.comparison.command': 'test_tools/test_study_compare.py',
     'study.__main__': 'test_tools/test_study.py',
