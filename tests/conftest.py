@@ -92,8 +92,10 @@ def loggers_and_visualizers():
     from mmengine.logging import MMLogger
     from mmengine.visualization import Visualizer
 
-    classes = (MMLogger, Visualizer, *Visualizer.__subclasses__())
-    before = {cls: set(cls._instance_dict) for cls in classes}
+    visualizers = (Visualizer, *Visualizer.__subclasses__())
+    for cls in visualizers:  # of a fixture of a module: a run of this test would write into its folder
+        cls._instance_dict.clear()
+    before = {cls: set(cls._instance_dict) for cls in (MMLogger, *visualizers)}
     yield
     for cls in (MMLogger, Visualizer, *Visualizer.__subclasses__()):
         for name in set(cls._instance_dict) - before.get(cls, set()):
