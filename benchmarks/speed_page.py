@@ -187,7 +187,7 @@ def tails_table(results):
     size, repeats = 'x'.join(map(str, results['size'])), len(results['rows'][0]['seconds'])
     note = (
         f'ResNet-50, {results.get("dtype", "fp32")}, batch {results.get("batch", 1)} at {size}: '
-        f'medians of the ratios of {repeats} interleaved runs, and the upper limit of each median '
+        f'medians of the ratios of {repeats} interleaved runs,\nand the upper limit of each median '
         f'(95 %, by ranks).\n'
         f'{setting(results)}'
     )
