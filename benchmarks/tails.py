@@ -29,6 +29,7 @@ from mmattn.registry import MODELS
 RESULTS = Path(__file__).resolve().parent / 'results'
 DTYPES = dict(fp32=torch.float32, bf16=torch.bfloat16)
 NO_GATE = 'same tail, no gate'
+AGAIN = 'none, a second time'
 
 
 @MODELS.register_module()
@@ -89,6 +90,8 @@ def main(argv=None):
     as_one = 'on' if device.type == 'cuda' else 'auto'
     models = {'none': (backbone(None).to(device), 'off'), NO_GATE: (backbone('NoGate').to(device), as_one)}
     for block in args.blocks:
+        if len(models) == 4:  # in the middle: what two of the same kind differ by
+            models[AGAIN] = (backbone(None).to(device), 'off')
         model = backbone(block).to(device)
         models |= {f'{block}, as one': (model, as_one), f'{block}, step by step': (model, 'off')}
 
