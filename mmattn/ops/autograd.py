@@ -277,26 +277,44 @@ def _enter_save(ctx, inputs, output) -> None:
     ctx.save_for_backward(x, amax, ties)
 
 
-def _enter_backward(ctx, davg, damax, _, dy, channel, spatial, dstats, stats, stats_ties, stats_channel):
-    x, amax, ties = ctx.saved_tensors
-    if 'max' not in ctx.pooling:
+def map_grads(
+    pooling: str,
+    davg: Tensor | None,
+    damax: Tensor | None,
+    amax: Tensor,
+    ties: Tensor,
+    for_gates: GatePlaceholders,
+    for_stats: StatsPlaceholders,
+) -> MapGrads | None:
+    """The operands of the joint backward pass; ``None`` if no use of the map has a gradient."""
+    if 'max' not in pooling:
         damax = None
-    if not ctx.pooling:
+    if not pooling:
         davg = None
-    if all(t is None for t in (davg, damax, dy, dstats)):
-        return None, None, None
-    grads = MapGrads(
-        dy=dy,
-        channel=stats_channel if channel is None else channel,  # the same, if both are there
-        spatial=spatial,
+    if all(t is None for t in (davg, damax, for_gates.dy, for_stats.dstats)):
+        return None
+    return MapGrads(
+        dy=for_gates.dy,
+        # the same, if both are there
+        channel=for_stats.channel if for_gates.channel is None else for_gates.channel,
+        spatial=for_gates.spatial,
         davg=davg,
         damax=damax,
         amax=None if damax is None else amax,
         ties=None if damax is None else ties,
-        dstats=dstats,
-        stats=stats,
-        stats_ties=stats_ties,
+        dstats=for_stats.dstats,
+        stats=for_stats.stats,
+        stats_ties=for_stats.ties,
     )
+
+
+def _enter_backward(ctx, davg, damax, _, dy, channel, spatial, dstats, stats, stats_ties, stats_channel):
+    x, amax, ties = ctx.saved_tensors
+    for_gates = GatePlaceholders(dy, channel, spatial)
+    for_stats = StatsPlaceholders(dstats, stats, stats_ties, stats_channel)
+    grads = map_grads(ctx.pooling, davg, damax, amax, ties, for_gates, for_stats)
+    if grads is None:
+        return None, None, None
     return _map_backward(x, grads, ctx.backend), None, None
 
 

@@ -9,7 +9,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mmattn.ops.autograd import GatePlaceholders, StatsPlaceholders, eager_function, placeholders
+from mmattn.ops.autograd import (
+    GatePlaceholders,
+    StatsPlaceholders,
+    eager_function,
+    map_grads,
+    placeholders,
+)
 from mmattn.ops.backends.base import Gates, MapGrads, Stats
 from mmattn.ops.dispatch import run_tail
 from mmattn.ops.precision import accurate_dtype
@@ -39,27 +45,14 @@ def _enter_backward(
 ):
     z, affine, amax, ties, z_avg = ctx.saved_tensors
     none = (None,) * 3
-    if 'max' not in ctx.pooling:
-        damax = None
-    if not ctx.pooling:
-        davg = None
-    if all(t is None for t in (davg, damax, d, dstats)):
+    for_gates = GatePlaceholders(d, channel, spatial)
+    for_stats = StatsPlaceholders(dstats, stats, stats_ties, stats_channel)
+    grads = map_grads(ctx.pooling, davg, damax, amax, ties, for_gates, for_stats)
+    if grads is None:
         return None, None, None, *none
-    grads = MapGrads(
-        dy=d,
-        channel=stats_channel if channel is None else channel,
-        spatial=spatial,
-        davg=davg,
-        damax=damax,
-        amax=None if damax is None else amax,
-        ties=None if damax is None else ties,
-        dstats=dstats,
-        stats=stats,
-        stats_ties=stats_ties,
-    )
     wants_z, *wants_norm = ctx.needs_input_grad[:3]
     # Without maxima and statistics, sums of the earlier pass are enough.
-    known = damax is None and dstats is None and (d is None or sums is not None)
+    known = grads.damax is None and dstats is None and (d is None or sums is not None)
     dz, dx_sums = (
         run_tail('map_backward', ctx.backend, z, affine, grads, any(wants_norm) and not known)
         if wants_z or not known
