@@ -287,6 +287,7 @@ TESTED_BY = {
     'hooks.model': 'test_hooks/test_attention_stats_hook.py',
     'insertion.attention_model': 'test_insertion/test_with_attention.py',
     'insertion.fake_tensors': 'test_insertion/test_fake_run.py',
+    'insertion.mixed_class': 'test_insertion/test_residual_hosts.py',
     'insertion.module_traits': 'test_insertion/test_site_search.py',
     'insertion.positions': 'test_insertion/test_attach_detach.py',
     'insertion.residual_ends': 'test_insertion/test_site_search.py',

@@ -23,9 +23,10 @@ from mmattn.blocks.clips import clip_blocks
 from mmattn.insertion.attention import Attention
 from mmattn.insertion.frozen_stages import frozen_stages
 from mmattn.insertion.log import log_frozen_stages
+from mmattn.insertion.mixed_class import mixed_class, reduce_mixed
 from mmattn.ops.dispatch import chosen
 
-_REFERENCE = '_mmattn_recompute'
+_REFERENCE, _SUFFIX = '_mmattn_recompute', 'Recomputed'
 
 
 class _Recompute:
@@ -62,7 +63,7 @@ def _is_checkpointed(stage: nn.Module) -> bool:
 
 
 class RecomputedStage:
-    """Mixin of a stage that may be computed again; :func:`recomputed_class` combines it with its class."""
+    """Mixin of a stage that may be computed again; it is combined with the stage's own class."""
 
     def forward(self, *args, **kwargs):
         forward = super().forward
@@ -75,8 +76,7 @@ class RecomputedStage:
         return checkpoint(forward, *args, use_reentrant=False, context_fn=contexts, **kwargs)
 
     def __reduce_ex__(self, protocol):
-        # pickle cannot import the combined class: rebuild it from the stage's own.
-        return _rebuild, (type(self).__mro__[2],), self.__dict__
+        return reduce_mixed(self, _SUFFIX)
 
 
 def _contexts(
@@ -123,23 +123,6 @@ class _Again:
         self._after.close()
 
 
-_CLASSES: dict[type, type] = {}
-
-
-def recomputed_class(cls: type) -> type:
-    """Return the subclass of ``cls`` that may be computed again; it is made once."""
-    if cls not in _CLASSES:
-        _CLASSES[cls] = type(
-            f'{cls.__name__}Recomputed', (RecomputedStage, cls), {'__module__': cls.__module__}
-        )
-    return _CLASSES[cls]
-
-
-def _rebuild(cls: type):
-    combined = recomputed_class(cls)
-    return combined.__new__(combined)
-
-
 def update(model: nn.Module) -> None:
     """Make the frozen stages that gradients of attention pass compute again, and say once which they are.
 
@@ -155,7 +138,7 @@ def update(model: nn.Module) -> None:
         log_frozen_stages([stage.path for stage in new], attention.recompute is not False)
     for stage in found if attention.recompute is not False else []:
         if not isinstance(stage.module, RecomputedStage):
-            stage.module.__class__ = recomputed_class(type(stage.module))
+            stage.module.__class__ = mixed_class(RecomputedStage, type(stage.module), _SUFFIX)
         vars(stage.module)[_REFERENCE] = _Recompute(attention, stage.keys)
 
 
@@ -188,4 +171,4 @@ def take(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, RecomputedStage):
             vars(module).pop(_REFERENCE, None)
-            module.__class__ = type(module).__mro__[2]
+            module.__class__ = type(module).__bases__[1]

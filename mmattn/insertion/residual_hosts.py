@@ -16,7 +16,9 @@ from torch.utils.checkpoint import checkpoint
 from mmattn import ops
 from mmattn._private_apis import has_global_hooks, has_hooks
 from mmattn.blocks import AttentionBlock
+from mmattn.insertion.mixed_class import is_mixed, mixed_class, reduce_mixed
 
+_SUFFIX = 'WithAttention'
 _REFERENCE = '_mmattn_residual'
 """Name of the host's attribute that refers to its block; a child of the host would have other keys."""
 _NORM_FORWARDS = (nn.BatchNorm2d.forward, nn.SyncBatchNorm.forward)
@@ -59,8 +61,7 @@ class ResidualHost:
         return ops.residual_tail(x, identity, in_place=is_own)
 
     def __reduce_ex__(self, protocol):
-        # pickle cannot import the combined class: rebuild it from the host's own.
-        return _rebuild, (type(self).__bases__,), self.__dict__
+        return reduce_mixed(self, _SUFFIX)
 
 
 class BottleneckHost(ResidualHost):
@@ -137,24 +138,11 @@ def _keeps_bits(host: ResidualHost) -> bool:
 
 
 _MIXINS = {resnet.Bottleneck.forward: BottleneckHost, resnet.BasicBlock.forward: BasicBlockHost}
-_CLASSES: dict[tuple[type, ...], type] = {}
-
-
-def _combined(bases: tuple[type, ...]) -> type:
-    if bases not in _CLASSES:
-        own = bases[1]
-        _CLASSES[bases] = type(f'{own.__name__}WithAttention', bases, {'__module__': own.__module__})
-    return _CLASSES[bases]
-
-
-def _rebuild(bases: tuple[type, ...]) -> nn.Module:
-    combined = _combined(bases)
-    return combined.__new__(combined)
 
 
 def is_host(module: nn.Module) -> bool:
     """True if ``module`` is a residual block with attention, and still of the class that it got with it."""
-    return type(module) in _CLASSES.values()
+    return is_mixed(module, ResidualHost)
 
 
 def can_be_host(module: nn.Module) -> bool:
@@ -195,7 +183,7 @@ def block_of(host: ResidualHost) -> nn.Module:
 def put_block(host: nn.Module, block: nn.Module) -> None:
     """Let ``host`` call ``block`` at the end of its residual branch."""
     host.__dict__[_REFERENCE] = block  # past nn.Module.__setattr__, which would register it
-    host.__class__ = _combined((_MIXINS[type(host).forward], type(host)))
+    host.__class__ = mixed_class(_MIXINS[type(host).forward], type(host), _SUFFIX)
 
 
 def take_block(host: nn.Module) -> None:
