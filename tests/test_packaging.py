@@ -163,6 +163,18 @@ def test_an_environment_interrupted_before_it_had_pip_is_made_anew(setup, capsys
     assert f'{setup.folder} has no working pip: making it anew' in capsys.readouterr().out
 
 
+@pytest.mark.parametrize('named', ['2.13.0', '2.13.0+cpu'])
+def test_later_steps_keep_the_pytorch_by_the_version_that_pip_knows(setup, named):
+    """PyPI's build says 2.13.0+cu130 of itself, and pip finds no package of that version."""
+    site = interrupted(setup.folder)
+    (site / 'torch.py').write_text("__version__ = '2.13.0+cu130'\n")
+    (site / 'torch.dist-info').mkdir()
+    metadata = f'Metadata-Version: 2.1\nName: torch\nVersion: {named}\n'
+    (site / 'torch.dist-info' / 'METADATA').write_text(metadata)
+    setup.install_torch()
+    assert setup.torch_pin().read_text() == f'torch=={named}\n'
+
+
 def test_an_environment_with_pip_is_kept(setup):
     site = interrupted(setup.folder)
     (site / 'pip').mkdir()

@@ -128,7 +128,9 @@ class Setup:
                     )
 
     def installed_torch(self):
-        code = 'import torch; print(torch.__version__)'
+        """Return the version by which pip knows a PyTorch that can be imported; else ``None``."""
+        # PyPI's own build for CUDA says 2.13.0+cu130 of itself, and is 2.13.0 to pip.
+        code = 'import torch; from importlib.metadata import version; print(version("torch"))'
         done = subprocess.run([str(self.python), '-c', code], capture_output=True, text=True)
         return done.stdout.strip() if done.returncode == 0 else None
 
