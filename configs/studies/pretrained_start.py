@@ -8,7 +8,7 @@ base = '_base_/retinanet_mobilenet-v2_fpn_320_folder.py'
 seeds = [0, 1, 2, 3, 4]
 controls = ['plain', dict(type='capacity', of='se_identity')]  # has exactly as many parameters as SE
 
-sites = 'backbone.layer[1-7].*.residual'
+sites = 'backbone.layer[3-7].*.residual'  # those of the stages that train
 variants = dict(
     cbam_paper=dict(insert=[dict(at=sites, block=dict(type='mmattn.CBAM', start='paper'))]),
     cbam_identity=dict(insert=[dict(at=sites, block=dict(type='mmattn.CBAM', start='identity'))]),
