@@ -12,7 +12,7 @@ model = dict(
         _delete_=True,
         type='MobileNetV2',
         out_indices=(2, 4, 7),
-        # As MMDetection's ResNets: norms keep the statistics of ImageNet, and what has stride 4 or less is frozen.
+        # As MMDetection's ResNets: norms keep the statistics of ImageNet, stride 4 and less is frozen.
         norm_eval=True,
         frozen_stages=2,
         init_cfg=dict(
