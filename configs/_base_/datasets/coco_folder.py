@@ -1,12 +1,13 @@
 # Any folder of images with COCO-format annotations:
 #   ROOT/images/   ROOT/annotations/train.json   ROOT/annotations/val.json
 # MMATTN_DATA_ROOT or --data-root sets ROOT; train.json names the classes.
-import importlib
-
 _base_ = './coco_detection.py'
 
+# Below _base_, since MMEngine takes a config that imports before it for a lazy one.
+from mmattn.engine import read_classes  # noqa: E402
+
 data_root = r'{{$MMATTN_DATA_ROOT:data/folder}}'.rstrip('/') + '/'
-classes = importlib.import_module('mmattn.engine').read_classes(data_root + 'annotations/train.json')
+classes = read_classes(data_root + 'annotations/train.json')
 num_classes = len(classes)
 metainfo = dict(classes=classes, palette=None)  # random colours, because COCO's palette is for 80 classes
 
