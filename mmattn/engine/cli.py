@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
-from mmengine.config import DictAction
 from rich.console import Console
 
 from mmattn.checkpoints.trust import TRUST_OPTION
 from mmattn.engine.data_root import DATA_ROOT_VARIABLE
 from mmattn.engine.distributed import LAUNCHERS, end_process, launched_rank
 from mmattn.engine.mistakes import mistake_text
+from mmattn.engine.option_values import read_value
 from mmattn.files import DiskFull, is_disk_full
 
 MISTAKE = 2
@@ -99,22 +99,29 @@ def add_cfg_options(parser: argparse.ArgumentParser, of: str = 'the config') -> 
         nargs='+',
         action=KeyValueOptions,
         metavar='KEY=VALUE',
-        help=f'override settings of {of}: key=value, key="[a,b]", key="[(a,b),(c,d)]" '
-        '(quoted, without blanks)',
+        help=f'override settings of {of}: key=value, key="[a,b]", key="[(a,b),(c,d)]", key.0.key=value in a '
+        'list, key="[dict(type=\'EMAHook\')]"',
     )
 
 
-class KeyValueOptions(DictAction):
+class KeyValueOptions(argparse.Action):
     """Settings as ``KEY=VALUE``, with an error that names what is none."""
 
     def __call__(self, parser, namespace, values, option_string=None):
-        wrong = [value for value in values if '=' not in value]
-        if wrong:
-            parser.error(f"{option_string} takes key=value, and '{wrong[0]}' has no =")
-        wrong = [value for value in values if not all(value.partition('=')[0].split('.'))]
-        if wrong:
-            parser.error(f"{option_string} takes key=value, and a part of the key is missing in '{wrong[0]}'")
-        super().__call__(parser, namespace, values, option_string)
+        options = dict(getattr(namespace, self.dest, None) or {})
+        for given in values:
+            key, equals, text = given.partition('=')
+            if not equals:
+                parser.error(f"{option_string} takes key=value, and '{given}' has no =")
+            if not all(key.split('.')):
+                parser.error(
+                    f"{option_string} takes key=value, and a part of the key is missing in '{given}'"
+                )
+            try:
+                options[key] = read_value(text)
+            except ValueError as error:
+                parser.error(f'{option_string} {given}: {error}')
+        setattr(namespace, self.dest, options)
 
 
 def add_data_root_option(parser: argparse.ArgumentParser) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from copy import deepcopy
 from typing import Any
 from unittest import mock
 
@@ -12,6 +11,7 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 
 from mmattn.engine.data.copies import restore_given
+from mmattn.engine.merge_options import RUN_KEYS, merge_options
 from mmattn.engine.mistakes import BUILD_ERRORS, user_input
 
 DATA_ROOT_VARIABLE = 'MMATTN_DATA_ROOT'
@@ -45,28 +45,8 @@ def load_config(
     if root and DATA_ROOT_VARIABLE not in cfg.env_variables:
         replace_data_root(cfg, root)
     if cfg_options:
-        _merge(cfg, cfg_options)
+        merge_options(cfg, cfg_options, RUN_KEYS)
     return cfg
-
-
-def _merge(cfg: Config, options: Mapping[str, Any]) -> None:
-    """Change a config as MMEngine does, but with an error that names the option."""
-    try:
-        cfg.merge_from_dict(options)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        failing = next(((key, value) for key, value in options.items() if not _fits(cfg, key, value)), None)
-        if failing is None:
-            raise
-        why = error.args[0] if error.args else error
-        raise ValueError(f'{failing[0]}={failing[1]!r} does not fit the config: {why}') from error
-
-
-def _fits(cfg: Config, key: str, value: Any) -> bool:
-    try:
-        deepcopy(cfg).merge_from_dict({key: value})
-    except Exception:
-        return False
-    return True
 
 
 def require_model(cfg: Config, config: str) -> None:

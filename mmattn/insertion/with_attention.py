@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 
 from mmengine.registry import MODELS as ROOT_MODELS
 from mmengine.registry import DefaultScope
@@ -48,7 +49,7 @@ def WithAttention(
     for module in ('mmcv', 'mmdet'):
         _compat.require(module, 'mmattn.WithAttention')
     if not isinstance(detector, (str, type)) or isinstance(detector, str) and not detector.rpartition('.')[2]:
-        found = 'nothing' if detector is None else repr(detector)
+        found = _instead_of('detector', config) if detector is None else repr(detector)
         raise TypeError(
             "WithAttention: give 'detector', the type of the model without attention, such as 'FasterRCNN'; "
             f'its other settings stay beside it. Got {found}'
@@ -61,7 +62,7 @@ def WithAttention(
     if insert is None:
         raise TypeError(
             "WithAttention: give 'insert', a list of rules, such as [dict(at='backbone.**.residual', "
-            "block=dict(type='mmattn.CBAM', start='identity'))]. Got nothing"
+            f"block=dict(type='mmattn.CBAM', start='identity'))]. Got {_instead_of('insert', config)}"
         )
     if DefaultScope.get_current_instance() is None:
         with ROOT_MODELS.switch_scope_and_registry('mmdet') as registry:
@@ -69,3 +70,9 @@ def WithAttention(
     else:
         model = ROOT_MODELS.build(dict(type=detector, **config))
     return attach(model, insert, freeze_detector, recompute)
+
+
+def _instead_of(name: str, config: Mapping) -> str:
+    """Say what a config has in place of a setting that it lacks."""
+    near = get_close_matches(name, config, n=1)
+    return f'nothing, but {near[0]!r}' if near else 'nothing'

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from mmattn.engine.data_root import read_config
+from mmattn.engine.merge_options import merge_options
 
 
 def read_asked(path: str, cfg_options: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -24,7 +25,7 @@ def read_asked(path: str, cfg_options: Mapping[str, Any] | None = None) -> dict[
         raise FileNotFoundError(f"no study config '{path}' (looked in {os.getcwd()})")
     cfg = read_config(path)
     if cfg_options:
-        cfg.merge_from_dict(dict(cfg_options))
+        merge_options(cfg, cfg_options)
     return cfg.to_dict()
 
 

@@ -13,6 +13,7 @@ from torch import nn
 from mmattn.checkpoints import refuse_code
 from mmattn.engine import load_config
 from mmattn.engine.data_root import require_model
+from mmattn.engine.merge_options import RUN_KEYS, merge_options
 from mmattn.insertion import brief_log
 from mmattn.study.budget import set_budget
 
@@ -49,8 +50,8 @@ def variant_config(
     require_model(cfg, path)
     insert = changes.pop('insert', None)
     settings = asked.get('settings') or {}
-    cfg.merge_from_dict(_config_dict(settings))
-    cfg.merge_from_dict(_config_dict(changes))
+    merge_options(cfg, _config_dict(settings), RUN_KEYS)
+    merge_options(cfg, _config_dict(changes), RUN_KEYS)
     if plain:
         _remove_attention(cfg)
     elif insert is not None:

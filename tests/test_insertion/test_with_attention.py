@@ -84,7 +84,8 @@ def test_detector_must_be_a_type():
     'config, error, text',
     [
         (dict(insert=[]), TypeError, "give 'detector', the type of the model without attention.*Got nothing"),
-        (dict(detector='FasterRCNN'), TypeError, "give 'insert', a list of rules"),
+        (dict(detector='FasterRCNN'), TypeError, "give 'insert', a list of rules.*Got nothing$"),
+        (dict(detector='FasterRCNN', insrt=[]), TypeError, "give 'insert', .*Got nothing, but 'insrt'$"),
         (dict(detector='mmdet.', insert=[]), TypeError, "give 'detector', .* Got 'mmdet.'"),
         (
             dict(detector='mmattn.WithAttention', insert=[]),
