@@ -9,7 +9,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help demo study test test-all lint setup doctor clean clean-env
 
-export TORCH_SPEC
+export TORCH_SPEC FAMILY
 # More OpenMP threads than idle cores can make a training step several times slower than one thread.
 test test-all: export OMP_NUM_THREADS ?= 1
 # With three processors or more, tools/demo.py chooses.
@@ -42,6 +42,7 @@ help:
 	@echo '  USE_ENV=/path          use the environment there instead (venv or conda); it is checked, never changed'
 	@echo '  TORCH_SPEC="torch==2.13.0 --index-url ..."   which PyTorch to install (likewise)'
 	@echo '  ARGS="-k cbam -x"      more arguments for pytest or for the demo'
+	@echo '  FAMILY=openmmlab       the upstream mmengine, mmcv and mmdet, not the forks (likewise)'
 	@echo '  MMATTN_WHEEL_CACHE=/path   where the built mmcv is kept (default ~/.cache/mmattn/wheels)'
 	@echo '  MAX_JOBS=1             compilers at once, when memory is short'
 

@@ -35,7 +35,7 @@ def make(*args):
 
 def test_pins_are_within_what_the_lists_ask_for():
     pins = requirements('constraints')
-    for name in ('onedl', 'study', 'tests', 'build', 'runtime'):
+    for name in ('onedl', 'openmmlab', 'study', 'tests', 'build', 'runtime'):
         for asked in requirements(name).values():
             if asked.name in ('torch', 'triton'):
                 continue
@@ -173,6 +173,46 @@ def test_later_steps_keep_the_pytorch_by_the_version_that_pip_knows(setup, named
     (site / 'torch.dist-info' / 'METADATA').write_text(metadata)
     setup.install_torch()
     assert setup.torch_pin().read_text() == f'torch=={named}\n'
+
+
+@pytest.mark.parametrize(
+    'family, packages', [('onedl', ['onedl-mmengine', 'onedl-mmcv']), ('openmmlab', ['mmengine', 'mmcv'])]
+)
+def test_the_set_up_installs_one_family(setup, monkeypatch, family, packages):
+    setup = type(setup)(setup.folder, family)
+    asked = []
+    monkeypatch.setattr(setup, 'call', lambda *args: asked.append(' '.join(map(str, args))))
+    monkeypatch.setattr(setup, 'fix_opencv', lambda: None)
+    interrupted(setup.folder)
+    for step in (setup.install_base, setup.install_mmcv, setup.install_rest):
+        step()
+    base, mmcv, rest = asked
+    assert f' {packages[0]} ' in base and mmcv.endswith(f'build_mmcv.py --package {packages[1]}')
+    assert f'/{family}.txt ' in rest
+    assert {req for req in requirements(family)} >= set(packages)
+
+
+def test_the_set_up_does_not_mix_the_families(setup):
+    site = interrupted(setup.folder)
+    (site / 'mmengine.dist-info').mkdir()
+    (site / 'mmengine.dist-info' / 'METADATA').write_text(
+        'Metadata-Version: 2.1\nName: mmengine\nVersion: 1\n'
+    )
+    with pytest.raises(RuntimeError, match='FAMILY=onedl was asked for, but .*env has mmengine$') as no:
+        setup.install_base()
+    assert no.value.remedy == 'go on with FAMILY=openmmlab, or have all of it made anew: make clean-env'
+
+
+def test_an_unknown_family_is_refused_before_anything_is_made(tmp_path):
+    script = ROOT / 'tools/dev/setup_env.py'
+    done = subprocess.run(
+        [sys.executable, script, tmp_path / 'env'],
+        env=dict(os.environ, FAMILY='conda'),
+        capture_output=True,
+        text=True,
+    )
+    assert done.stderr == 'FAMILY=conda: there are onedl and openmmlab\n'
+    assert not (tmp_path / 'env').exists()
 
 
 def test_an_environment_with_pip_is_kept(setup):

@@ -46,7 +46,16 @@ PROVIDERS = {
     'pycocotools': ('pycocotools',),
     'mmattn': ('mmattn',),
 }
-FIX = load(OWN / 'remedies.py').remedies(CHECKOUT)
+REMEDIES = load(OWN / 'remedies.py')
+
+
+def family() -> str:
+    """Return the family whose packages are installed; the forks', if there are both or neither."""
+    found = {name for module in compat.PROVIDERS for name in compat.installed(module)}
+    return 'openmmlab' if found and not found & {*REMEDIES.FAMILIES['onedl']} else 'onedl'
+
+
+FIX = REMEDIES.remedies(CHECKOUT, family())
 # Each probe runs in an interpreter of its own: one that crashes or hangs is a line of the table.
 PROBES = {path.stem.partition('_')[2]: path for path in OWN.glob('probe_*.py')}
 
@@ -224,6 +233,22 @@ def check_weights(report: Report) -> None:
         )
 
 
+def check_checkpoints(report: Report) -> None:
+    """Check that MMEngine by itself loads what its runner saves; the tools of mmattn do in any case."""
+    result = probe('checkpoints')
+    if 'error' in result:
+        report.add('checkpoints', result['error'], FAIL, FIX['detector'])
+    elif result['refused']:
+        report.add(
+            'checkpoints',
+            f"MMEngine's runner cannot load its own ({result['refused']}); the tools of mmattn can",
+            WARN,
+            FIX['checkpoints'],
+        )
+    else:
+        report.add('checkpoints', 'saved and loaded by MMEngine')
+
+
 def check_detectors(report: Report, possible: bool) -> None:
     """Check a small Faster R-CNN as MMDetection has it, and the same with attention."""
     result = probe('detector') if possible else None
@@ -257,6 +282,8 @@ def examine() -> Report:
         )
     else:
         report.add("mmcv's ops", 'not tried: something above is missing', SKIP)
+    if torch and 'mmengine' in present:
+        check_checkpoints(report)
     if torch and {'mmengine', 'mmattn'} <= present:
         check_attention(report)
     if torch and {'mmengine', 'mmcv', 'mmdet', 'mmattn'} <= present:

@@ -1,6 +1,7 @@
 """The fast build of mmcv's ops: the stand-in for ninja, the kept wheels, the fall-back."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -82,45 +83,81 @@ def test_a_kept_wheel_is_for_one_torch_python_and_platform(build_mmcv, monkeypat
     import torch
 
     monkeypatch.setenv('MMATTN_WHEEL_CACHE', str(tmp_path))
-    folder = build_mmcv.wheel_folder('2.3.6')
+    folder = build_mmcv.wheel_folder('onedl-mmcv', '2.3.6')
     assert folder.parent == tmp_path
-    assert f'mmcv2.3.6-torch{torch.__version__}' in folder.name
+    assert f'onedl-mmcv2.3.6-torch{torch.__version__}' in folder.name
     assert sys.implementation.cache_tag in folder.name
     seen = {folder}
-    seen.add(build_mmcv.wheel_folder('2.3.7'))
+    seen.add(build_mmcv.wheel_folder('onedl-mmcv', '2.3.7'))
+    seen.add(build_mmcv.wheel_folder('mmcv', '2.3.6'))
     monkeypatch.setenv('FORCE_CUDA', '1')
-    seen.add(build_mmcv.wheel_folder('2.3.6'))
+    seen.add(build_mmcv.wheel_folder('onedl-mmcv', '2.3.6'))
     monkeypatch.setattr(torch, '__version__', '9.9.9+cpu')
-    seen.add(build_mmcv.wheel_folder('2.3.6'))
-    assert len(seen) == (4 if not torch.cuda.is_available() else 3)
+    seen.add(build_mmcv.wheel_folder('onedl-mmcv', '2.3.6'))
+    assert len(seen) == (5 if not torch.cuda.is_available() else 4)
 
 
 def test_the_cache_follows_xdg(build_mmcv, monkeypatch, tmp_path):
     monkeypatch.delenv('MMATTN_WHEEL_CACHE', raising=False)
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
-    assert build_mmcv.wheel_folder('1').parent == tmp_path / 'mmattn' / 'wheels'
+    assert build_mmcv.wheel_folder('mmcv', '1').parent == tmp_path / 'mmattn' / 'wheels'
 
 
 def test_a_kept_wheel_whose_ops_do_not_run_is_built_again(build_mmcv, monkeypatch, tmp_path):
     calls = []
     (tmp_path / 'stale.whl').touch()
-    monkeypatch.setattr(build_mmcv, 'installed_version', lambda: '')
+    monkeypatch.setattr(build_mmcv, 'installed_version', lambda package: None)
     monkeypatch.setattr(build_mmcv, 'ops_work', lambda: False)
-    monkeypatch.setattr(build_mmcv, 'wheel_folder', lambda version: tmp_path)
+    monkeypatch.setattr(build_mmcv, 'wheel_folder', lambda package, version: tmp_path)
     monkeypatch.setattr(build_mmcv, 'install', lambda wheel: calls.append(f'install {wheel.name}'))
-    monkeypatch.setattr(build_mmcv, 'build', lambda version, plain: calls.append(f'build {version}'))
-    build_mmcv.ensure('2.3.6')
-    assert calls == ['install stale.whl', 'build 2.3.6']
+    monkeypatch.setattr(
+        build_mmcv, 'build', lambda package, version, plain: calls.append(f'build {package} {version}')
+    )
+    build_mmcv.ensure('onedl-mmcv', '2.3.6')
+    assert calls == ['install stale.whl', 'build onedl-mmcv 2.3.6']
     assert not (tmp_path / 'stale.whl').exists()
+
+
+@pytest.mark.parametrize(
+    'installed, package',
+    [
+        ({}, 'onedl-mmcv'),
+        ({'onedl-mmengine': '0.10.12'}, 'onedl-mmcv'),
+        ({'mmengine': '0.10.7'}, 'mmcv'),
+        ({'mmengine-lite': '0.10.7'}, 'mmcv'),
+    ],
+)
+def test_it_builds_the_mmcv_of_the_family_that_is_installed(build_mmcv, monkeypatch, installed, package):
+    monkeypatch.setattr(build_mmcv, 'installed_version', installed.get)
+    asked = []
+    monkeypatch.setattr(build_mmcv, 'ensure', lambda *args: asked.append(args))
+    monkeypatch.setattr(sys, 'argv', ['build_mmcv.py'])
+    build_mmcv.main()
+    monkeypatch.setattr(sys, 'argv', ['build_mmcv.py', '--package', 'mmcv', '--version', '2.0.1', '--force'])
+    build_mmcv.main()
+    pins = (DEV.parents[1] / 'requirements/constraints.txt').read_text()
+    version = re.search(rf'^{package}==(.+)$', pins, re.MULTILINE).group(1)
+    assert asked == [(package, version, False, False), ('mmcv', '2.0.1', True, False)]
+
+
+def test_it_does_not_overwrite_the_mmcv_of_the_other_family(build_mmcv, monkeypatch):
+    monkeypatch.setattr(build_mmcv, 'installed_version', {'mmcv': '2.1.0'}.get)
+    with pytest.raises(build_mmcv.BuildError) as caught:
+        build_mmcv.ensure('onedl-mmcv', '2.3.6', force=True)
+    assert str(caught.value) == (
+        'onedl-mmcv was asked for, but mmcv 2.1.0 is installed, and both import as mmcv.\n'
+        f'  To change: {sys.executable} -m pip uninstall mmcv, with the rest of its family.\n'
+        '  To build mmcv instead: --package mmcv'
+    )
 
 
 @pytest.fixture
 def compiling_alone(build_mmcv, monkeypatch, tmp_path):
     """A build without tools, network and installation; the wheel goes into ``tmp_path``."""
     monkeypatch.setattr(build_mmcv, 'check_tools', lambda: None)
-    monkeypatch.setattr(build_mmcv, 'fetch', lambda version, folder: folder)
+    monkeypatch.setattr(build_mmcv, 'fetch', lambda package, version, folder: folder)
     monkeypatch.setattr(build_mmcv, 'install', lambda wheel: None)
-    monkeypatch.setattr(build_mmcv, 'wheel_folder', lambda version: tmp_path)
+    monkeypatch.setattr(build_mmcv, 'wheel_folder', lambda package, version: tmp_path)
 
 
 @pytest.mark.usefixtures('compiling_alone')
@@ -136,7 +173,7 @@ def test_a_fast_build_that_fails_is_followed_by_a_plain_one(build_mmcv, monkeypa
 
     monkeypatch.setattr(build_mmcv, 'CHECK', '')
     monkeypatch.setattr(build_mmcv, 'compile_wheel', compile_wheel)
-    assert build_mmcv.build('2.3.6', plain=False).read_text() == 'built'
+    assert build_mmcv.build('onedl-mmcv', '2.3.6', plain=False).read_text() == 'built'
     assert tried == [True, False]
     assert 'the fast build failed: the build ended with an error' in capsys.readouterr().out
     assert [path.name for path in tmp_path.glob('*.whl*')] == ['mmcv.whl']
@@ -152,7 +189,7 @@ def test_ops_that_do_not_run_are_not_kept(build_mmcv, monkeypatch, tmp_path):
     monkeypatch.setattr(build_mmcv, 'compile_wheel', compile_wheel)
     message = 'the built ops do not run:(.|\n)*undefined symbol'
     with pytest.raises(build_mmcv.BuildError, match=message):
-        build_mmcv.build('2.3.6', plain=False)
+        build_mmcv.build('onedl-mmcv', '2.3.6', plain=False)
     assert not list(tmp_path.glob('*.whl'))
 
 

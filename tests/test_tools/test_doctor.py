@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / 'tools' / 'doctor.py'
@@ -30,6 +31,7 @@ def healthy(doctor, monkeypatch):
         'torch': {'devices': [], 'threads': 1, 'built_for_cuda': None},
         'cv2': {},
         'ops': {'device': 'cpu'},
+        'checkpoints': {'refused': ''},
         'attention': {'by': 'cpu', 'missing': '', 'device': 'cpu'},
         'weights': {'folder': '/cache dir', 'missing': {}, 'unreachable': ''},
         'detector': {'plain': 0.2, 'with_attention': 0.3, 'device': 'cpu'},
@@ -84,6 +86,52 @@ def test_pretrained_weights_that_cannot_be_fetched(doctor, healthy):
         row['verdict'] == 'warn' and 'not in /cache dir, and cannot be fetched (no such host)' in row['found']
     )
     assert f"cd '/cache dir' && curl -O {url} " in row['fix']
+
+
+def test_checkpoints_that_mmengine_cannot_load_are_a_warning_with_a_remedy(doctor, healthy):
+    assert rows(doctor)['checkpoints']['verdict'] == 'ok'
+    healthy['checkpoints']['refused'] = 'UnpicklingError: Weights only load failed'
+    row = rows(doctor)['checkpoints']
+    assert (row['verdict'], row['found']) == (
+        'warn',
+        "MMEngine's runner cannot load its own (UnpicklingError: Weights only load failed); "
+        'the tools of mmattn can',
+    )
+    assert "custom_hooks = [dict(type='mmattn.RefuseCodeHook')]" in row['fix']
+
+
+def test_the_probe_of_checkpoints_tells_pytorchs_refusal(doctor, monkeypatch):
+    """As upstream's MMEngine 0.10.7 loads: by PyTorch's default, which is weights_only=True from 2.6."""
+    probe = doctor.load(doctor.OWN / 'probe_checkpoints.py').probe
+    assert probe() == {'refused': ''}
+    from mmengine.runner import CheckpointLoader
+
+    monkeypatch.setattr(
+        CheckpointLoader, 'load_checkpoint', lambda path, map_location: torch.load(path, weights_only=True)
+    )
+    assert probe() == {'refused': 'UnpicklingError: Weights only load failed'}
+
+
+@pytest.mark.parametrize(
+    'installed, family',
+    [
+        ({'mmengine': '0.10.7', 'mmcv': '2.1.0'}, 'openmmlab'),
+        ({'mmengine-lite': '0.10.7'}, 'openmmlab'),
+        ({'onedl-mmcv': '2.3.6', 'mmengine': '0.10.7'}, 'onedl'),
+        ({}, 'onedl'),
+    ],
+)
+def test_what_is_missing_is_taken_from_the_family_that_is_there(doctor, monkeypatch, installed, family):
+    found = {name: list(names) for name, names in doctor.compat.PROVIDERS.items()}
+    monkeypatch.setattr(
+        doctor.compat, 'installed', lambda name: [each for each in found[name] if each in installed]
+    )
+    assert doctor.family() == family
+    remedies = doctor.REMEDIES.remedies
+    for checkout in (True, False):
+        fix = remedies(checkout, family)
+        assert ('onedl' in fix['mmengine']) == ('onedl' in fix['mmdet']) == (family == 'onedl')
+        assert ('onedl' in fix['detector']) == (family == 'onedl')
 
 
 def test_a_missing_mmcv_is_a_line_with_a_remedy(doctor, healthy, monkeypatch):
@@ -202,7 +250,16 @@ def test_every_probe_is_run(doctor, monkeypatch):
 
     def answer(name):
         asked.append(name)
-        return dict(devices=[], threads=1, built_for_cuda=None, device='cpu', by='cpu', missing='', folder='')
+        return dict(
+            devices=[],
+            threads=1,
+            built_for_cuda=None,
+            device='cpu',
+            by='cpu',
+            missing='',
+            folder='',
+            refused='',
+        )
 
     monkeypatch.setattr(doctor, 'probe', answer)
     doctor.examine()

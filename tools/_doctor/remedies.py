@@ -17,18 +17,31 @@ def asked(name: str) -> str:
     return next((f"'{line.partition(';')[0].strip()}'" for line in lines if line.startswith(name)), name)
 
 
-def remedies(checkout: bool) -> dict[str, str]:
+# MMEngine, mmcv and MMDetection of each family, as requirements/FAMILY.txt lists them.
+FAMILIES = {
+    'onedl': ('onedl-mmengine', 'onedl-mmcv', 'onedl-mmdetection'),
+    'openmmlab': ('mmengine', 'mmcv', 'mmdet'),
+}
+
+
+def remedies(checkout: bool, family: str = 'onedl') -> dict[str, str]:
     """Return what to run for each problem; each can be pasted into a shell as it is.
 
     Args:
         checkout: True in a checkout, which has the pins and the builder of mmcv; a wheel has neither.
+        family: The family of the OpenMMLab packages that is to be completed.
     """
+    names = FAMILIES[family]
+    # What saves and loads is MMEngine; no newer upstream version mends it, and the hook does.
+    checkpoints = (
+        "# write in each config: custom_hooks = [dict(type='mmattn.RefuseCodeHook')]   (docs/install.md)"
+    )
     if not checkout:
-        mmengine, mmcv, mmdet = map(asked, ('onedl-mmengine', 'onedl-mmcv', 'onedl-mmdetection'))
+        mmengine, mmcv, mmdet = map(asked, names)
         # In an isolated build there is no PyTorch, and mmcv comes without ops and without a word.
         build = (
             'pip install setuptools wheel ninja packaging && '
-            'pip install --no-build-isolation --no-cache-dir --no-binary onedl-mmcv'
+            'pip install --no-build-isolation --no-cache-dir --no-binary ' + names[1]
         )
         return {
             'python': 'make an environment with Python 3.10 or later',
@@ -41,6 +54,7 @@ def remedies(checkout: bool) -> dict[str, str]:
             'cv2': 'pip install --no-deps --force-reinstall opencv-python-headless   # needs no libGL',
             'pycocotools': 'pip install pycocotools',
             'mmattn': 'pip install mmattn',
+            'checkpoints': checkpoints,
             'detector': f'{build} {mmengine} {mmcv} {mmdet}   # the versions above do not fit together',
         }
     pip = 'pip install -c requirements/constraints.txt'
@@ -50,13 +64,14 @@ def remedies(checkout: bool) -> dict[str, str]:
     return {
         'python': 'make setup PYTHON=python3.11',
         'torch': f"pip install '{torch}'   # PyTorch's install selector names the build for your GPU",
-        'mmengine': f'{pip} onedl-mmengine',
+        'mmengine': f'{pip} {names[0]}',
         'mmcv': 'python tools/dev/build_mmcv.py',
         'ops': 'python tools/dev/build_mmcv.py --force',
-        'mmdet': f'{pip} onedl-mmdetection',
+        'mmdet': f'{pip} {names[2]}',
         'cv2': f'{pip} --no-deps --force-reinstall opencv-python-headless   # needs no libGL',
         'pycocotools': f'{pip} pycocotools',
         'mmattn': 'pip install --no-deps --no-build-isolation -e .',
-        'detector': f'{pip} -r requirements/onedl.txt   '
+        'checkpoints': checkpoints,
+        'detector': f'{pip} -r requirements/{family}.txt   '
         '# or make setup: the versions above do not fit together',
     }

@@ -1,13 +1,17 @@
 """Install mmcv with its compiled ops into the environment of the Python that runs this.
 
-onedl-mmcv has no wheel for most versions of PyTorch, and a plain build of its source distribution
-parses PyTorch's headers once for each of 78 files. This script builds the same sources with the
-common header precompiled, without debug info and on all processors, and keeps the wheel, so that
-the next environment takes seconds.
+Neither family's mmcv has wheels for most versions of PyTorch, and a plain build of its source
+distribution parses PyTorch's headers once for each of 78 files. This script builds the same sources
+with the common header precompiled, without debug info and on all processors, and keeps the wheel, so
+that the next environment takes seconds.
 
     python tools/dev/build_mmcv.py             # install, building only if no kept wheel fits
     python tools/dev/build_mmcv.py --force     # build again
     python tools/dev/build_mmcv.py --plain     # build without the precompiled header
+    python tools/dev/build_mmcv.py --package mmcv --version 2.1.0
+
+Without --package, upstream's mmcv is built where upstream's MMEngine is installed, and onedl-mmcv
+elsewhere; without --version, the version of it that was tested (requirements/constraints.txt).
 
 PyTorch, setuptools, wheel and ninja must be installed first; `make setup` does that.
 
@@ -29,9 +33,11 @@ import tarfile
 import tempfile
 import time
 from collections import deque
+from importlib import metadata
 from pathlib import Path
 
-PACKAGE = 'onedl-mmcv'
+# Each family's mmcv, and the distributions of the same family's MMEngine.
+PACKAGES = {'onedl-mmcv': ('onedl-mmengine',), 'mmcv': ('mmengine', 'mmengine-lite')}
 REQUIREMENTS = Path(__file__).resolve().parents[2] / 'requirements'
 COMMON_HEADER = 'mmcv/ops/csrc/common/pytorch_cpp_helper.hpp'
 FLAGS = '-O2 -DNDEBUG -g0'  # replaces Python's own, which often ask for debug info
@@ -54,10 +60,30 @@ def say(text):
     print(f'[mmcv] {text}', flush=True)
 
 
-def pinned_version():
-    """Return the tested version of mmcv, from the list of pins."""
+def pinned_version(package):
+    """Return the tested version of a family's mmcv, from the list of pins."""
     pins = (REQUIREMENTS / 'constraints.txt').read_text()
-    return re.search(rf'^{PACKAGE}==([^\s;]+)', pins, flags=re.MULTILINE).group(1)
+    return re.search(rf'^{package}==([^\s;]+)', pins, flags=re.MULTILINE).group(1)
+
+
+def family_here():
+    """Return the mmcv of the family whose MMEngine is installed here; the forks' if there is none."""
+    return next(
+        (package for package, engines in PACKAGES.items() if any(map(installed_version, engines))),
+        next(iter(PACKAGES)),
+    )
+
+
+def check_family(package):
+    """Raise ``BuildError`` if the other family's mmcv is installed: the two overwrite each other's files."""
+    for other in PACKAGES:
+        found = installed_version(other) if other != package else None
+        if found:
+            raise BuildError(
+                f'{package} was asked for, but {other} {found} is installed, and both import as mmcv.\n'
+                f'  To change: {sys.executable} -m pip uninstall {other}, with the rest of its family.\n'
+                f'  To build {other} instead: --package {other}'
+            )
 
 
 def run_here(code):
@@ -70,12 +96,14 @@ def ops_work():
     return run_here(CHECK).returncode == 0
 
 
-def installed_version():
-    code = f'from importlib.metadata import version; print(version({PACKAGE!r}))'
-    return run_here(code).stdout.strip()
+def installed_version(package):
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
-def wheel_folder(version):
+def wheel_folder(package, version):
     """Return the folder of the kept wheel, named by all that decides whether its compiled code fits."""
     root = os.environ.get('MMATTN_WHEEL_CACHE')
     if not root:
@@ -88,7 +116,7 @@ def wheel_folder(version):
     variant = f'cuda{torch.version.cuda}' if cuda else 'cpu'
     key = '-'.join(
         [
-            f'mmcv{version}',
+            f'{package}{version}',
             f'torch{torch.__version__}',
             f'ops_{variant}',
             sys.implementation.cache_tag,
@@ -126,19 +154,19 @@ def check_tools():
         )
 
 
-def fetch(version, folder):
+def fetch(package, version, folder):
     """Download and unpack the source distribution; return its folder."""
-    say(f'downloading the sources of {PACKAGE} {version}')
+    say(f'downloading the sources of {package} {version}')
     pip(
         'download',
         '--quiet',
         '--no-deps',
         '--no-build-isolation',
         '--no-binary',
-        PACKAGE,
+        package,
         '--dest',
         str(folder),
-        f'{PACKAGE}=={version}',
+        f'{package}=={version}',
     )
     archive = next(folder.glob('*.tar.gz'))
     with tarfile.open(archive) as tar:
@@ -250,16 +278,16 @@ def compile_wheel(source, out, log, fast):
     return wheels[0]
 
 
-def build(version, plain):
+def build(package, version, plain):
     """Build, install and check mmcv; return the wheel's path in the cache."""
     check_tools()
-    kept = wheel_folder(version)
+    kept = wheel_folder(package, version)
     kept.mkdir(parents=True, exist_ok=True)
     log = kept / 'build.log'
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix='mmattn-mmcv-') as folder:
         folder = Path(folder)
-        source = fetch(version, folder)
+        source = fetch(package, version, folder)
         for fast in [False] if plain or os.name != 'posix' else [True, False]:
             out = folder / ('fast' if fast else 'plain')
             out.mkdir()
@@ -283,20 +311,21 @@ def build(version, plain):
     return final
 
 
-def ensure(version, force=False, plain=False):
-    """Install mmcv `version` unless it is installed with ops that run."""
-    if not force and installed_version() == version and ops_work():
-        say(f'{PACKAGE} {version} with compiled ops is installed')
+def ensure(package, version, force=False, plain=False):
+    """Install `version` of this mmcv unless it is installed with ops that run."""
+    check_family(package)
+    if not force and installed_version(package) == version and ops_work():
+        say(f'{package} {version} with compiled ops is installed')
         return
     if not force:
-        for wheel in wheel_folder(version).glob('*.whl'):
+        for wheel in wheel_folder(package, version).glob('*.whl'):
             say(f'installing the kept wheel {wheel}')
             install(wheel)
             if ops_work():
                 return
             say('its ops do not run here: building again')
             wheel.unlink()
-    build(version, plain)
+    build(package, version, plain)
 
 
 def main():
@@ -305,6 +334,8 @@ def main():
     )
     parser.add_argument('--force', action='store_true', help='build even if it is installed')
     parser.add_argument('--plain', action='store_true', help='no precompiled header')
+    parser.add_argument('--package', choices=PACKAGES, help="which family's mmcv (default: see above)")
+    parser.add_argument('--version', help='which version of it (default: the tested one)')
     args = parser.parse_args()
     try:
         import torch  # noqa: F401
@@ -314,7 +345,8 @@ def main():
             '  make setup, or see docs/install.md'
         )
     try:
-        ensure(pinned_version(), args.force, args.plain)
+        package = args.package or family_here()
+        ensure(package, args.version or pinned_version(package), args.force, args.plain)
     except KeyboardInterrupt:
         sys.exit('\n[mmcv] interrupted: nothing was kept')
     except (BuildError, subprocess.CalledProcessError) as error:

@@ -7,7 +7,8 @@ seconds. It needs nothing but the standard library. `make setup` calls it.
 
 Environment: TORCH_SPEC, the arguments of pip install for PyTorch (for example
 "torch==2.13.0 --index-url URL" with the URL of PyTorch's install selector). A PyTorch that is in
-the environment already is kept.
+the environment already is kept. FAMILY, which of the two families of MMEngine, mmcv and MMDetection:
+onedl (the forks, by default) or openmmlab (upstream).
 """
 
 import os
@@ -20,6 +21,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 REQUIREMENTS = ROOT / 'requirements'
+# MMEngine and mmcv of each family; requirements/FAMILY.txt lists the whole.
+FAMILIES = {'onedl': ('onedl-mmengine', 'onedl-mmcv'), 'openmmlab': ('mmengine', 'mmcv')}
 
 
 class StepFailed(RuntimeError):
@@ -31,8 +34,10 @@ class StepFailed(RuntimeError):
 
 
 class Setup:
-    def __init__(self, folder):
+    def __init__(self, folder, family='onedl'):
         self.folder = folder
+        self.family = family
+        self.mmengine, self.mmcv = FAMILIES[family]
         self.python = folder / ('Scripts/python.exe' if os.name == 'nt' else 'bin/python')
         self.steps = [
             # (what, how long it usually takes on two cores, the step, what to do when it fails)
@@ -147,23 +152,44 @@ class Setup:
         say(f'      PyTorch {version}')
 
     def install_base(self):
+        self.check_that_families_are_not_mixed()
         # mmcv cannot be imported without MMEngine and OpenCV, so they precede its check.
         self.pip(
             '-r',
             REQUIREMENTS / 'build.txt',
             '-r',
             REQUIREMENTS / 'runtime.txt',
-            'onedl-mmengine',
+            self.mmengine,
             'opencv-python',
         )
         self.fix_opencv()
 
     def install_mmcv(self):
-        self.call(ROOT / 'tools/dev/build_mmcv.py')
+        self.call(ROOT / 'tools/dev/build_mmcv.py', '--package', self.mmcv)
 
     def install_rest(self):
-        self.pip('-r', REQUIREMENTS / 'onedl.txt', '-r', REQUIREMENTS / 'tests.txt')
+        self.pip('-r', REQUIREMENTS / f'{self.family}.txt', '-r', REQUIREMENTS / 'tests.txt')
         self.fix_opencv()
+
+    def check_that_families_are_not_mixed(self):
+        """Raise ``StepFailed`` if the other family is there: both import under the same names."""
+        for other, packages in FAMILIES.items():
+            names = [] if other == self.family else self.installed(packages)
+            if names:
+                raise StepFailed(
+                    f'FAMILY={self.family} was asked for, but {self.folder} has {" and ".join(names)}',
+                    f'go on with FAMILY={other}, or have all of it made anew: make clean-env',
+                )
+
+    def installed(self, packages):
+        """Return those of these distributions that the environment has."""
+        code = (
+            'import sys; from importlib.metadata import distributions; '
+            'names = {str(d.metadata["Name"]).lower().replace("_", "-") for d in distributions()}; '
+            'print(*names & set(sys.argv[1:]))'
+        )
+        done = subprocess.run([str(self.python), '-c', code, *packages], capture_output=True, text=True)
+        return sorted(done.stdout.split())
 
     def fix_opencv(self):
         """Install the headless OpenCV if the full one does not import: a desktop's libGL is missing."""
@@ -196,8 +222,11 @@ def main():
     if len(sys.argv) != 2 or sys.argv[1].startswith('-'):
         print(__doc__, file=sys.stderr)
         sys.exit(2)
+    family = os.environ.get('FAMILY') or 'onedl'
+    if family not in FAMILIES:
+        sys.exit(f'FAMILY={family}: there are {" and ".join(FAMILIES)}')
     try:
-        Setup(Path(sys.argv[1]).absolute()).run()
+        Setup(Path(sys.argv[1]).absolute(), family).run()
     except KeyboardInterrupt:
         sys.exit('\nset-up interrupted: the same command goes on from here')
 
