@@ -29,7 +29,7 @@ from pages import with_text  # noqa: E402
 from mmattn.files import write_file  # noqa: E402
 
 OUTCOME = ROOT / 'benchmarks/results/identity_sweep.json'
-PAGE = ROOT / 'docs/identity_sweep.md'
+PAGE = ROOT / 'docs/supported_detectors.md'
 BLOCK = dict(type='mmattn.CBAM', start='identity')
 # Image sizes to try until the model without attention accepts one; none is square.
 SIZES = ((64, 96), (128, 192), (320, 384), (512, 640))
@@ -49,8 +49,8 @@ IDENTICAL, DIFFERS, REFUSED, NO_SITE, NOT_RUN, NOT_BUILT, NOT_LOADED, NO_MODEL =
 
 def check(cfg: dict) -> dict:
     """Build one model, compare it with and without attention, and return the outcome."""
+    import mmdet_configs
     import torch
-    import zoo
 
     from mmattn.insertion import identity
 
@@ -59,10 +59,10 @@ def check(cfg: dict) -> dict:
     if rpn:
         rpn['max_per_img'] = 20  # where attention stands in RoI heads; a thousand take a minute
     try:
-        model = zoo.build_zoo_model(cfg)
+        model = mmdet_configs.build_shipped_model(cfg)
     except Exception as error:
-        found['reason'] = zoo.failure_reason(error)
-        model = zoo.build_trunks(cfg)
+        found['reason'] = mmdet_configs.failure_reason(error)
+        model = mmdet_configs.build_trunks(cfg)
         if model is None:
             return dict(found, outcome=NOT_BUILT)
         found['trunk_only'] = True
@@ -75,7 +75,7 @@ def check(cfg: dict) -> dict:
                 identity.feature_maps(model, image)
             break
         except Exception as error:
-            reason = zoo.failure_reason(error)
+            reason = mmdet_configs.failure_reason(error)
     else:
         return dict(found, outcome=NOT_RUN, reason=reason)
     found['size'] = size
@@ -140,20 +140,20 @@ def _child(cfg, pipe):
 
 def load_configs(names):
     """Return the key of each config's model, or the reason why it has none, and the models by their keys."""
-    import zoo
+    import mmdet_configs
 
     configs, models = {}, {}
     for name in names:
         try:
             with open(os.devnull, 'w') as null, redirect_stdout(null), redirect_stderr(null):
-                cfg = zoo.zoo_model(name)
+                cfg = mmdet_configs.shipped_model(name)
         except Exception as error:
-            configs[name] = dict(outcome=NOT_LOADED, reason=zoo.failure_reason(error))
+            configs[name] = dict(outcome=NOT_LOADED, reason=mmdet_configs.failure_reason(error))
             continue
         if cfg is None:
             configs[name] = dict(outcome=NO_MODEL)
             continue
-        key = hashlib.sha256(zoo.signature(cfg).encode()).hexdigest()[:12]
+        key = hashlib.sha256(mmdet_configs.signature(cfg).encode()).hexdigest()[:12]
         configs[name] = dict(model=key)
         models.setdefault(key, cfg)
     return configs, models
@@ -368,9 +368,9 @@ def main():
     if args.page_only:
         write_page(json.loads(OUTCOME.read_text(encoding='utf-8')), PAGE)
         return
-    from zoo import zoo_configs
+    from mmdet_configs import shipped_configs
 
-    names = [name for name in zoo_configs() if any(fnmatch.fnmatch(name, p) for p in args.patterns)]
+    names = [name for name in shipped_configs() if any(fnmatch.fnmatch(name, p) for p in args.patterns)]
     if not names:
         sys.exit(f"none of mmdet's configs matches {' '.join(args.patterns)}")
     partial = OUTCOME.with_suffix('.partial.jsonl')

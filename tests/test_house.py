@@ -37,7 +37,7 @@ RETIRED = {
     'find_places', 'own_randomness', 'compact_names', 'handed_on', 'dry_run', 'DryRun', 'host_class',
     'holds_attention', 'passes', '_passes', 'aten_passes', 'compiled_passes', 'triton_passes',
     'triton_kernels', 'compiled_ops', 'cpu_passes', 'coco_figures', 'figures', 'picture', 'pictures',
-    'time_in_turn', 'why_not', 'experiment', 'trial', 'kind', 'kinds', 'KINDS', 'by_kind', 'how',
+    'time_in_turn', 'why_not', 'experiment', 'trial', 'kind', 'kinds', 'KINDS', 'by_kind', 'how', 'zoo',
 }  # fmt: skip
 # What a redesign does not rename: options of users', keys of files, and names that are others'.
 KEPT = {

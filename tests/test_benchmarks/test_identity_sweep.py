@@ -14,7 +14,7 @@ from mmattn.insertion import identity
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / 'benchmarks'))
 import identity_sweep  # noqa: E402
-import zoo  # noqa: E402
+import mmdet_configs  # noqa: E402
 
 CBAM = dict(type='mmattn.CBAM', start='identity')
 # A family each, of the architectures that mmdet has; the smallest that it ships.
@@ -44,8 +44,8 @@ LONG = {
 def sweep(monkeypatch, tmp_path):
     """The script, writing into a folder of its own."""
     monkeypatch.setattr(identity_sweep, 'OUTCOME', tmp_path / 'results/identity_sweep.json')
-    monkeypatch.setattr(identity_sweep, 'PAGE', tmp_path / 'identity_sweep.md')
-    (tmp_path / 'identity_sweep.md').write_text(
+    monkeypatch.setattr(identity_sweep, 'PAGE', tmp_path / 'supported_detectors.md')
+    (tmp_path / 'supported_detectors.md').write_text(
         'before\n{}\nstale\n{}\nafter\n'.format(*identity_sweep.MARKS)
     )
     return identity_sweep
@@ -62,7 +62,7 @@ def sweep(monkeypatch, tmp_path):
     ],
 )
 def test_identity_in_a_model_of_each_family(sweep, mmdet_scope, name):
-    found = sweep.check(zoo.zoo_model(name))
+    found = sweep.check(mmdet_configs.shipped_model(name))
     assert found['outcome'] == 'identical', found
     assert not found['idle'] and not found['problems']
     assert found['maps'] >= 1 and sum(found['sites'].values()) >= 3
@@ -72,7 +72,7 @@ def test_identity_in_a_model_of_each_family(sweep, mmdet_scope, name):
 def test_identity_in_every_model(sweep, tmp_path):
     """The whole sweep, against the outcome that the page shows."""
     saved = json.loads((ROOT / 'benchmarks/results/identity_sweep.json').read_text())
-    outcome = sweep.sweep(zoo.zoo_configs(), 300, tmp_path / 'partial.jsonl')
+    outcome = sweep.sweep(mmdet_configs.shipped_configs(), 300, tmp_path / 'partial.jsonl')
     assert {m['outcome'] for m in outcome['models'].values()} <= {
         'identical',
         'no site',
@@ -90,16 +90,16 @@ def _by_config(sweep, outcome):
     ]
 
 
-# -- the zoo --------------------------------------------------------------------------------------
+# -- the configs that MMDetection ships -------------------------------------------------------------
 
 
 def test_configs_are_found_and_loaded_without_anything_to_download():
-    names = zoo.zoo_configs()
+    names = mmdet_configs.shipped_configs()
     assert len(names) > 500 and not [n for n in names if n.startswith('_base_')]
-    cfg = zoo.zoo_model('faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py')
+    cfg = mmdet_configs.shipped_model('faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py')
     assert cfg['backbone']['init_cfg'] is None and cfg['backbone']['depth'] == 50
-    assert zoo.zoo_model('retinanet/retinanet_tta.py') is None
-    lad = zoo.zoo_model('lad/lad_r101-paa-r50_fpn_2xb8_coco_1x.py')
+    assert mmdet_configs.shipped_model('retinanet/retinanet_tta.py') is None
+    lad = mmdet_configs.shipped_model('lad/lad_r101-paa-r50_fpn_2xb8_coco_1x.py')
     assert lad['teacher_ckpt'] is None
 
 
@@ -115,8 +115,8 @@ def test_configs_are_found_and_loaded_without_anything_to_download():
     ],
 )
 def test_what_counts_as_one_model(other, same):
-    first = zoo.signature(zoo.zoo_model('faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'))
-    assert (zoo.signature(zoo.zoo_model(other)) == first) is same
+    first = mmdet_configs.signature(mmdet_configs.shipped_model('faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'))
+    assert (mmdet_configs.signature(mmdet_configs.shipped_model(other)) == first) is same
 
 
 @pytest.mark.parametrize(
@@ -149,18 +149,18 @@ def test_what_counts_as_one_model(other, same):
     ],
 )
 def test_the_reason_of_a_failure_is_the_same_for_the_same_cause(error, text):
-    assert zoo.failure_reason(error) == text
+    assert mmdet_configs.failure_reason(error) == text
 
 
 def test_backbone_and_neck_alone(mmdet_scope):
-    cfg = zoo.zoo_model('retinanet/retinanet_r18_fpn_1x_coco.py')
+    cfg = mmdet_configs.shipped_model('retinanet/retinanet_r18_fpn_1x_coco.py')
     cfg['bbox_head']['type'] = 'NeedsSomething'
     with pytest.raises(KeyError):
-        zoo.build_zoo_model(cfg)
-    model = zoo.build_trunks(dict(type='Tracker', detector=cfg))
+        mmdet_configs.build_shipped_model(cfg)
+    model = mmdet_configs.build_trunks(dict(type='Tracker', detector=cfg))
     assert [name for name, _ in model.named_children()] == ['detector'] and not model.training
     assert len(identity.feature_maps(model, torch.rand(1, 3, 64, 96))) == 5
-    assert zoo.build_trunks(dict(type='Wrapper')) is None
+    assert mmdet_configs.build_trunks(dict(type='Wrapper')) is None
 
 
 # -- the script -----------------------------------------------------------------------------------
@@ -185,7 +185,7 @@ def test_sweep_is_resumed_and_writes_its_page(sweep, monkeypatch, capsys):
         'retinanet/retinanet_tta.py',
         'yolof/yolof_r50-c5_8xb8-1x_coco.py',
     ]
-    monkeypatch.setattr(zoo, 'zoo_configs', lambda: names)
+    monkeypatch.setattr(mmdet_configs, 'shipped_configs', lambda: names)
     monkeypatch.setattr('sys.argv', ['identity_sweep.py'])
 
     def result(cfg):
@@ -230,7 +230,7 @@ def test_sweep_is_resumed_and_writes_its_page(sweep, monkeypatch, capsys):
 
 
 def test_the_page_shows_the_saved_outcome(sweep):
-    page = (ROOT / 'docs/identity_sweep.md').read_text()
+    page = (ROOT / 'docs/supported_detectors.md').read_text()
     sweep.PAGE.write_text(page)
     saved = json.loads((ROOT / 'benchmarks/results/identity_sweep.json').read_text())
     sweep.write_page(saved, sweep.PAGE)

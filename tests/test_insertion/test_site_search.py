@@ -77,7 +77,7 @@ FOUND = [
 ]
 
 
-def zoo(config):
+def shipped(config):
     register_all_modules()
     return MODELS.build(get_config(f'mmdet::{config}.py').model).eval()
 
@@ -102,8 +102,8 @@ def real_maps(model, wanted, image):
 
 
 @pytest.mark.parametrize('config, residual, stages, laterals, topdown, outputs', FOUND)
-def test_detectors_of_the_zoo_have_the_expected_sites(config, residual, stages, laterals, topdown, outputs):
-    model = zoo(config)
+def test_detectors_have_the_expected_sites(config, residual, stages, laterals, topdown, outputs):
+    model = shipped(config)
     table = find_sites(model, SIZE)
     parts = Counter(site.part for site in table.sites)
     assert parts['residual'] == residual
@@ -201,7 +201,7 @@ def test_blocks_act_at_every_position():
 
 def test_a_map_of_which_nothing_is_made_is_refused():
     """FPN's start_level=1 passes over the first: a block there would have no gradient."""
-    model = zoo('pvt/retinanet_pvt-t_fpn_1x_coco')
+    model = shipped('pvt/retinanet_pvt-t_fpn_1x_coco')
     rules = [dict(at='backbone.stage[1-4]', block=dict(type='mmattn.SE'))]
     with pytest.raises(ValueError, match="'backbone.stage1': no later layer uses its output"):
         attach(model, rules)
@@ -223,7 +223,7 @@ def test_stages_of_which_nothing_is_made_are_refused():
 
 
 def test_a_video_detector_without_extract_feat():
-    model = zoo('mask2former_vis/mask2former_r50_8xb2-8e_youtubevis2019')
+    model = shipped('mask2former_vis/mask2former_r50_8xb2-8e_youtubevis2019')
     parts = Counter(site.part for site in sites(model))
     assert (parts['residual'], parts['stage']) == (16, 4)
 
@@ -231,7 +231,7 @@ def test_a_video_detector_without_extract_feat():
 @pytest.mark.slow
 def test_an_op_that_this_machine_lacks_is_no_obstacle():
     """MMCV has CARAFE for GPUs only, which tensors without data do not need."""
-    names = find_sites(zoo('carafe/faster-rcnn_r50_fpn-carafe_1x_coco')).names
+    names = find_sites(shipped('carafe/faster-rcnn_r50_fpn-carafe_1x_coco')).names
     assert [len(names[f'neck.{group}']) for group in ('lateral', 'output')] == [4, 5]
 
 

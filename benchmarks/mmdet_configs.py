@@ -52,7 +52,7 @@ class Trunk(nn.Module):
         return features if self.neck is None else self.neck(features)
 
 
-def zoo_folder() -> Path:
+def shipped_folder() -> Path:
     """Return the folder of MMDetection's configs, in an installed package or in a source tree."""
     package = Path(get_installed_path('mmdet'))
     folders = [package / '.mim' / 'configs', package / 'configs', package.parent / 'configs']
@@ -65,24 +65,24 @@ def zoo_folder() -> Path:
     )
 
 
-def zoo_configs() -> list[str]:
-    """Return the sorted paths of all configs relative to :func:`zoo_folder`, without ``_base_``."""
-    return sorted(list_configs(zoo_folder()))
+def shipped_configs() -> list[str]:
+    """Return the sorted paths of all configs relative to :func:`shipped_folder`, without ``_base_``."""
+    return sorted(list_configs(shipped_folder()))
 
 
-def zoo_model(name: str) -> dict | None:
+def shipped_model(name: str) -> dict | None:
     """Return the model of a config as a plain dict without weights to load; ``None`` if it has none.
 
     Raises:
         Exception: Whatever loading the config raises; see :func:`failure_reason`.
     """
-    cfg = Config.fromfile(str(zoo_folder() / name)).get('model')
+    cfg = Config.fromfile(str(shipped_folder() / name)).get('model')
     if cfg is None:
         return None
     cfg = _without_weights(cfg.to_dict())
     teacher = cfg.get('teacher_config')
     if isinstance(teacher, str):  # relative to the folder that holds 'configs'
-        cfg['teacher_config'] = str(zoo_folder().parent / teacher)
+        cfg['teacher_config'] = str(shipped_folder().parent / teacher)
     return cfg
 
 
@@ -91,8 +91,8 @@ def signature(cfg: dict) -> str:
     return json.dumps(_structure(cfg), sort_keys=True, default=str)
 
 
-def build_zoo_model(cfg: dict) -> nn.Module:
-    """Build the model that :func:`zoo_model` returned, in eval mode, without initialising its weights."""
+def build_shipped_model(cfg: dict) -> nn.Module:
+    """Build the model that :func:`shipped_model` returned, in eval mode, without initialising its weights."""
     with DefaultScope.overwrite_default_scope('mmdet'):
         model = MODELS.build(Config(dict(model=cfg)).model)
     model.eval()  # the eval() of some models returns None

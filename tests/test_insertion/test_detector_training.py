@@ -12,7 +12,7 @@ from mmattn import attach
 from mmattn.insertion import identity
 
 sys.path.insert(0, str(Path(__file__).parents[2] / 'benchmarks'))
-import zoo  # noqa: E402
+import mmdet_configs  # noqa: E402
 
 R18 = dict(backbone=dict(depth=18), neck=dict(in_channels=[64, 128, 256, 512]))
 R18_DETR = dict(
@@ -92,13 +92,13 @@ def merge(cfg, changes):
 
 def detector(name, changes):
     """As the Runner makes it, with weights of its own where the config has pretrained ones."""
-    cfg = merge(zoo.zoo_model(name), changes)
+    cfg = merge(mmdet_configs.shipped_model(name), changes)
     if cfg['backbone']['type'] == 'ResNet':
         # A residual branch that ends in zeros has nothing that a gate could act on in the first step.
         cfg['backbone'].update(zero_init_residual=False)
     cfg['data_preprocessor']['batch_augments'] = None  # which may pad to a thousand pixels
     torch.manual_seed(0)
-    model = zoo.build_zoo_model(cfg)
+    model = mmdet_configs.build_shipped_model(cfg)
     model.init_weights()
     return model.train() or model
 
