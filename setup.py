@@ -54,7 +54,10 @@ setup(
         'Topic :: Scientific/Engineering :: Artificial Intelligence',
     ],
     packages=find_packages(include=['mmattn', 'mmattn.*']),
-    package_data={'mmattn.ops.backends.cpu': ['*.c', '*.h']},
+    package_data={
+        'mmattn.checkpoints.convert': ['*.json'],
+        'mmattn.ops.backends.cpu': ['*.c', '*.h'],
+    },
     python_requires='>=3.10',
     # Neither OpenMMLab's packages nor their forks: both import as mmengine, mmcv and mmdet and
     # overwrite each other, so which of them is a choice (an extra), never a side effect.

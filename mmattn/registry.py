@@ -45,7 +45,8 @@ def _child(parent: Registry, *locations: str) -> Registry:
     return _Registry(parent.name, parent=parent, scope='mmattn', locations=list(locations))
 
 
-MODELS = _child(MMENGINE_MODELS, 'mmattn.blocks', 'mmattn.insertion')
+# The last registers no model, but the scheme timm:// of checkpoints, which an init_cfg may name.
+MODELS = _child(MMENGINE_MODELS, 'mmattn.blocks', 'mmattn.insertion', 'mmattn.checkpoints.convert.hub')
 DATASETS = _child(MMENGINE_DATASETS, 'mmattn.datasets')
 TRANSFORMS = _child(MMENGINE_TRANSFORMS, 'mmattn.datasets')
 HOOKS = _child(MMENGINE_HOOKS, 'mmattn.hooks')

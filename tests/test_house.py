@@ -273,10 +273,12 @@ def test_long_lines_are_found(tmp_path):
 TESTED_BY = {
     'blocks.clips': 'test_insertion/test_clips.py',
     'checkpoints.adapter_table': 'test_tools/test_adapter.py',
+    'checkpoints.convert': 'test_checkpoints/test_convert/test_layouts.py',
     'checkpoints.fingerprint': 'test_checkpoints/test_adapter.py',
     'checkpoints.numpy_data': 'test_checkpoints/test_trust.py',
     'checkpoints.pickled_names': 'test_checkpoints/test_trust.py',
     'checkpoints.state': 'test_checkpoints/test_check.py',
+    'checkpoints.timm_hub': 'test_checkpoints/test_convert/test_hub.py',
     'cost.compare': 'test_tools/test_logs.py',
     'cost.config_table': 'test_configs/test_parameters.py',
     'datasets.image_header': 'test_engine/test_check_data_variants.py',

@@ -19,6 +19,7 @@ from mmattn.checkpoints.adapter_file import (
     write_adapter,
 )
 from mmattn.checkpoints.check import check_insertion, require_same_insertion
+from mmattn.checkpoints.convert import NotConverted, NotMappable, convert_file, convert_file_to_timm
 from mmattn.checkpoints.damage import checkpoint_to_resume, damage_of
 from mmattn.checkpoints.pretrained import load_checkpoints
 from mmattn.checkpoints.read import has_loader, read_checkpoint
@@ -30,6 +31,8 @@ __all__ = [
     'AdapterError',
     'DamagedAdapter',
     'NewerAdapter',
+    'NotConverted',
+    'NotMappable',
     'UntrustedCheckpoint',
     'WrongBase',
     'WrongSpec',
@@ -38,6 +41,8 @@ __all__ = [
     'check_base',
     'check_insertion',
     'checkpoint_to_resume',
+    'convert_file',
+    'convert_file_to_timm',
     'damage_of',
     'load_adapter',
     'load_checkpoints',

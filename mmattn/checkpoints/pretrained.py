@@ -12,7 +12,6 @@ from http.client import HTTPException
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
 
 import mmengine
 import torch
@@ -26,6 +25,7 @@ from mmengine.runner.checkpoint import (
 )
 
 from mmattn._private_apis import checkpoint_schemes
+from mmattn.checkpoints.timm_hub import file_name, hub_file, timm_url
 from mmattn.checkpoints.trust import loaders_wrapped, refuse_code
 from mmattn.files import is_disk_full
 
@@ -57,6 +57,8 @@ def url_of(address: str) -> str | None:
         urls, name = get_external_models(), get_deprecated_model_names().get(name, name)
     elif scheme == 'mmcls':
         urls = get_mmcls_models()
+    elif scheme == 'timm':
+        return timm_url(name.partition('?')[0])
     else:
         return None
     if name not in urls:
@@ -75,8 +77,8 @@ def _torchvision_urls(name: str) -> dict[str, str]:
 
 
 def cached_file(url: str) -> str:
-    """Return the file in PyTorch's cache for a URL, whether it is there or not."""
-    return os.path.join(torch.hub.get_dir(), 'checkpoints', os.path.basename(urlparse(url).path))
+    """Return the file in the cache of Hugging Face, if it is there, else in PyTorch's, there or not."""
+    return hub_file(url) or os.path.join(torch.hub.get_dir(), 'checkpoints', file_name(url))
 
 
 def fetch(address: str, instead: str = 'init_cfg.checkpoint') -> None:

@@ -50,13 +50,13 @@ def read_checkpoint(path: str, what: str = '', trust_checkpoint: bool = False) -
         text = f'{type(error).__name__}: {error}'.partition('\n')[0]
         raise ValueError(f"'{path}'{asked} cannot be read as a checkpoint: {text}") from error
     try:
-        _require_numbers(state_dict_of(checkpoint))
+        require_numbers(state_dict_of(checkpoint))
     except ValueError as error:
         raise ValueError(f"'{path}'{asked}: {error}") from error
     return checkpoint
 
 
-def _require_numbers(state: Mapping[str, Any]) -> None:
+def require_numbers(state: Mapping[str, Any]) -> None:
     """Raise ``ValueError`` if a weight is NaN or infinite; minus infinity may stand in a mask."""
     broken = [
         name
