@@ -11,10 +11,10 @@ import numpy as np
 from mmengine.utils import ProgressBar
 
 from mmattn.files import write_file
+from mmattn.visualization.html_attention import NOTE
 from mmattn.visualization.image_files import output_names
 from mmattn.visualization.inspection import ImageInspection
 from mmattn.visualization.inspector import Inspector, UnreadableImage
-from mmattn.visualization.overlays import NEARLY_EVEN
 from mmattn.visualization.page import write_attention_page
 from mmattn.visualization.sheet import contact_sheet
 from mmattn.visualization.sources import sources_at
@@ -85,13 +85,7 @@ def show_attention(
             yield inspections
         print()
 
-    write_attention_page(
-        inspect_and_write(),
-        out / PAGE,
-        title,
-        'The colours of an overlay span the least to the greatest gate of its site on this image, but at '
-        f'least {NEARLY_EVEN:.0%} of the range that its gates can take: read the numbers beside them.',
-    )
+    write_attention_page(inspect_and_write(), out / PAGE, title, NOTE)
     if unreadable:
         raise ValueError(
             f'{"; ".join(map(str, unreadable))}. The other {len(images) - len(unreadable)} of '

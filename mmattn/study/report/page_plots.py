@@ -12,10 +12,10 @@ from mmattn.study.report.plots import (
     plot_differences,
     plot_gain_and_cost,
     plot_mistakes,
-    to_svg,
 )
 from mmattn.study.report.study_report import StudyReport
 from mmattn.study.statistics import Comparison
+from mmattn.visualization.html_plot import to_svg
 
 
 def page_plots(report: StudyReport) -> list[tuple[str, str]]:

@@ -10,9 +10,8 @@ from mmattn.visualization.html_image import image_tag
 
 STYLE = """
 .panels{display:grid;grid-template-columns:repeat(4,minmax(0,1fr));gap:.7em;margin:.5em 0 1.5em}
-.panels figure{margin:0;background:none;border-radius:0;overflow:visible}
-.panels img{display:block;width:100%;height:auto} .panels figcaption{color:inherit;padding:.2em 0;
-font-size:.8em;overflow-wrap:anywhere} h3{margin:1.2em 0 .2em;overflow-wrap:anywhere}
+.panels figure{margin:0} .panels img{width:100%} .panels figcaption{font-size:.8em}
+h3{margin:1.2em 0 .2em;overflow-wrap:anywhere}
 @media(max-width:45em){.panels{grid-template-columns:repeat(2,minmax(0,1fr))}}
 """
 """What the page needs to lay the rows out: four images beside each other, two on a narrow screen."""

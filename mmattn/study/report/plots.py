@@ -1,14 +1,12 @@
-"""The plots of a study's report, as SVG: differences, mistakes, learning curves, gain against cost."""
+"""The plots of a study's report: differences, mistakes, learning curves, gain against cost."""
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import offset_copy
@@ -160,13 +158,3 @@ def plot_gain_and_cost(
     axes.margins(x=0.25)
     axes.spines[['top', 'right']].set_visible(False)
     return figure
-
-
-def to_svg(figure: Figure) -> str:
-    """Return a figure as an ``<svg>`` element; the same figure gives the same text."""
-    import matplotlib
-
-    text = io.StringIO()
-    with matplotlib.rc_context({'svg.hashsalt': 'mmattn', 'svg.fonttype': 'none'}):
-        FigureCanvasSVG(figure).print_svg(text, metadata={'Date': None})
-    return text.getvalue()[text.getvalue().index('<svg') :]
