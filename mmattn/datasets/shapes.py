@@ -35,8 +35,8 @@ def make_shapes(
         settings: What to draw; the defaults of :class:`ShapesSettings` if it is None.
         force: Replace a shapes data set that has other settings or is damaged. Anything else in ``out``
             is never replaced.
-        workers: Number of processes that draw; by default one per processor, four at most. It changes
-            nothing in the result.
+        workers: Number of processes that draw; by default one per processor, four at most, and fewer for
+            few images. It changes nothing in the result.
         file: Where the progress bar goes; standard output by default.
 
     Returns:

@@ -19,6 +19,8 @@ from mmattn.datasets.scenes import CLASSES, area_limits, make_scene
 from mmattn.datasets.shapes_settings import FIRST_IDS, MARKER, ShapesSettings, made_with
 from mmattn.files import write_file
 
+_WORTH_A_PROCESS = 50  # images
+
 Task = tuple[str, int]
 """Split and number of an image; numbers start at 1."""
 
@@ -31,7 +33,8 @@ def write_files(
     Args:
         folder: Where the files go.
         settings: What to draw.
-        workers: Number of processes that draw; by default one per processor, four at most.
+        workers: Number of processes that draw; by default one per processor, four at most, and fewer for
+            few images.
         file: Where the progress bar goes; standard output by default.
     """
     (folder / 'annotations').mkdir()
@@ -81,7 +84,8 @@ def _drawn(
 ) -> Iterator[list[dict]]:
     """Draw the images, and yield the annotations of each in the order of ``tasks``."""
     draw = partial(_draw_one, folder, settings)
-    workers = min(4, os.cpu_count() or 1) if workers is None else workers
+    if workers is None:  # a process takes seconds to start
+        workers = min(4, os.cpu_count() or 1, -(-len(tasks) // _WORTH_A_PROCESS))
     if workers < 1:
         raise ValueError(f'workers={workers}: give at least 1')
     if workers == 1:
