@@ -1,13 +1,14 @@
 #!/usr/bin/env python
 """Generate shapes, train a small Faster R-CNN with CBAM from scratch, evaluate, show the result.
 
-    python tools/demo.py          # result in work_dirs/demo
+    python tools/demo.py          # result in work_dirs/demo; index.html there shows all of it
 
 Exit code 1 if the detector misses the demo's targets.
 """
 
 import argparse
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -48,6 +49,7 @@ def main():
         args.work_dir,
         args.cfg_options,
         trust_checkpoint=args.trust_checkpoint,
+        command=shlex.join(['python', *sys.argv]),
     )
     print(result)
     if result.misses():

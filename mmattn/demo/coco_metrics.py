@@ -11,7 +11,22 @@ from mmengine.fileio import dump, load
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-NAMES = ('AP', 'AP50', 'AP75', 'APs', 'APm', 'APl', 'AR1', 'AR10', 'AR100', 'ARs', 'ARm', 'ARl')
+MEANINGS = dict(
+    AP='average precision, mean over IoU 0.50 to 0.95',
+    AP50='at IoU 0.50',
+    AP75='at IoU 0.75',
+    APs='of small objects',
+    APm='of medium objects',
+    APl='of large objects',
+    AR1='average recall with 1 detection an image',
+    AR10='with 10',
+    AR100='with 100',
+    ARs='of small objects',
+    ARm='of medium objects',
+    ARl='of large objects',
+)
+"""What each metric is, in COCO's order."""
+NAMES = tuple(MEANINGS)
 """Names of the metrics, in COCO's order."""
 
 

@@ -1,8 +1,7 @@
-"""Draw images with ground truth beside detections, as one PNG and as one HTML page."""
+"""Draw images with ground truth beside detections, and put them on one sheet."""
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,16 +12,10 @@ from PIL import Image
 
 from mmattn.files import write_file
 from mmattn.visualization.drawing import COLOURS, draw_boxes
-from mmattn.visualization.html_image import image_tag
 from mmattn.visualization.image_files import evenly_spread
 from mmattn.visualization.side_by_side import side_by_side
 
 _GAP = 24
-_STYLE = """
-:root{color-scheme:light dark} body{font-family:sans-serif;margin:0;padding:1em}
-figure{display:inline-block;margin:0 1.5em 1.5em 0;max-width:100%} img{max-width:100%;height:auto}
-figcaption{font-size:small;overflow-wrap:anywhere} pre{font-size:medium;overflow-x:auto}
-"""
 
 Pair = tuple[str, Image.Image]
 """File name of an image, and the image with ground truth on the left and with detections on the right."""
@@ -95,27 +88,3 @@ def write_sheet(pairs: Sequence[Pair], path: str | Path, columns: int = 2) -> No
         row, column = divmod(index, columns)
         sheet.paste(image, (_GAP + column * (width + _GAP), _GAP + row * (height + _GAP)))
     write_file(path, partial(sheet.save, format='PNG'))
-
-
-def write_page(pairs: Sequence[Pair], path: str | Path, title: str, text: str = '') -> None:
-    """Write the pairs as one HTML page that needs no other file.
-
-    Args:
-        pairs: Images to show.
-        path: File to write.
-        title: Title of the page.
-        text: Preformatted text below the title.
-    """
-    parts = [
-        '<!doctype html><html lang="en"><meta charset="utf-8">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f'<title>{html.escape(title)}</title><style>{_STYLE}</style>',
-        f'<h1>{html.escape(title)}</h1>',
-        f'<pre tabindex="0">{html.escape(text)}</pre>' if text else '',
-    ]
-    parts += [
-        f'<figure>{image_tag(image, f"{name}: ground truth and detections")}'
-        f'<figcaption>{html.escape(name)}</figcaption></figure>'
-        for name, image in pairs
-    ]
-    write_file(path, '\n'.join([*parts, '</html>', '']))

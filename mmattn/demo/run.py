@@ -14,17 +14,12 @@ from mmengine.runner import Runner
 
 from mmattn.checkpoints import load_checkpoints
 from mmattn.datasets import ShapesSettings, make_shapes
-from mmattn.datasets.shapes_settings import read_marker
-from mmattn.demo.coco_metrics import coco_metrics, metrics_table, write_metrics
-from mmattn.demo.image_page import draw_pairs, write_page, write_sheet
-from mmattn.demo.learning_curve import draw_learning_curve
+from mmattn.demo.coco_metrics import metrics_table
+from mmattn.demo.report import DETECTIONS, write_report
+from mmattn.demo.targets import misses
 from mmattn.engine import load_config, user_input
 from mmattn.engine.data_root import require_model
 from mmattn.engine.output_path import require_writable_folder
-
-TARGETS = dict(AP50=0.80, AP=0.50)
-"""Metrics that the demo must reach on the validation split."""
-_DETECTIONS = 'detections'
 
 
 @dataclass
@@ -45,12 +40,7 @@ class DemoResult:
 
     def misses(self) -> list[str]:
         """Return a sentence for each target that was missed."""
-        return [
-            f'{name} is {self.metrics[name] or 0:.3f}, {target - (self.metrics[name] or 0):.3f} '
-            f'below the target of {target:.2f}'
-            for name, target in TARGETS.items()
-            if (self.metrics[name] or 0) < target
-        ]
+        return misses(self.metrics)
 
     def __str__(self) -> str:
         width = max(map(len, self.files))
@@ -69,6 +59,7 @@ def run_demo(
     cfg_options: Mapping | None = None,
     settings: ShapesSettings | None = None,
     trust_checkpoint: bool = False,
+    command: str = '',
 ) -> DemoResult:
     """Generate the data set if it does not exist, train, evaluate, and write the report.
 
@@ -79,6 +70,7 @@ def run_demo(
         cfg_options: Changes to the config.
         settings: Settings of the data set, if not the default ones.
         trust_checkpoint: Let checkpoints run code, see :func:`~mmattn.checkpoints.refuse_code`.
+        command: The command to name on the page.
     """
     with user_input():
         cfg = load_config(str(config), str(data_root), cfg_options)
@@ -102,7 +94,7 @@ def run_demo(
     seconds['training'] = time.perf_counter() - start
 
     start = time.perf_counter()
-    metrics, files = write_report(cfg, runner)
+    metrics, files = write_report(runner, str(config), command, seconds)
     seconds['report'] = time.perf_counter() - start
     return DemoResult(metrics, files, seconds, moved)
 
@@ -121,7 +113,7 @@ def _require_for_demo(cfg: Config, config: str) -> None:
 def _train(cfg: Config, work_dir: str | Path) -> Runner:
     cfg.work_dir = str(work_dir)
     # keep the detections of the last evaluation, so that the report needs no second one
-    cfg.val_evaluator.outfile_prefix = str(Path(work_dir) / _DETECTIONS)
+    cfg.val_evaluator.outfile_prefix = str(Path(work_dir) / DETECTIONS)
     if 'OMP_NUM_THREADS' not in os.environ:
         # a network this small gains nothing from more threads, and loses if some of the cores are busy
         torch.set_num_threads(min(torch.get_num_threads(), 4))
@@ -144,37 +136,6 @@ def move_aside(work_dir: str | Path) -> Path | None:
     while (target := work_dir.with_name(f'{work_dir.name}.{number}')).exists():
         number += 1
     return work_dir.rename(target)
-
-
-def write_report(cfg: Config, runner: Runner) -> tuple[dict[str, float | None], dict[str, Path]]:
-    """Write the learning curve, the metrics and the images of a finished training.
-
-    Returns:
-        COCO's metrics, and the paths of all files of the run by what they are.
-    """
-    work_dir = Path(cfg.work_dir)
-    log_dir = Path(runner.log_dir)
-    detections = work_dir / f'{_DETECTIONS}.bbox.json'
-    data = cfg.val_dataloader.dataset
-    ann_file = cfg.val_evaluator.ann_file
-    limits = (read_marker(data.data_root) or {}).get('area_limits')
-    metrics = coco_metrics(ann_file, detections, limits)
-    files = {
-        'log': log_dir / f'{runner.timestamp}.log',
-        'checkpoint': Path((work_dir / 'last_checkpoint').read_text().strip()),
-        'learning curve': work_dir / 'learning_curve.png',
-        'metrics': work_dir / 'coco_metrics.json',
-        'images': work_dir / 'images.png',
-        'page': work_dir / 'images.html',
-        'detections': detections,
-    }
-    title = Path(cfg.filename).stem
-    draw_learning_curve(log_dir / 'vis_data' / 'scalars.json', files['learning curve'], title)
-    write_metrics(metrics, files['metrics'])
-    pairs = draw_pairs(ann_file, Path(data.data_root) / data.data_prefix.img, detections)
-    write_sheet(pairs, files['images'])
-    write_page(pairs, files['page'], f'{title}: ground truth beside detections', metrics_table(metrics))
-    return metrics, files
 
 
 def _announce(cfg: Config) -> None:

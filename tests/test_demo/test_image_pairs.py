@@ -1,14 +1,12 @@
-"""The page shows ground truth on the left and detections on the right, in place and undistorted."""
+"""The sheet shows ground truth on the left and detections on the right, in place and undistorted."""
 
 import json
-import re
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from mmattn.demo.image_page import draw_pairs, write_page, write_sheet
-from tests.browser import WIDTHS, faults, opened
+from mmattn.demo.image_pairs import draw_pairs, write_sheet
 
 SIZE = (80, 60)
 
@@ -68,7 +66,7 @@ def test_no_images_is_an_error(tmp_path):
         write_sheet([], tmp_path / 'sheet.png')
 
 
-def test_sheet_and_page(files, tmp_path):
+def test_the_sheet(files, tmp_path):
     pairs = draw_pairs(*files, limit=3, width=160)
     write_sheet(pairs, tmp_path / 'sheet.png', columns=2)
     with Image.open(tmp_path / 'sheet.png') as sheet:
@@ -79,20 +77,3 @@ def test_sheet_and_page(files, tmp_path):
         row, column = divmod(index, 2)
         top, left = 24 + row * (height + 24), 24 + column * (width + 24)
         assert (pixels[top : top + height, left : left + width] == np.asarray(image)).all()
-    write_page(pairs, tmp_path / 'page.html', 'a <b> title', 'AP 1')
-    text = (tmp_path / 'page.html').read_text()
-    assert text.count('data:image/png;base64,') == 3
-    assert 'a &lt;b&gt; title' in text and '<pre tabindex="0">AP 1</pre>' in text
-    assert not re.search(r'(src|href)="(?!data:)', text), 'the page needs another file'
-
-
-def test_the_page_in_a_browser(browser, files, tmp_path):
-    path = tmp_path / 'page.html'
-    write_page(draw_pairs(*files), path, 'a title', f'{"a line that is long " * 20}\nAP 1')
-    assert faults(browser, path) == []
-    for width in WIDTHS:
-        with opened(browser, path, width) as page:
-            boxes = [image.bounding_box() for image in page.locator('img').all()]
-            assert len(boxes) == 5 and all(box['x'] + box['width'] <= width for box in boxes)
-            for box in boxes:  # not distorted
-                assert box['width'] / box['height'] == pytest.approx(648 / 258, rel=0.02)

@@ -5,7 +5,7 @@ import json
 import pytest
 from PIL import Image
 
-from mmattn.demo.learning_curve import draw_learning_curve, read_scalars
+from mmattn.demo.learning_curve import learning_curve, read_scalars, write_learning_curve
 
 LOG = [
     {'loss': 2.0, 'loss_cls': 1.0, 'lr': 0.1, 'step': 25},
@@ -29,9 +29,9 @@ def test_curves_are_read(log):
 
 
 def test_drawing_shows_the_curves(log, tmp_path):
-    draw_learning_curve(log, tmp_path / 'with.png', 'a title')
+    write_learning_curve(read_scalars(log), tmp_path / 'with.png', 'a title')
     log.write_text('\n'.join(json.dumps(line) for line in LOG if 'loss' in line))
-    draw_learning_curve(log, tmp_path / 'without.png', 'a title')
+    write_learning_curve(read_scalars(log), tmp_path / 'without.png', 'a title')
     with Image.open(tmp_path / 'with.png') as one, Image.open(tmp_path / 'without.png') as two:
         assert one.size == two.size and one.width > 1000
 
@@ -49,7 +49,7 @@ def test_a_log_without_losses_is_an_error(tmp_path):
     path = tmp_path / 'scalars.json'
     path.write_text('{"lr": 0.1, "step": 1}\n')
     with pytest.raises(ValueError, match='has no loss; it has: lr'):
-        draw_learning_curve(path, tmp_path / 'curve.png')
+        learning_curve(read_scalars(path))
 
 
 def test_a_broken_line_is_named(tmp_path):

@@ -12,6 +12,7 @@ from PIL import Image
 from mmattn.datasets import ShapesSettings
 from mmattn.demo import DemoResult, run_demo
 from mmattn.demo.run import move_aside
+from mmattn.demo.targets import verdicts
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / 'configs/shapes/faster-rcnn_r18-cbam_fpn_shapes.py'
@@ -41,6 +42,13 @@ def test_missed_targets_are_said_with_their_distance():
     ]
     assert DemoResult(metrics(AP=None, AP50=0.9), files, seconds).misses() == [
         'AP is 0.000, 0.500 below the target of 0.50'
+    ]
+
+
+def test_each_target_is_said_to_be_reached_or_missed():
+    assert verdicts(metrics(AP=None, AP50=0.8)) == [
+        '**AP50 0.800**: the target of 0.80 was reached',
+        '**AP 0.000**: the target of 0.50 was missed',
     ]
 
 
@@ -76,10 +84,18 @@ def test_an_earlier_result_is_moved_not_mixed(tmp_path):
 def test_two_iterations_leave_everything(tmp_path, monkeypatch):
     monkeypatch.setenv('MMATTN_DATA_ROOT', 'elsewhere')
     work_dir = tmp_path / 'demo'
-    result = run_demo(CONFIG, tmp_path / 'shapes', work_dir, BRIEF, ShapesSettings(train=6, val=3, size=128))
+    settings = ShapesSettings(train=6, val=3, size=128)
+    result = run_demo(CONFIG, tmp_path / 'shapes', work_dir, BRIEF, settings, command='a <command>')
     assert all(path.is_file() for path in result.files.values()), result.files
     assert set(result.seconds) == {'data', 'training', 'report'}
     assert json.loads((work_dir / 'coco_metrics.json').read_text()) == result.metrics
+    page = (work_dir / 'index.html').read_text()
+    assert (
+        '<dd>a &lt;command&gt;</dd>' in page
+        and 'CBAM at 8 sites' in page
+        and '2 iterations of 2 images' in page
+    )
+    assert page.count('<section id="image') == 3 and page.count('was missed') == 2
     for name in ('learning_curve.png', 'images.png'):
         with Image.open(work_dir / name) as image:
             assert min(image.size) > 300
