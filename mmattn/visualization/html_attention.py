@@ -40,6 +40,7 @@ section h2,section h3{margin:1.5em 0 .2em;overflow-wrap:anywhere}
 .bar{height:.8em;background:linear-gradient(to right,COLOURS)}
 .ends{display:flex;justify-content:space-between;font-size:small}
 .maps{display:flex;flex-wrap:wrap;gap:.5em} .maps figure{width:9.5em} .maps img{width:100%}
+.chart{overflow-x:auto} .chart img{min-width:34em}
 .control{position:sticky;top:0;background:Canvas;padding:.5em 0;border-bottom:1px solid var(--line);z-index:1}
 .control input{width:min(40em,60vw);vertical-align:middle} .control output{overflow-wrap:anywhere}
 .site{display:none} .site.shown{display:block}
@@ -177,12 +178,16 @@ def _plots(inspection: ImageInspection) -> list[str]:
 
 def _plot(
     draw: Callable[[Axes, ImageInspection], None], inspection: ImageInspection, height: float, alt: str
-):
+) -> str:
     figure = Figure(figsize=(9, height), layout='constrained')
     canvas = FigureCanvasAgg(figure)
     draw(figure.subplots(), inspection)
     canvas.draw()
-    return _figure(np.asarray(canvas.buffer_rgba())[..., :3], '', alt, format='PNG')
+    image = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
+    return (
+        f'<figure class="chart" tabindex="0" role="region" aria-label="{alt}">'
+        f'{image_tag(image, alt, "PNG")}</figure>'
+    )
 
 
 def _cams(inspection: ImageInspection, heading: str) -> list[str]:
@@ -207,6 +212,6 @@ def _grey(values: np.ndarray, image: np.ndarray) -> np.ndarray:
     return np.asarray(grey.resize(size, Image.Resampling.NEAREST))
 
 
-def _figure(pixels: np.ndarray, caption: str, alt: str, below: str = '', format: str = 'JPEG') -> str:
-    tag = image_tag(Image.fromarray(pixels), alt, format)
+def _figure(pixels: np.ndarray, caption: str, alt: str, below: str = '') -> str:
+    tag = image_tag(Image.fromarray(pixels), alt, 'JPEG')
     return f'<figure>{tag}{below}<figcaption>{html.escape(caption)}</figcaption></figure>'

@@ -47,6 +47,24 @@ def test_the_page_in_a_browser(browser, page_file):
     assert faults(browser, page_file) == []
 
 
+def test_plots_stay_readable_on_a_phone_and_are_scrolled_by_keyboard(browser, page_file):
+    with opened(browser, page_file, 390) as page:
+        chart = page.get_by_role('region', name='channel gates of every site').first
+        assert chart.bounding_box()['width'] < 390 and chart.locator('img').bounding_box()['width'] > 500
+        chart.focus()
+        page.keyboard.press('ArrowRight')
+        page.wait_for_function('each => each.scrollLeft > 0', arg=chart.element_handle())
+
+
+def test_dark_is_dark_here_too(browser, page_file):
+    for dark in (False, True):
+        with opened(browser, page_file, dark=dark) as page:
+            shade = page.evaluate(
+                "getComputedStyle(document.querySelector('.control')).backgroundColor.match(/\\d+/)[0]"
+            )
+            assert (int(shade) < 60) == dark
+
+
 def test_the_slider_moves_the_image_by_mouse_and_by_keyboard(browser, page_file):
     with opened(browser, page_file) as page:
         section = page.locator('section').first
