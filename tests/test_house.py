@@ -282,6 +282,7 @@ TESTED_BY = {
     'cost.compare': 'test_tools/test_logs.py',
     'cost.config_table': 'test_configs/test_parameters.py',
     'datasets.image_header': 'test_engine/test_check_data_variants.py',
+    'demo.report': 'test_demo/test_run.py',
     'engine.check_weights': 'test_tools/test_first_command.py',
     'engine.data': 'test_engine/test_check_data_variants.py',  # a file goes in, a message comes out
     'engine.whole_files': 'test_hooks/test_checkpoint_hook.py',
@@ -307,6 +308,7 @@ TESTED_BY = {
     'study.report': 'test_study/test_report/test_study_report.py',  # a folder goes in, its report comes out
     'visualization.data_sheet': 'test_tools/test_check_data.py',
     'visualization.from_files': 'test_tools/test_show_attention.py',
+    'visualization.html_attention': 'test_visualization/test_page.py',
     'visualization.plots': 'test_visualization/test_sheet.py',
     'visualization.show_data': 'test_tools/test_check_data.py',
 }
