@@ -16,13 +16,15 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / 'benchmarks')]
 
+import torch  # noqa: E402
 from machine import describe  # noqa: E402
 from mmengine.logging import MMLogger  # noqa: E402
 from pages import with_text  # noqa: E402
 
-from mmattn.checkpoints.convert import NoPeer, convert, known_models  # noqa: E402
+from mmattn.checkpoints.convert import NoPeer, convert, fragment, known_models  # noqa: E402
+from mmattn.checkpoints.convert.compare_stages import stage_differences  # noqa: E402
+from mmattn.checkpoints.convert.file import report  # noqa: E402
 from mmattn.checkpoints.convert.peers import build_peer  # noqa: E402
-from mmattn.checkpoints.convert.verify import stage_differences  # noqa: E402
 from mmattn.files import write_file  # noqa: E402
 from tests.reference import resnets  # noqa: E402
 from tests.test_checkpoints.test_convert.helpers import randomise  # noqa: E402
@@ -128,8 +130,17 @@ def page(results):
     reasons = ['| model | why not |', '|---|---|']
     reasons += [f'| {", ".join(names)} | {why} |' for why, names in refused.items()]
     text = PAGE.read_text(encoding='utf-8')
+    text = with_text(text, '<!-- convert.py: output -->', '<!-- end of output -->', example())
     text = with_text(text, '<!-- convert.py: models -->', '<!-- end of models -->', '\n'.join(lines))
     return with_text(text, '<!-- convert.py: refused -->', '<!-- end of refused -->', '\n'.join(reasons))
+
+
+def example():
+    """What the tool prints for timm's seresnet50."""
+    with torch.device('meta'):
+        weights = resnets.ResNet(**DEPTHS[50], attention=(resnets.SE,) * 4).state_dict()
+    conversion = convert(weights, 'timm', 'seresnet50')
+    return f'```python\n{report(conversion)}\n\n{fragment(conversion, "seresnet50.pth")}\n```'
 
 
 def main():

@@ -3,7 +3,7 @@
 
 import os
 
-from mmattn.checkpoints.convert import FORMS, LIBRARIES, convert_file, convert_file_to_timm, verify
+from mmattn.checkpoints.convert import FORMS, LIBRARIES, convert_file, convert_file_to_timm
 from mmattn.engine.cli import Parser, logs_to_stderr, run_tool
 from mmattn.engine.mistakes import user_input
 
@@ -52,12 +52,16 @@ def parse_args():
 
 def to_mmdet(args):
     with logs_to_stderr():
-        converted = convert_file(args.source, args.out, args.library, args.model, args.blocks, args.overwrite)
+        converted = convert_file(
+            args.source,
+            args.out,
+            args.library,
+            args.model,
+            args.blocks,
+            args.overwrite,
+            args.verify,
+        )
     print(converted.text)
-    if args.verify:
-        with logs_to_stderr():
-            differences = verify(converted.conversion, converted.weights)
-        print(f'\nverified: the four stages differ by at most {max(differences):.1e} of a map, in fp64')
 
 
 def to_timm(args):

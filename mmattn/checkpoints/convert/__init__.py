@@ -1,5 +1,6 @@
 """Public checkpoints of ResNets with attention, converted for MMDetection's ResNet."""
 
+from mmattn.checkpoints.convert.compare_stages import verify
 from mmattn.checkpoints.convert.conversion import FORMS, LIBRARIES, Conversion, convert
 from mmattn.checkpoints.convert.errors import NotConverted, NotMappable
 from mmattn.checkpoints.convert.file import Converted, convert_file
@@ -8,7 +9,6 @@ from mmattn.checkpoints.convert.models import KnownModel, known_models
 from mmattn.checkpoints.convert.peers import NoPeer
 from mmattn.checkpoints.convert.source_file import read_source
 from mmattn.checkpoints.convert.to_timm import ForTimm, convert_file_to_timm, to_timm
-from mmattn.checkpoints.convert.verify import verify
 
 __all__ = [
     'FORMS',

@@ -117,7 +117,8 @@ class Conversion:
         Args:
             form: ``'attention'``: blocks are in ``model.attention``, with the record of the insertion;
                 ``'plugins'``: they are in the backbone.
-            prefix: Before the names of the backbone's weights.
+            prefix: Before the names of the backbone's weights, and of the sites in it: ``'backbone.'`` for a
+                whole model, ``''`` for the backbone alone.
         """
         self.require_form(form)
         state = {prefix + key: value for key, value in self.own.items()}
@@ -125,19 +126,18 @@ class Conversion:
             inside = (
                 f'{prefix}{block.host}.{block.plugin}'
                 if form == 'plugins'
-                else f'attention.backbone_{block.site.replace(".", "_")}'
+                else f'attention.{f"{prefix}{block.site}".replace(".", "_")}'
             )
             state |= {f'{inside}.{key}': value for key, value in block.weights.items()}
         if form == 'attention' and self.blocks:
-            state[f'attention.{SPEC_KEY}'] = encode_spec(self.spec)
+            state[f'attention.{SPEC_KEY}'] = encode_spec(self.spec(prefix))
         return state
 
-    @property
-    def spec(self) -> dict[str, Any]:
-        """The record of the insertion."""
+    def spec(self, prefix: str = 'backbone.') -> dict[str, Any]:
+        """Return the record of the insertion, with ``prefix`` before the names of its sites."""
         insert = [
             dict(
-                at=f'backbone.{block.site}',
+                at=f'{prefix}{block.site}',
                 block=block.config | dict(start='paper'),
                 order=0,
                 freeze_with_host=False,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mmattn.checkpoints.convert.compare_stages import verify
 from mmattn.checkpoints.convert.conversion import Conversion, convert
 from mmattn.checkpoints.convert.fragment import fragment
 from mmattn.checkpoints.convert.source_file import read_source, sha256_of
@@ -38,6 +39,7 @@ def convert_file(
     model: str | None = None,
     form: str = 'attention',
     overwrite: bool = False,
+    compare: bool = False,
 ) -> Converted:
     """Convert a public checkpoint into one that MMEngine loads.
 
@@ -48,6 +50,8 @@ def convert_file(
         model: The name of the source model, where names and shapes do not tell it.
         form: Where the blocks go: ``'attention'`` for ``model.attention``, ``'plugins'`` for the backbone.
         overwrite: Replace an existing file.
+        compare: Build the source model too and compare the stages, see
+            :func:`~mmattn.checkpoints.convert.compare_stages.verify`, before anything is written.
 
     Raises:
         NotConverted: The checkpoint cannot be converted; nothing was written.
@@ -56,6 +60,10 @@ def convert_file(
     """
     weights = read_source(source_path)
     conversion = convert(weights, source, model, os.fspath(source_path))
+    lines = [report(conversion)]
+    if compare:
+        worst = max(verify(conversion, weights))
+        lines.append(f'verified: the four stages differ by at most {worst:.1e} of a map, in fp64')
     state = {key: value.clone() for key, value in conversion.state(form).items()}  # no views of larger memory
     config = fragment(conversion, os.fspath(path), form)
     origin = dict(
@@ -68,7 +76,7 @@ def convert_file(
     )
     content = dict(meta=dict(converted_from=origin, fragment=config), state_dict=state)
     write_file(path, lambda file: torch.save(content, file), overwrite)
-    return Converted(conversion, weights, f'{report(conversion)}\n\n{config}')
+    return Converted(conversion, weights, '\n'.join([*lines, '', config]))
 
 
 def report(conversion: Conversion) -> str:

@@ -1,7 +1,7 @@
 """Load a timm checkpoint by its name: ``checkpoint='timm://seresnet50.a1_in1k'`` in an ``init_cfg``.
 
-The weights have the names of a backbone, as those of ``torchvision://resnet50`` have, and attention that of
-``model.attention`` in a detector; ``timm://NAME?plugins`` names it as ``plugins=`` do.
+The weights have the names of a backbone alone, as those of ``torchvision://resnet50`` have: without a prefix,
+and with attention as ``attention.layer1_0_residual...``. ``timm://NAME?plugins`` names it as ``plugins=`` do.
 """
 
 from __future__ import annotations

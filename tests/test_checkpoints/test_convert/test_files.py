@@ -81,7 +81,21 @@ def test_a_detector_takes_all_of_it(weights, tmp_path):
     expected = {key: value for key, value in conversion.state().items() if key != f'attention.{SPEC_KEY}'}
     assert expected.keys() == {key for key in found if key.startswith(('backbone.', 'attention.'))}
     assert all(found[key].equal(value) for key, value in expected.items())
-    assert not differences(conversion.spec, model.attention.spec)  # else it would warn
+    assert not differences(conversion.spec(), model.attention.spec)  # else it would warn
+
+
+def test_nothing_is_written_that_was_not_verified(weights, tmp_path, monkeypatch):
+    torch.save(weights, tmp_path / 'a.pth')
+    other = peer()
+    other.layer3[0].bn1.eps = 0.01
+    built = other, ('layer1', 'layer2', 'layer3', 'layer4')
+    monkeypatch.setattr('mmattn.checkpoints.convert.compare_stages.build_peer', lambda known: built)
+    with pytest.raises(
+        NotConverted,
+        match=r'of seresnet18: in the four stages by [0-9.]+e-1\d, [0-9.]+e-1\d, ',
+    ):
+        convert_file(tmp_path / 'a.pth', tmp_path / 'out.pth', compare=True)
+    assert not (tmp_path / 'out.pth').exists()
 
 
 @pytest.mark.slow

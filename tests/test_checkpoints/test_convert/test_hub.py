@@ -39,7 +39,7 @@ def test_from_both_caches(place, empty_caches):
     with load_checkpoints():
         state = CheckpointLoader.load_checkpoint(ADDRESS, map_location='cpu')['state_dict']
     assert state['layer1.0.conv1.weight'].shape == (64, 64, 3, 3)
-    assert state['attention.backbone_layer1_0_residual.fc1.weight'].shape == (8, 64, 1, 1)
+    assert state['attention.layer1_0_residual.fc1.weight'].shape == (8, 64, 1, 1)
 
 
 def test_into_a_backbone(empty_caches):
@@ -51,6 +51,21 @@ def test_into_a_backbone(empty_caches):
     backbone.init_weights()
     theirs = peer().state_dict()
     assert all(value.equal(theirs[key]) for key, value in backbone.state_dict().items())
+
+
+def test_into_a_backbone_with_attention(empty_caches):
+    """With attention in the backbone, its state dict has just these names."""
+    put(empty_caches / 'torch/hub/checkpoints/seresnet18.mine_in1k.safetensors')
+    state = CheckpointLoader.load_checkpoint(ADDRESS)['state_dict']
+    insert = [
+        dict(at='layer1.*.residual', block=dict(type='mmattn.SE', reduction=8)),
+        dict(at='layer[2-4].*.residual', block=dict(type='mmattn.SE')),
+    ]
+    backbone = MODELS.build(dict(type='WithAttention', detector='mmdet.ResNet', insert=insert, depth=18))
+    backbone.load_state_dict(state)
+    with load_checkpoints():
+        again = CheckpointLoader.load_checkpoint('timm://seresnet18.mine_in1k?attention')['state_dict']
+    assert again.keys() == state.keys()
 
 
 def test_without_a_network(empty_caches, monkeypatch):
