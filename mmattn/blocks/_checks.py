@@ -13,7 +13,7 @@ from torch import nn
 
 def check_choice(block: nn.Module, name: str, value, choices: tuple) -> None:
     """Raise ``ValueError`` unless ``value`` is one of ``choices``."""
-    if value not in choices:
+    if not any(isinstance(value, type(choice)) and value == choice for choice in choices):  # 7.0 is not 7
         raise ValueError(
             f'{type(block).__name__}: {name}={value!r}; possible: {", ".join(map(repr, choices))}'
         )
@@ -24,6 +24,30 @@ def check_positive_int(block: nn.Module, name: str, value, odd: bool = False) ->
     if isinstance(value, bool) or not isinstance(value, Integral) or value < 1 or (odd and not value % 2):
         wanted = 'an odd positive integer' if odd else 'a positive integer'
         raise ValueError(f'{type(block).__name__}: {name}={value!r}; it must be {wanted}')
+
+
+def hidden_width(block: nn.Module, name: str, reduction: int) -> int:
+    """Return ``in_channels // reduction``, the width between two layers, and at least 1.
+
+    The block's own default is taken on narrow maps too. Any other ``reduction`` above the number of channels
+    is refused: the official codes would build layers without channels.
+
+    Args:
+        block: The block, whose option ``name`` has the value ``reduction``.
+    """
+    check_positive_int(block, name, reduction)
+    channels = block.in_channels
+    if reduction > channels and reduction != _default(block, name):
+        raise ValueError(
+            f'{type(block).__name__}: {name}={reduction!r}; it must be 1 to in_channels={channels}, or no '
+            'channel is left between the layers'
+        )
+    return max(channels // reduction, 1)
+
+
+def _default(block: nn.Module, name: str):
+    parameter = inspect.signature(type(block)).parameters.get(name)  # None: a subclass has another
+    return parameter and parameter.default
 
 
 def check_bool(block: nn.Module, name: str, value) -> None:

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from torch import Tensor, nn
 
 from mmattn import ops
-from mmattn.blocks._checks import check_choice, check_positive_int
+from mmattn.blocks._checks import check_choice, check_positive_int, hidden_width
 from mmattn.blocks.base import AttentionBlock
 from mmattn.blocks.norm import BatchNorm1d, BatchNorm2d
 from mmattn.registry import MODELS
@@ -113,11 +113,10 @@ class BAM(AttentionBlock):
         init_cfg: dict | None = None,
     ):
         super().__init__(in_channels, start, init_cfg)
-        check_positive_int(self, 'reduction', reduction)
         check_positive_int(self, 'dilation', dilation)
         check_choice(self, 'form', form, ('code', 'paper'))
         self.form = form
-        hidden = max(in_channels // reduction, 1)
+        hidden = hidden_width(self, 'reduction', reduction)
         self.channel_att = _ChannelBranch(in_channels, hidden, form == 'paper')
         self.spatial_att = _SpatialBranch(in_channels, hidden, dilation, form == 'paper')
         self.reset_start()

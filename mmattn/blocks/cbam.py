@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from mmattn import ops
-from mmattn.blocks._checks import check_choice, check_positive_int
+from mmattn.blocks._checks import check_choice, hidden_width
 from mmattn.blocks.base import AttentionBlock
 from mmattn.blocks.channel_attention import ChannelAttention
 from mmattn.blocks.spatial_attention import SpatialAttention
@@ -60,7 +60,7 @@ class CBAM(AttentionBlock):
         self, in_channels: int, reduction: int = 16, kernel_size: int = 7, start: str = 'paper', init_cfg=None
     ):
         super().__init__(in_channels, start, init_cfg)
-        check_positive_int(self, 'reduction', reduction)
+        hidden_width(self, 'reduction', reduction)  # its errors name this block
         check_choice(self, 'kernel_size', kernel_size, (3, 7))
         self.ChannelGate = ChannelAttention(in_channels, reduction, start=start)
         self.SpatialGate = SpatialAttention(in_channels, kernel_size, start=start)

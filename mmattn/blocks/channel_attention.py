@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mmattn import ops
-from mmattn.blocks._checks import check_choice, check_positive_int
+from mmattn.blocks._checks import check_choice, hidden_width
 from mmattn.blocks.base import AttentionBlock
 from mmattn.registry import MODELS
 
@@ -64,12 +64,11 @@ class ChannelAttention(AttentionBlock):
         init_cfg: dict | None = None,
     ):
         super().__init__(in_channels, start, init_cfg)
-        check_positive_int(self, 'reduction', reduction)
         self.pool_types = tuple(pool_types) if isinstance(pool_types, (list, tuple)) else pool_types
         check_choice(
             self, 'pool_types', self.pool_types, (('avg', 'max'), ('max', 'avg'), ('avg',), ('max',))
         )
-        hidden = max(in_channels // reduction, 1)
+        hidden = hidden_width(self, 'reduction', reduction)
         self.mlp = nn.Sequential(
             nn.Flatten(), nn.Linear(in_channels, hidden), nn.ReLU(), nn.Linear(hidden, in_channels)
         )

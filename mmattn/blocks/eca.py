@@ -74,11 +74,17 @@ class ECA(AttentionBlock):
         init_cfg: dict | None = None,
     ):
         super().__init__(in_channels, start, init_cfg)
+        check_number(self, 'gamma', gamma, positive=True)
+        check_number(self, 'b', b)
+        by = '' if kernel_size is not None else f' by gamma={gamma} and b={b}'
         if kernel_size is None:
-            check_number(self, 'gamma', gamma, positive=True)
-            check_number(self, 'b', b)
             kernel_size = adaptive_kernel_size(in_channels, gamma, b)
         check_positive_int(self, 'kernel_size', kernel_size, odd=True)
+        if kernel_size >= 2 * in_channels:
+            raise ValueError(
+                f'ECA: kernel_size={kernel_size}{by}; for in_channels={in_channels} it must be at most '
+                f'{2 * in_channels - 1}, since weights beyond that meet no channel'
+            )
         self.conv = nn.Conv1d(1, 1, kernel_size, padding=kernel_size // 2, bias=False)
         self.reset_start()
 

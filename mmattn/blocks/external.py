@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -135,7 +136,8 @@ class External(AttentionBlock):
         if not isinstance(value, Mapping) or set(value) != {'of_channels'}:
             return value
         fraction = value['of_channels']
-        if isinstance(fraction, bool) or not isinstance(fraction, (int, float)) or fraction <= 0:
+        numeric = isinstance(fraction, (int, float)) and not isinstance(fraction, bool)
+        if not numeric or not 0 < fraction < math.inf:
             raise ValueError(
                 f'External: of_channels={fraction!r}; it must be a fraction of in_channels, such as 1/16'
             )

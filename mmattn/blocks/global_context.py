@@ -13,6 +13,7 @@ from mmattn.blocks._checks import check_choice
 from mmattn.blocks.base import AttentionBlock
 from mmattn.registry import MODELS
 
+DEFAULT_RATIO = 1 / 16
 FUSIONS = ('channel_add', 'channel_mul')
 
 
@@ -70,7 +71,7 @@ class GlobalContext(AttentionBlock):
     def __init__(
         self,
         in_channels: int,
-        ratio: float = 1 / 16,
+        ratio: float = DEFAULT_RATIO,
         pooling_type: str = 'att',
         fusion_types: Sequence[str] = ('channel_add',),
         start: str = 'paper',
@@ -93,6 +94,11 @@ class GlobalContext(AttentionBlock):
                 "'channel_mul' or both"
             )
         self.conv_mask = nn.Conv2d(in_channels, 1, 1) if pooling_type == 'att' else None
+        if in_channels * ratio < 1 and ratio != DEFAULT_RATIO:
+            raise ValueError(
+                f'GlobalContext: ratio={ratio!r}; for in_channels={in_channels} it must be at least '
+                f'1/{in_channels}, or no channel is left between the layers'
+            )
         hidden = max(int(in_channels * ratio), 1)
         self.channel_add_conv = _transform(in_channels, hidden) if 'channel_add' in fusion_types else None
         self.channel_mul_conv = _transform(in_channels, hidden) if 'channel_mul' in fusion_types else None

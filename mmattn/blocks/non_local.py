@@ -35,7 +35,7 @@ class NonLocal(AttentionBlock):
 
     Args:
         in_channels: Number of channels of the map.
-        reduction: Factor by which the hidden width is smaller than ``in_channels``.
+        reduction: Factor by which the hidden width is smaller than ``in_channels``; at least 1, as in MMCV.
         use_scale: If True, ``'embedded_gaussian'`` divides the products by the root of the hidden width.
         norm_cfg: Config of a norm after the last layer, or ``None``.
         mode: ``'embedded_gaussian'``, ``'gaussian'``, ``'dot_product'`` or ``'concatenation'``.

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mmattn import ops
-from mmattn.blocks._checks import check_choice, check_positive_int
+from mmattn.blocks._checks import check_choice, hidden_width
 from mmattn.blocks.base import AttentionBlock
 from mmattn.registry import MODELS
 
@@ -81,10 +81,9 @@ class SCSE(AttentionBlock):
         init_cfg: dict | None = None,
     ):
         super().__init__(in_channels, start, init_cfg)
-        check_positive_int(self, 'reduction', reduction)
         check_choice(self, 'combine', combine, ('max', 'add'))
         self.combine = combine
-        self.cSE = _ChannelLayers(in_channels, max(in_channels // reduction, 1))
+        self.cSE = _ChannelLayers(in_channels, hidden_width(self, 'reduction', reduction))
         self.sSE = _SpatialLayer(in_channels)
         self.reset_start()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from mmattn import ops
-from mmattn.blocks._checks import check_bool, check_positive_int
+from mmattn.blocks._checks import check_bool, hidden_width
 from mmattn.blocks._small_layers import perceptron
 from mmattn.blocks.base import AttentionBlock
 from mmattn.registry import MODELS
@@ -59,9 +59,8 @@ class SE(AttentionBlock):
         init_cfg: dict | None = None,
     ):
         super().__init__(in_channels, start, init_cfg)
-        check_positive_int(self, 'reduction', reduction)
         check_bool(self, 'bias', bias)
-        hidden = max(in_channels // reduction, 1)
+        hidden = hidden_width(self, 'reduction', reduction)
         self.fc1 = nn.Conv2d(in_channels, hidden, 1, bias=bias)
         self.relu = nn.ReLU(inplace=True)
         self.fc2 = nn.Conv2d(hidden, in_channels, 1, bias=bias)

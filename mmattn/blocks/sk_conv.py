@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import OrderedDict
 
 import torch
-from mmengine.utils import to_2tuple
 from torch import Tensor, nn
 
 from mmattn import ops
@@ -14,6 +13,7 @@ from mmattn.blocks._checks import check_bool, check_choice, check_positive_int
 from mmattn.blocks.base import AttentionBlock
 from mmattn.blocks.norm import BatchNorm2d
 from mmattn.registry import MODELS
+from mmattn.wanted import is_whole
 
 
 class _Select(nn.Module):
@@ -122,11 +122,13 @@ class SKConv(AttentionBlock):
             check_positive_int(self, name, value)
         check_bool(self, 'bias', bias)
         check_choice(self, 'by', by, ('dilation', 'kernel_size'))
-        if isinstance(padding, str):
-            raise ValueError(f'SKConv: padding={padding!r}; it must be one number or two')
-        self.kernel_size, self.stride, self.padding, self.dilation = map(
-            to_2tuple, (kernel_size, stride, padding, dilation)
-        )
+        self.kernel_size = self._pair('kernel_size', kernel_size, 1)
+        self.stride = self._pair('stride', stride, 1)
+        self.padding = self._pair('padding', padding, 0)
+        self.dilation = self._pair('dilation', dilation, 1)
+        for name, channels in dict(in_channels=in_channels, out_channels=out_channels).items():
+            if channels % groups:
+                raise ValueError(f'SKConv: groups={groups}; it must divide {name}={channels}')
         if any(k % 2 == 0 for k in self.kernel_size) or max(self.kernel_size) == 1:
             raise ValueError(
                 f'SKConv: kernel_size={kernel_size!r}; it must be odd and larger than 1, so '
@@ -141,6 +143,15 @@ class SKConv(AttentionBlock):
         self.paths = nn.ModuleList(self._branch(i, by, bias) for i in range(branches))
         self.attn = _Select(out_channels, max(out_channels // reduction, min_channels), branches)
         self.reset_start()
+
+    def _pair(self, name: str, value: int | tuple[int, int], least: int) -> tuple[int, int]:
+        """Return the height's and the width's value of an option."""
+        pair = tuple(value) if isinstance(value, (list, tuple)) else (value, value)
+        if len(pair) != 2 or not all(is_whole(each, least) for each in pair):
+            raise ValueError(
+                f'SKConv: {name}={value!r}; it must be one whole number or two, each at least {least}'
+            )
+        return pair
 
     def _branch(self, i: int, by: str, bias: bool) -> nn.Sequential:
         """Build the i-th branch, padded to the output size of the first."""

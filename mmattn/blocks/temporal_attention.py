@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from mmattn import ops
-from mmattn.blocks._checks import check_bool, check_positive_int
+from mmattn.blocks._checks import check_bool, check_positive_int, hidden_width
 from mmattn.blocks.base import AttentionBlock
 from mmattn.registry import MODELS
 
@@ -69,13 +69,12 @@ class TemporalAttention(AttentionBlock):
         if num_frames is not None:
             check_positive_int(self, 'num_frames', num_frames)
         check_bool(self, 'per_channel', per_channel)
-        check_positive_int(self, 'reduction', reduction)
         check_positive_int(self, 'kernel_size', kernel_size, odd=True)
         self.num_frames = num_frames
         self.per_channel = per_channel
         self.clips: tuple[int, int] | None = None
         """Number of clips and of frames per clip in the current batch. The detector sets it."""
-        hidden = max(in_channels // reduction, 1)
+        hidden = hidden_width(self, 'reduction', reduction)
         self.action_p2_squeeze = nn.Conv2d(in_channels, hidden, 1, bias=False)
         self.action_p2_conv1 = nn.Conv1d(hidden, hidden, kernel_size, padding=kernel_size // 2, bias=False)
         self.action_p2_expand = nn.Conv2d(hidden, in_channels if per_channel else 1, 1, bias=False)

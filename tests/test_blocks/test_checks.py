@@ -1,5 +1,7 @@
 """A wrong option of a block says what is possible."""
 
+import inspect
+import math
 import re
 
 import pytest
@@ -13,6 +15,8 @@ from mmattn.blocks._checks import (
     check_options,
     check_positive_int,
 )
+from mmattn.registry import MODELS
+from tests.test_blocks.cases import CASES
 
 
 @pytest.fixture
@@ -83,3 +87,89 @@ def test_groups_divide_the_channels(block):
         ValueError, match='groups=5; it must divide in_channels=24, as 1, 2, 3, 4, 6, 8, 12, 24'
     ):
         channel_groups(block, 'groups', 5, 64)
+
+
+def numeric_options():
+    """All options of blocks that are numbers by their annotation, with what is none of them."""
+    for name in sorted(CASES):
+        for option, parameter in inspect.signature(MODELS.get(name)).parameters.items():
+            annotation = str(parameter.annotation)
+            if option != 'in_channels' and annotation.startswith(('int', 'float')):
+                wrong = ['8', math.nan, math.inf, True, [8, 8, 8], {}]
+                wrong += [] if 'None' in annotation else [None]
+                wrong += [2.5, -8] if annotation.startswith('int') else []
+                wrong += (
+                    [0] if (name, option) != ('SKConv', 'padding') and annotation.startswith('int') else []
+                )
+                yield from (
+                    pytest.param(name, option, value, id=f'{name}-{option}={value}') for value in wrong
+                )
+
+
+@pytest.mark.parametrize('name, option, value', list(numeric_options()))
+def test_every_number_of_every_block_is_checked(name, option, value):
+    options = {**CASES[name].options, option: value}
+    with pytest.raises(ValueError) as error:
+        MODELS.get(name)(32, **options)
+    assert str(error.value).startswith(f'{name}: {option}={value!r}; ')
+
+
+def test_the_numbers_are_those_of_the_blocks():
+    found = {(each.values[0], each.values[1]) for each in numeric_options()}
+    assert found >= {('SE', 'reduction'), ('ECA', 'gamma'), ('SGE', 'groups'), ('BAM', 'dilation')}
+    assert len(found) > 25
+
+
+@pytest.mark.parametrize(
+    'name, options, says',
+    [
+        (
+            name,
+            dict(reduction=1000),
+            f'{name}: reduction=1000; it must be 1 to in_channels=64, or no channel is',
+        )
+        for name in ('SE', 'CBAM', 'ChannelAttention', 'BAM', 'SCSE', 'TemporalAttention')
+    ]
+    + [
+        (
+            'GlobalContext',
+            dict(ratio=0.001),
+            'ratio=0.001; for in_channels=64 it must be at least 1/64, or no',
+        ),
+        ('GlobalContext', dict(ratio=0), 'ratio=0; it must be a fraction of the channels, above 0'),
+        ('GlobalContext', dict(ratio=-0.5), 'ratio=-0.5; it must be a fraction of the channels'),
+        (
+            'ECA',
+            dict(kernel_size=129),
+            'kernel_size=129; for in_channels=64 it must be at most 127, since wei',
+        ),
+        (
+            'ECA',
+            dict(gamma=0.01),
+            'kernel_size=701 by gamma=0.01 and b=1; for in_channels=64 it must be at m',
+        ),
+        ('ECA', dict(kernel_size=3, gamma='x'), "gamma='x'; it must be a positive number"),
+        ('ECA', dict(kernel_size=4), 'kernel_size=4; it must be an odd positive integer'),
+        ('CBAM', dict(kernel_size=5), 'kernel_size=5; possible: 3, 7'),
+        ('CBAM', dict(kernel_size=7.0), 'kernel_size=7.0; possible: 3, 7'),
+        ('SGE', dict(groups=5), 'groups=5; it must divide in_channels=64, as 1, 2, 4, 8'),
+        ('SKConv', dict(groups=5), 'groups=5; it must divide in_channels=64'),
+        ('SKConv', dict(kernel_size=4), 'kernel_size=4; it must be odd and larger than 1'),
+        (
+            'SKConv',
+            dict(stride=(1, 0)),
+            r'stride=(1, 0); it must be one whole number or two, each at least 1',
+        ),
+    ],
+)
+def test_what_the_channels_do_not_allow_is_refused(name, options, says):
+    with pytest.raises(ValueError, match=re.escape(says)):
+        MODELS.get(name)(64, **{**CASES[name].options, **options})
+
+
+def test_what_the_definition_clamps_is_taken():
+    """The default reduction on narrow maps; and where the official code has a least width."""
+    assert SE(8).fc1.out_channels == 1
+    assert MODELS.get('CoordAttention')(64, reduction=1000).conv1.out_channels == 8
+    assert MODELS.get('SKConv')(64, 64, reduction=1000).attn.fc_reduce.out_channels == 32
+    assert MODELS.get('NonLocal')(64, reduction=1000).g.conv.out_channels == 1
