@@ -10,6 +10,7 @@ from mmattn.cost.compare import TimingOptions, compare_configs, comparison_table
 from mmattn.engine.cli import (
     Parser,
     add_cfg_options,
+    add_data_root_option,
     add_device_option,
     add_shape_option,
     logs_to_stderr,
@@ -37,6 +38,7 @@ def parse_args():
         'its attention (default: %(default)s)',
     )
     add_shape_option(parser)
+    add_data_root_option(parser)
     parser.add_argument('--sites', action='store_true', help='also each site of each config')
     parser.add_argument(
         '--time',
@@ -75,7 +77,7 @@ def main():
         timing = TimingOptions(args.batch, args.dtype, args.repeats, args.warmup, args.device)
     with logs_to_stderr():
         reports = compare_configs(
-            args.configs, args.shape, args.baseline == 'plain', args.cfg_options, timing
+            args.configs, args.shape, args.baseline == 'plain', args.cfg_options, timing, args.data_root
         )
     if args.plot:
         with user_input('no plot', (ValueError, OSError)):

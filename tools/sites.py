@@ -7,6 +7,7 @@ from mmattn.cost import group_similar, render_site_rows, site_rows, without_plai
 from mmattn.engine.cli import (
     Parser,
     add_cfg_options,
+    add_data_root_option,
     add_shape_option,
     logs_to_stderr,
     print_tables,
@@ -23,6 +24,7 @@ def parse_args():
         'globs', nargs='*', default=[], help="only these, such as 'backbone.**.residual' or neck.output"
     )
     add_shape_option(parser)
+    add_data_root_option(parser)
     parser.add_argument(
         '--blocks',
         nargs='+',
@@ -39,7 +41,8 @@ def parse_args():
 def main():
     args = parse_args()
     with logs_to_stderr(), user_input(errors=(ValueError, KeyError)):
-        rows = site_rows(build_model(args.config, args.cfg_options), args.globs, args.shape, args.blocks)
+        model = build_model(args.config, args.cfg_options, args.data_root)
+        rows = site_rows(model, args.globs, args.shape, args.blocks)
     if args.json:
         print(json.dumps([row.as_json() for row in rows], indent=1))
         return

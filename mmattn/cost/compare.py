@@ -46,6 +46,7 @@ def compare_configs(
     plain_baseline: bool = False,
     cfg_options: Mapping[str, Any] | None = None,
     timing: TimingOptions | None = None,
+    data_root: str | None = None,
 ) -> dict[str, CostReport]:
     """Count, and if asked for measure, what the detectors of some configs cost.
 
@@ -55,6 +56,7 @@ def compare_configs(
         plain_baseline: Put the first detector without its inserted attention before the others.
         cfg_options: Changes to all configs.
         timing: Measure time with these options; by default nothing is measured.
+        data_root: Folder of the data set, from which some configs read their classes.
 
     Returns:
         The reports by config; ratios are to the first one.
@@ -62,7 +64,7 @@ def compare_configs(
     Raises:
         ValueError: If ``plain_baseline`` is True and the first detector has no inserted attention.
     """
-    models = {config: build_model(config, cfg_options) for config in configs}
+    models = {config: build_model(config, cfg_options, data_root) for config in configs}
     if timing:
         for config, model in models.items():
             with user_input(f'no model was built from {config}'):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import inspect
 import os
+import re
 import sys
 import time
 import traceback
@@ -73,23 +74,26 @@ class Parser(argparse.ArgumentParser):
 
 
 def add_shape_option(parser: argparse.ArgumentParser) -> None:
-    """Add ``--shape``: height and width, or one number for both."""
+    """Add ``--shape``: height and width, as ``320 480`` or ``320x480``, or one number for both."""
     parser.add_argument(
         '--shape',
-        type=int,
         nargs='+',
         action=_Shape,
         default=(800, 1344),
         metavar='N',
-        help='height and width of the image (default: 800 1344)',
+        help='height and width of the image: 320 480, 320x480, or 320 for both (default: 800 1344)',
     )
 
 
 class _Shape(argparse.Action):
     def __call__(self, parser, namespace, values, option_string=None):
-        if len(values) > 2 or min(values) < 1:
-            parser.error('--shape takes one positive number or two: height and width')
-        setattr(namespace, self.dest, (values[0], values[-1]))
+        sizes = re.split(r'[x,\s]+', ' '.join(values).lower().strip('()[] '))
+        if len(sizes) > 2 or not all(size.isdecimal() and int(size) for size in sizes):
+            parser.error(
+                f'--shape takes height and width, as 320 480 or 320x480, or one number for both; got '
+                f"'{' '.join(values)}'"
+            )
+        setattr(namespace, self.dest, (int(sizes[0]), int(sizes[-1])))
 
 
 def add_cfg_options(parser: argparse.ArgumentParser, of: str = 'the config') -> None:

@@ -9,7 +9,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import nn
 
-from mmattn.visualization import GateSource, sources_at
+from mmattn.visualization import GateSource, sources_at, why_no_gates
 
 
 def model_of(runner: Runner) -> nn.Module:
@@ -27,8 +27,7 @@ def require_sources(hook: Hook, runner: Runner, globs: Sequence[str] = ()) -> li
     sources = sources_at([model], globs)[0]
     if not sources:
         raise ValueError(
-            f'{type(hook).__name__}: {type(model).__name__} has no attention with gates; leave the hook out, '
-            'or insert a block that has gates (blocks that add to a map, such as GlobalContext, and modules '
-            'from other packages have none)'
+            f'{type(hook).__name__}: no gates in {type(model).__name__}: {why_no_gates(model)}, or leave the '
+            'hook out'
         )
     return sources

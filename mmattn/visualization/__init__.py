@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from mmattn.visualization.gate_statistics import gate_stats
 from mmattn.visualization.gate_views import channel_views, spatial_view
 from mmattn.visualization.recording import RecordedGates, record_gates
-from mmattn.visualization.sources import GateSource, gate_sources, sources_at
+from mmattn.visualization.sources import GateSource, gate_sources, sources_at, why_no_gates
 
 if TYPE_CHECKING:
     from mmattn.visualization.from_files import show_detectors
@@ -59,6 +59,7 @@ __all__ = [
     'show_detectors',
     'sources_at',
     'spatial_view',
+    'why_no_gates',
     'write_attention_page',
 ]
 

@@ -17,7 +17,7 @@ from mmattn.visualization.inspection import ImageInspection
 from mmattn.visualization.inspector import Inspector, UnreadableImage
 from mmattn.visualization.page import write_attention_page
 from mmattn.visualization.sheet import contact_sheet
-from mmattn.visualization.sources import sources_at
+from mmattn.visualization.sources import sources_at, why_no_gates
 
 PAGE = 'index.html'
 
@@ -51,8 +51,7 @@ def show_attention(
     """
     if not any(inspector.sources for inspector in inspectors.values()):
         raise ValueError(
-            f'no attention with gates in {" or ".join(inspectors)}: blocks that add to a map (GlobalContext, '
-            'NonLocal) and modules from other packages have no gates to show'
+            '; '.join(f'no gates in {name}: {why_no_gates(each.model)}' for name, each in inspectors.items())
         )
     chosen = sources_at([inspector.model for inspector in inspectors.values()], globs)
     for inspector, sources in zip(inspectors.values(), chosen):

@@ -49,6 +49,21 @@ def gate_sources(model: nn.Module) -> list[GateSource]:
     return found
 
 
+def why_no_gates(model: nn.Module) -> str:
+    """Say why a model without :func:`gate_sources` has none, and what to do."""
+    attention = getattr(model, 'attention', None)
+    blocks = list(attention.blocks()) if isinstance(attention, Attention) else []
+    found = Counter(type(block).__name__ for _, _, block in blocks)
+    found.update(type(block).__name__ for _, block in _outermost(model, {block for *_, block in blocks}))
+    if found:
+        listed = ', '.join(f'{name} ({count})' for name, count in found.items())
+        return f'{listed} adds to its map or is of another package, so that there is no gate to show'
+    return (
+        'it has no attention block of mmattn. Give the config and the checkpoint of a detector with '
+        "model=dict(type='mmattn.WithAttention', ...)"
+    )
+
+
 def sources_at(models: Sequence[nn.Module], globs: Sequence[str] = ()) -> list[list[GateSource]]:
     """Return the :func:`gate_sources` of each model, only those that match ``globs`` if any are given.
 

@@ -105,16 +105,21 @@ def refused(capsys, add, *arguments):
 
 
 @pytest.mark.parametrize(
-    'given, shape', [((), (800, 1344)), (('320',), (320, 320)), (('320', '480'), (320, 480))]
+    'given, shape',
+    [((), (800, 1344)), (('320',), (320, 320)), (('320', '480'), (320, 480)), (('320x480',), (320, 480))]
+    + [(('320X480',), (320, 480)), (('320', 'x', '480'), (320, 480)), (('(320,', '480)'), (320, 480))],
 )
 def test_shape_is_one_number_or_two(given, shape):
     assert parsed(add_shape_option, *(['--shape', *given] if given else [])).shape == shape
 
 
-@pytest.mark.parametrize('given', [('0',), ('-1',), ('1', '2', '3'), ('4', '0')])
+@pytest.mark.parametrize(
+    'given', [('0',), ('-1',), ('1', '2', '3'), ('4', '0'), ('wide',), ('3x',), ('2.5',), ('1e2',)]
+)
 def test_a_wrong_shape_is_refused(given, capsys):
     text = refused(capsys, add_shape_option, '--shape', *given)
-    assert text == 'tool: error: --shape takes one positive number or two: height and width'
+    says = 'tool: error: --shape takes height and width, as 320 480 or 320x480, or one number for both; got '
+    assert text == f"{says}'{' '.join(given)}'"
 
 
 def test_cfg_options_are_parsed_as_by_mmengine(capsys):

@@ -276,9 +276,16 @@ def test_a_wrong_option_is_refused(options, text):
 
 
 @pytest.mark.parametrize(
-    'rules', [None, [dict(at='backbone.layer4.0.residual', block=dict(type='mmattn.GlobalContext'))]]
+    'rules, why',
+    [
+        (None, 'it has no attention block of mmattn'),
+        (
+            [dict(at='backbone.layer4.0.residual', block=dict(type='mmattn.GlobalContext'))],
+            r'GlobalContext \(1\) adds to its map',
+        ),
+    ],
 )
-def test_a_model_without_gates_is_an_error_before_training(tmp_path, rules):
-    message = 'AttentionStatsHook: .*Tiny(WithAttention)? has no attention with gates; leave'
+def test_a_model_without_gates_is_an_error_before_training(tmp_path, rules, why):
+    message = f'AttentionStatsHook: no gates in .*Tiny(WithAttention)?: {why}.*, or leave the hook out'
     with pytest.raises(ValueError, match=message):
         run(tmp_path, rules=rules)

@@ -95,9 +95,13 @@ MISTAKES = [
     ('cost.py', f'detector.py {NO_BLOCK[0]}', NO_BLOCK[1]),
     ('cost.py', f'detector.py {NO_VALUE[0]}', NO_VALUE[1]),
     ('cost.py', 'detector.py detector.py', 'a config is given twice'),
-    ('cost.py', 'detector.py --shape 0', '--shape takes one positive number or two: height and width'),
-    ('cost.py', 'detector.py --shape 1 2 3', '--shape takes one positive number or two: height and width'),
-    ('cost.py', 'detector.py --shape wide', "argument --shape: invalid int value: 'wide'"),
+    ('cost.py', 'detector.py --shape 0', '--shape takes height and width, as 320 480 or'),
+    ('cost.py', 'detector.py --shape 1 2 3', '--shape takes height and width, as 320 480 or'),
+    (
+        'cost.py',
+        'detector.py --shape wide',
+        "--shape takes height and width, as 320 480 or 320x480, or one number for both; got 'wide'",
+    ),
     ('cost.py', 'detector.py --baseline bogus', "argument --baseline: invalid choice: 'bogus'"),
     (
         'cost.py',
@@ -124,7 +128,7 @@ MISTAKES = [
     ('sites.py', f'detector.py {NO_RULE[0]}', NO_RULE[1]),
     ('sites.py', f'detector.py {NO_VALUE[0]}', NO_VALUE[1]),
     ('sites.py', 'detector.py neck.x --shape 32', "no site matches 'neck.x'; nearest: "),
-    ('sites.py', 'detector.py --shape -3', '--shape takes one positive number or two: height and width'),
+    ('sites.py', 'detector.py --shape -3', '--shape takes height and width, as 320 480 or'),
     ('sites.py', 'stock.py --shape 32 --blocks CBMA', "'mmattn.CBMA' is not registered; did you mean"),
     ('sites.py', 'stock.py --shape 32 --blocks SKConv', "the cost of SKConv depends on 'out_channels'"),
     ('show_attention.py', 'detector.py detector.pth', 'give IMAGE|FOLDER or --dataset, one of them'),
@@ -159,7 +163,11 @@ MISTAKES = [
         'detector.py detector.pth images --compare detector.py detector.pth',
         '--compare was given the first config and checkpoint again',
     ),
-    ('show_attention.py', 'stock.py stock.pth images', 'no attention with gates in stock'),
+    (
+        'show_attention.py',
+        'stock.py stock.pth images',
+        'no gates in stock: it has no attention block of mmattn. Give',
+    ),
     ('show_attention.py', 'detector.py detector.pth --dataset bogus', "--dataset: invalid choice: 'bogus'"),
     (
         'show_attention.py',

@@ -5,9 +5,10 @@ import os
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from mmattn.visualization import Inspector, show_attention
-from tests.squares import write_squares
+from tests.squares import CLASSES, small, write_squares
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def image(tmp_path):
 
 def test_what_goes_wrong_is_said_in_a_line(inspectors, image, tmp_path):
     one, plain = inspectors
-    with pytest.raises(ValueError, match='no attention with gates in plain'):
+    with pytest.raises(ValueError, match='no gates in plain: it has no attention block of mmattn'):
         show_attention({'plain': plain}, [image], str(tmp_path / 'a'))
     assert not (tmp_path / 'a').exists()
     with pytest.raises(ValueError, match="'neck.x' matches no site that has a gate; nearest: backbone"):
@@ -74,3 +75,18 @@ def test_images_of_an_odd_export_are_found(detectors, tmp_path):
     config, weights = (str(detectors / f'detector{suffix}') for suffix in ('.py', '.pth'))
     one = Inspector(config, weights, data_root=str(root))
     assert one.dataset_images('val') == [f'{root}/images/val_{i}.png' for i in range(2)]
+
+
+def test_an_image_needs_no_data_set(detectors, in_project, tmp_path):
+    """A config that reads its classes from the data has those of the checkpoint, unless a root is given."""
+    options = small(model__backbone__base_channels=8, model__neck__in_channels=[8, 16, 32, 64])
+    options = {key: value for key, value in options.items() if key.startswith('model.')}
+    files = 'configs/cbam/retinanet_r18-cbam_fpn_folder.py', str(detectors / 'detector.pth')
+    inspector = Inspector(*files, cfg_options=options)
+    assert inspector.model.bbox_head.num_classes == 2
+    assert inspector.model.dataset_meta['classes'] == CLASSES
+    with pytest.raises(FileNotFoundError, match="no annotation file 'no/annotations/train.json'"):
+        Inspector(*files, data_root='no', cfg_options=options)
+    torch.save(torch.load(files[1])['state_dict'], tmp_path / 'weights.pth')  # without its classes
+    with pytest.raises(FileNotFoundError, match="no annotation file 'data/folder/annotations/train.json'"):
+        Inspector(files[0], str(tmp_path / 'weights.pth'), cfg_options=options)

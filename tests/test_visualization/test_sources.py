@@ -6,7 +6,7 @@ from torch import nn
 
 from mmattn import attach
 from mmattn.blocks import ECA, SE, Compose, External, GlobalContext
-from mmattn.visualization import gate_sources, record_gates, sources_at
+from mmattn.visualization import gate_sources, record_gates, sources_at, why_no_gates
 from tests.test_blocks.helpers import randomise
 from tests.test_insertion.models import build, features, model_cfg, narrow
 from tests.test_visualization.helpers import model_with_attention
@@ -81,3 +81,19 @@ def test_globs_choose_blocks_and_a_wrong_one_is_named():
         sources_at([model], ['backbone.layer9.*'])
     with pytest.raises(ValueError, match='this model has none'):
         sources_at([nn.Linear(1, 1)], ['x'])
+
+
+def test_why_there_are_no_gates():
+    cfg = dict(module=dict(type='torch.nn.GroupNorm', num_groups=4), channels='num_channels')
+    model = attach(
+        build(narrow(model_cfg('RetinaNet'))),
+        [
+            dict(at='backbone.layer4.*', block=dict(type='mmattn.GlobalContext')),
+            dict(at='neck.output.0', block=dict(type='mmattn.External', **cfg)),
+        ],
+    )
+    assert gate_sources(model) == []
+    assert why_no_gates(model).startswith(
+        'GlobalContext (2), External (1) adds to its map or is of another p'
+    )
+    assert why_no_gates(nn.Conv2d(1, 1, 1)).startswith('it has no attention block of mmattn. Give the config')

@@ -8,13 +8,14 @@ from mmattn.engine.data.check import check_data, image_paths, prepare_data
 from mmattn.engine.data.copies import restore_given
 from mmattn.engine.data.findings import DataRefused, Finding
 from mmattn.engine.data.loaded import check_loaded, loading_explained
-from mmattn.engine.data.reading import read_classes
+from mmattn.engine.data.reading import classes_instead, read_classes
 
 __all__ = [
     'DataRefused',
     'Finding',
     'check_data',
     'check_loaded',
+    'classes_instead',
     'image_paths',
     'loading_explained',
     'prepare_data',

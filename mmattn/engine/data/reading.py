@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,6 +74,32 @@ def read_annotations(path: str, whole: bool = False) -> AnnotationFile:
     return AnnotationFile(path, content, encoding, partial)
 
 
+_INSTEAD: ContextVar[Callable[[], tuple[str, ...]] | None] = ContextVar('mmattn_classes', default=None)
+
+
+@contextmanager
+def classes_instead(names: Sequence[str] | None) -> Iterator[list[str]]:
+    """Let :func:`read_classes` return these names where there is no file, for a model without its data.
+
+    Args:
+        names: The names; None lets it raise its error.
+
+    Yields:
+        A list, with the names in it once they were asked for.
+    """
+    asked: list[str] = []
+
+    def instead() -> tuple[str, ...]:
+        asked[:] = names
+        return tuple(names)
+
+    token = _INSTEAD.set(None if names is None else instead)
+    try:
+        yield asked
+    finally:
+        _INSTEAD.reset(token)
+
+
 def read_classes(ann_file: str) -> tuple[str, ...]:
     """Return the class names of a COCO-format annotation file, in the file's order.
 
@@ -80,6 +108,8 @@ def read_classes(ann_file: str) -> tuple[str, ...]:
         ValueError: If it is not in COCO format, or names a class twice.
     """
     if not os.path.isfile(ann_file):
+        if (instead := _INSTEAD.get()) is not None:
+            return instead()
         raise FileNotFoundError(
             f"no annotation file '{ann_file}', from which the classes are read. Set the data root "
             'with --data-root or MMATTN_DATA_ROOT to a folder that holds images/, '
