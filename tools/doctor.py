@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -137,7 +138,7 @@ def check_packages(report: Report) -> set[str]:
         found = distributions(module)
         text = ', '.join(f'{name} {number}' for name, number in found.items())
         if module == 'mmattn' and not found and (ROOT / 'mmattn').is_dir():
-            report.add(module, f'not installed; used from {ROOT}')
+            add_uninstalled(report)
             present.add(module)
         elif not importable(module):
             broken = f'{text} is installed, but cannot be imported' if text else 'not installed'
@@ -158,6 +159,41 @@ def check_packages(report: Report) -> set[str]:
             else:
                 report.add(module, text or 'version unknown (not installed by pip)')
     return present
+
+
+def add_uninstalled(report: Report) -> None:
+    """Add the row of an mmattn that is no more than a folder."""
+    if importable('mmattn'):
+        report.add('mmattn', 'not installed; found by PYTHONPATH')
+    else:
+        report.add(
+            'mmattn',
+            f"not installed; tools/ finds it in {ROOT}. Elsewhere, also in MMDetection's own tools and in "
+            "notebooks, a config with type='mmattn...' ends in a KeyError of MMEngine",
+            WARN,
+            FIX['mmattn'],
+        )
+
+
+def check_python_on_path(report: Report) -> None:
+    """Warn if ``python`` is another interpreter than this one, and has no mmattn."""
+    python = shutil.which('python')
+    code = 'import sys, importlib.util as u; print(sys.prefix); print(bool(u.find_spec("mmattn")))'
+    try:
+        done = subprocess.run(
+            [python or sys.executable, '-c', code], text=True, timeout=60, capture_output=True, cwd=OWN
+        )
+    except (OSError, subprocess.SubprocessError):
+        return
+    prefix, has_mmattn = (done.stdout.split('\n') + ['', ''])[:2]
+    if done.returncode == 0 and prefix != sys.prefix and has_mmattn != 'True':
+        report.add(
+            'python on PATH',
+            f"{python}, another interpreter, without mmattn: there a config with type='mmattn...' ends in a "
+            'KeyError of MMEngine',
+            WARN,
+            f'export PATH={quote(os.path.dirname(sys.executable))}:$PATH   # or activate the environment',
+        )
 
 
 def too_old(torch: str) -> bool:
@@ -268,6 +304,7 @@ def examine() -> Report:
     report = Report()
     check_python(report)
     present = check_packages(report)
+    check_python_on_path(report)
     torch = None
     if 'torch' in present:
         torch = report.probe('PyTorch runs', 'torch', lambda found: 'yes', FIX['torch'])

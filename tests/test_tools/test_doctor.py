@@ -312,3 +312,27 @@ sys.meta_path.insert(0, Hide())
     assert done.returncode == 1
     assert 'mmcv: python tools/dev/build_mmcv.py' in done.stdout
     assert done.stdout.rstrip().endswith('1 problem: something needed is missing.')
+
+
+def test_mmattn_that_only_this_folder_has(doctor, healthy, monkeypatch):
+    monkeypatch.setattr(doctor, 'distributions', lambda module: {} if module == 'mmattn' else {module: '9.9'})
+    assert rows(doctor)['mmattn']['found'] == 'not installed; found by PYTHONPATH'
+    monkeypatch.setattr(doctor, 'importable', lambda name: name != 'mmattn')
+    row = rows(doctor)['mmattn']
+    assert row['verdict'] == 'warn' and row['fix'] == doctor.FIX['mmattn']
+    assert "in notebooks, a config with type='mmattn...' ends in a KeyError of MMEngine" in row['found']
+
+
+def test_another_python_without_mmattn_is_told(doctor, healthy, tmp_path, monkeypatch):
+    assert 'python on PATH' not in rows(doctor)
+    other = tmp_path / 'python'
+    other.write_text(f'#!/bin/sh\nexec {sys.executable} -I -S "$@"\n')  # with nothing installed
+    other.chmod(0o755)
+    monkeypatch.setenv('PATH', str(tmp_path), prepend=os.pathsep)
+    row = rows(doctor)['python on PATH']
+    assert row['verdict'] == 'warn' and row['found'].startswith(
+        f'{other}, another interpreter, without mmattn'
+    )
+    assert row['fix'].startswith(f'export PATH={os.path.dirname(sys.executable)}:$PATH')
+    other.write_text('#!/bin/sh\nexit 3\n')  # one that is broken is not ours to tell of
+    assert 'python on PATH' not in rows(doctor)
