@@ -272,6 +272,7 @@ def test_long_lines_are_found(tmp_path):
 # A module that no test of its room names is reached through others; here is the test that does.
 TESTED_BY = {
     'blocks.clips': 'test_insertion/test_clips.py',
+    'blocks.contract': 'test_blocks/test_contract.py',
     'checkpoints.adapter_table': 'test_tools/test_adapter.py',
     'checkpoints.convert': 'test_checkpoints/test_convert/test_layouts.py',
     'checkpoints.fingerprint': 'test_checkpoints/test_adapter.py',

@@ -38,6 +38,8 @@ def run_tool(main: Callable[[], Any]) -> None:
 
     In a distributed run the message appears once: see :func:`wait_for_rank_0`.
     """
+    if os.getcwd() not in sys.path:  # as with `python -m`, for custom_imports; last, so that it hides nothing
+        sys.path.append(os.getcwd())
     try:
         main()
     except Exception as error:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import os
-from dataclasses import dataclass, field
 
 import torch
 from torch import nn
 
+from mmattn.blocks.contract import Case, Subject
 from mmattn.registry import MODELS
 
 
@@ -24,23 +22,6 @@ class Gate(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             mean = x.mean((2, 3), dtype=self.fc.weight.dtype)
             return x * torch.sigmoid(self.fc(mean))[..., None, None].to(x.dtype)
-
-
-@dataclass(frozen=True)
-class Case:
-    """What the contract test needs to know about a block beyond its class.
-
-    Attributes:
-        options: Values for the options without a default.
-        values: Values to draw from, for each of the block's own options; channels are a multiple of 4.
-        frames: Number of frames per clip in the batch.
-        without_effect: Name endings of parameters that by definition do not affect the output.
-    """
-
-    options: dict = field(default_factory=dict)
-    values: dict = field(default_factory=dict)
-    frames: int = 1
-    without_effect: tuple[str, ...] = ()
 
 
 REDUCTIONS = [1, 2, 3, 4]
@@ -113,42 +94,10 @@ CASES = dict(
     ),
     TripletAttention=Case(values=dict(no_spatial=[False, True])),
 )
-COMMON = ('in_channels', 'start', 'init_cfg')
-
-
-class Subject:
-    """Builds a registered block with the options of its case: ``subject(channels, **options)``."""
-
-    def __init__(self, name, cls):
-        self.name = name
-        self.cls = cls
-        self.case = CASES.get(name, Case())
-        try:
-            self.role, self.problem = self(32).role, None
-        except Exception as error:  # test_can_be_built reports it
-            self.role, self.problem = 'gate', error
-
-    def __call__(self, in_channels, **options):
-        return self.cls(in_channels, **{**self.case.options, **options})
-
-    def own_options(self):
-        """Return the names of the options that not all blocks have."""
-        return [name for name in inspect.signature(self.cls).parameters if name not in COMMON]
-
-    def shape(self, n, *rest):
-        """Return ``(n, *rest)``, with n clips instead of n images if the block works on clips."""
-        return (n * self.case.frames, *rest)
 
 
 def all_blocks():
-    """Return all registered blocks by name.
-
-    Modules named in the environment variable ``MMATTN_BLOCKS`` are imported first, so their blocks are
-    included.
-    """
+    """Return all registered blocks by name."""
     MODELS.import_from_location()
-    for module in filter(None, os.environ.get('MMATTN_BLOCKS', '').split(',')):
-        importlib.import_module(module)
-    return {
-        name: Subject(name, cls) for name, cls in sorted(MODELS.module_dict.items()) if inspect.isclass(cls)
-    }
+    blocks = {name: cls for name, cls in sorted(MODELS.module_dict.items()) if inspect.isclass(cls)}
+    return {name: Subject(cls, CASES.get(name)) for name, cls in blocks.items()}

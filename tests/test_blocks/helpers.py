@@ -9,22 +9,7 @@ from unittest import mock
 import pytest
 import torch
 
-
-def randomise(block, seed=0):
-    """Give all parameters and statistics random values, so that each affects the output."""
-    generator = torch.Generator().manual_seed(seed)
-    for name, tensor in block.state_dict().items():
-        if tensor.is_floating_point():
-            values = torch.rand(tensor.shape, generator=generator, dtype=torch.float64)
-            scale = 0.2 / max(tensor[0].numel(), 1) ** 0.5 if tensor.dim() > 1 else 0.5
-            tensor.copy_(values + 0.5 if 'running_var' in name else (values - 0.5) * 10 * scale)
-    return block
-
-
-def smooth_map(*shape, dtype=torch.float64, seed=1):
-    """Return a random map without equal values, so that maxima are differentiable."""
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype)
+from mmattn.blocks.contract import randomise, smooth_map  # noqa: F401  for all tests of blocks
 
 
 def check_against(reference, block, x):
