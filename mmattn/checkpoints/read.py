@@ -39,6 +39,10 @@ def read_checkpoint(path: str, what: str = '', trust_checkpoint: bool = False) -
     asked = f' ({what})' if what else ''
     if not has_loader(path) and not os.path.isfile(path):
         raise FileNotFoundError(f"no checkpoint file '{path}'{asked}; looked in {os.getcwd()}")
+    if path.endswith('.py'):
+        raise ValueError(
+            f"'{path}'{asked} is a config, not a checkpoint: the config comes first, then the file"
+        )
     if not has_loader(path) and (damage := damage_of(path)) and damage.startswith('is damaged'):
         raise ValueError(f"'{path}'{asked} {damage}. Copy it again, or take another checkpoint")
     try:

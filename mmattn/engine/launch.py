@@ -17,6 +17,7 @@ from mmengine.runner import Runner, find_latest_checkpoint
 
 from mmattn.checkpoints import has_loader, load_checkpoints, read_checkpoint
 from mmattn.checkpoints.damage import checkpoint_to_resume, checkpoints_before, damage_of
+from mmattn.checkpoints.fit import require_fit
 from mmattn.checkpoints.run_state import require_run
 from mmattn.engine.check_config import check_config
 from mmattn.engine.check_weights import check_weights, take_pretrained_from_checkpoint
@@ -140,7 +141,7 @@ def test(
             require_writable_file(out, '--out')
         if show_dir:
             require_writable_folder(os.path.join(cfg.work_dir, show_dir), '--show-dir')
-        _check_checkpoint(checkpoint, 'the checkpoint', trust_checkpoint)
+        content = _check_checkpoint(checkpoint, 'the checkpoint', trust_checkpoint)
         cfg.load_from = checkpoint
         if show or show_dir:
             from mmdet.engine.hooks.utils import trigger_visualization_hook
@@ -155,6 +156,8 @@ def test(
         with load_checkpoints(trust_checkpoint), loading_explained(cfg, ('test',)):
             runner = _build_runner(cfg)
             log.write_to(runner.logger)
+            if content is not None and isinstance(runner, Runner):  # a FlexibleRunner has no model yet
+                require_fit(runner.model, content, checkpoint)
             if out is not None:
                 from mmdet.evaluation import DumpDetResults
 
@@ -228,16 +231,19 @@ def _prepare_data(cfg: Config, parts: Sequence[str], drop_bad_images: bool) -> N
     prepare_data(cfg, parts, read_ranks(cfg.launcher).local_rank == 0, drop_bad_images)
 
 
-def _check_checkpoint(path: str | None, what: str, trust_checkpoint: bool, resume: bool = False) -> None:
-    """Read a local checkpoint once before anything is built, which takes longer."""
+def _check_checkpoint(
+    path: str | None, what: str, trust_checkpoint: bool, resume: bool = False
+) -> Mapping[str, Any] | None:
+    """Read a local checkpoint once before anything is built, which takes longer, and return it."""
     if path is None or has_loader(path):
-        return
+        return None
     checkpoint = read_checkpoint(path, what, trust_checkpoint)
     if resume:
         try:
             require_run(checkpoint)
         except ValueError as error:
             raise ValueError(f"'{path}' ({what}): {error}") from error
+    return checkpoint
 
 
 def _check_whole(resume: str | None, what: str) -> None:

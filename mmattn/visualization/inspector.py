@@ -14,6 +14,7 @@ from mmengine.dataset import Compose
 from mmengine.registry import DefaultScope
 
 from mmattn.checkpoints import check_insertion, load_checkpoints, read_checkpoint
+from mmattn.checkpoints.fit import require_fit
 from mmattn.engine.config_model import load_without_data
 from mmattn.engine.data import image_paths
 from mmattn.engine.data_root import DATA_ROOT_VARIABLE
@@ -63,6 +64,7 @@ class Inspector:
         )
         with load_checkpoints(trust_checkpoint):
             self.model = init_detector(self.cfg, checkpoint, device=device)
+        require_fit(self.model, weights, checkpoint)
         check_insertion(self.model, weights)
         self.sources = gate_sources(self.model)
         self.score_thr = score_thr

@@ -75,6 +75,13 @@ MISTAKES = [
         'detector.py empty.pth',
         "'empty.pth' cannot be read as a checkpoint: ",
     ),
+    ('test.py', 'detector.pth detector.py', "'detector.pth' cannot be read: OSError: Only py/yml/yaml/json"),
+    ('test.py', 'detector.py detector.py', "'detector.py' (the checkpoint) is a config, not a checkpoint"),
+    (
+        'test.py',
+        'detector.py detector.pth --cfg-options model.neck.out_channels=16 model.bbox_head.in_channels=16',
+        "'detector.pth' is of another model than the config, or of other classes: ",
+    ),
     ('test.py', f'detector.py detector.pth {NO_RULE[0]}', NO_RULE[1]),
     ('test.py', 'detector.py detector.pth --data-root no', "no annotation file 'no/annotations/val.json'"),
     (
