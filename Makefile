@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.10 python; do \
 	&& { echo $$p; exit; }; done; echo python3)
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo study test test-all lint setup doctor clean clean-env
+.PHONY: help demo study test test-all lint setup doctor dist clean clean-env
 
 export TORCH_SPEC FAMILY
 # More OpenMP threads than idle cores can make a training step several times slower than one thread.
@@ -33,6 +33,7 @@ help:
 	@echo 'make test       the quick tests            make test-all   all tests'
 	@echo 'make lint       check style and layout (ruff)'
 	@echo 'make setup      only the environment       make doctor     what works here, and how to mend what does not'
+	@echo 'make dist       build sdist and wheel of the commit into dist/, and try each in a fresh environment'
 	@echo 'make clean      remove build left-overs    make clean-env  remove $(VENV)'
 	@echo
 	@echo 'demo, study, test and test-all first make the environment $(VENV), unless it is up to date: PyTorch,'
@@ -97,6 +98,11 @@ test-all: $(READY)
 lint: $(READY)
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check . || { code=$$?; echo "lint FAILED, see above;" \
 		"'ruff check --fix .' and 'ruff format .' mend most of it." >&2; exit $$code; }
+
+dist: $(READY)
+	@$(PY) -c 'import build, twine' 2>/dev/null || { echo "dist needs build and twine:" \
+		"$(PY) -m pip install -c requirements/constraints.txt -r requirements/dist.txt" >&2; exit 1; }
+	@$(PY) tools/dev/dist.py
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache

@@ -14,7 +14,8 @@ import mmattn
 
 ROOT = Path(__file__).parent.parent
 MODULES = [m.name for m in pkgutil.walk_packages(mmattn.__path__, 'mmattn.')]
-PAGES = [ROOT / 'README.md', ROOT / 'CHANGELOG.md', *sorted((ROOT / 'docs').glob('*.md'))]
+PAGES = [ROOT / name for name in ('README.md', 'CHANGELOG.md', 'CONTRIBUTING.md')]
+PAGES += sorted((ROOT / 'docs').glob('*.md'))
 
 
 @pytest.fixture(autouse=True)

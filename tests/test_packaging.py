@@ -6,7 +6,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import sysconfig
 import tarfile
 import venv
 import zipfile
@@ -17,6 +16,9 @@ import yaml
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / 'tools/dev'))
+import dist  # noqa: E402
+
 REQUIREMENTS = ROOT / 'requirements'
 
 
@@ -35,7 +37,7 @@ def make(*args):
 
 def test_pins_are_within_what_the_lists_ask_for():
     pins = requirements('constraints')
-    for name in ('onedl', 'openmmlab', 'study', 'tests', 'build', 'runtime'):
+    for name in ('onedl', 'openmmlab', 'study', 'tests', 'build', 'dist', 'runtime'):
         for asked in requirements(name).values():
             if asked.name in ('torch', 'triton'):
                 continue
@@ -60,6 +62,41 @@ def test_model_index_names_every_metafile_and_they_name_configs():
     for metafile in metafiles:
         for model in yaml.safe_load((ROOT / metafile).read_text())['Models']:
             assert (ROOT / model['Config']).is_file(), f'{metafile}: {model["Name"]}'
+
+
+def version():
+    return re.search(r"__version__ = '(.+)'", (ROOT / 'mmattn/version.py').read_text()).group(1)
+
+
+def test_the_change_log_and_the_citation_are_of_this_version():
+    heading = re.search(r'^## (.+)$', (ROOT / 'CHANGELOG.md').read_text(), re.MULTILINE).group(1)
+    found = re.fullmatch(r'(\S+) \((unreleased|\d{4}-\d\d-\d\d)\)', heading)
+    assert found and found.group(1) == version(), heading
+    citation = yaml.safe_load((ROOT / 'CITATION.cff').read_text())
+    assert citation['version'] == version()
+    released = str(citation.get('date-released', 'unreleased'))
+    assert released == found.group(2), 'the date is in both, or in neither'
+    # What version 1.2.0 of the format requires
+    assert {'cff-version', 'message', 'title', 'authors'} <= set(citation)
+    assert citation['cff-version'] == '1.2.0' and citation['license'] == 'Apache-2.0'
+
+
+@pytest.mark.parametrize('name', ['bug', 'question', 'new_block'])
+def test_issue_forms_ask_what_the_doctor_says(name):
+    """The syntax of GitHub's issue forms; one with a mistake is not shown there."""
+    form = yaml.safe_load((ROOT / f'.github/ISSUE_TEMPLATE/{name}.yml').read_text())
+    assert {'name', 'description', 'body'} <= set(form) <= {'name', 'description', 'body', 'labels', 'title'}
+    asked = [field for field in form['body'] if field['type'] != 'markdown']
+    assert len({field['id'] for field in asked}) == len(asked)
+    for field in form['body']:
+        assert set(field) <= {'type', 'id', 'attributes', 'validations'}
+        assert field['type'] in ('markdown', 'input', 'textarea', 'dropdown', 'checkboxes')
+        assert field['attributes']['value' if field['type'] == 'markdown' else 'label']
+    (doctor,) = (field for field in asked if field['id'] == 'doctor')
+    assert doctor['attributes']['label'] == 'python tools/doctor.py --json'
+    assert doctor['attributes']['render'] == 'json'
+    for page in re.findall(r'docs/\w+\.md|[A-Z]+\.md', str(form)):
+        assert (ROOT / page).is_file()
 
 
 def test_make_help_names_every_target():
@@ -287,21 +324,8 @@ def installed(tmp_path_factory):
         **run,
     )
     wheel = next(folder.glob('*.whl'))
-    venv.create(folder / 'env')
-    python = folder / 'env' / 'bin' / 'python'
-    subprocess.run([*pip, '--python', str(python), 'install', '--no-deps', '--no-index', str(wheel)], **run)
-    # The heavy packages are borrowed. A path in a .pth file does not run the .pth files that lie
-    # there, so an editable mmattn is not borrowed with them.
-    site = next((folder / 'env').glob('lib/python*/site-packages'))
-    (site / 'borrowed.pth').write_text(sysconfig.get_paths()['purelib'] + '\n')
+    python = dist.install(wheel, folder / 'env')
     return python, wheel
-
-
-def run_installed(python, code, cwd):
-    env = {key: value for key, value in os.environ.items() if key != 'PYTHONPATH'}
-    done = subprocess.run([str(python), '-c', code], cwd=cwd, env=env, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()
 
 
 @pytest.mark.slow
@@ -318,7 +342,7 @@ def test_the_wheel_carries_everything(installed):
 
 
 @pytest.mark.slow
-def test_the_wheel_works_from_another_folder(installed, tmp_path):
+def test_the_wheel_works_from_another_folder(installed):
     python = installed[0]
     code = """
 from pathlib import Path
@@ -330,10 +354,19 @@ print(MODELS.get('SE').__module__)
 configs = Path(mmattn.__file__).parent / '.mim' / 'configs'
 print(Config.fromfile(configs / 'cbam' / 'faster-rcnn_r50-cbam_fpn_1x_coco.py').model.type)
 """
-    where, module, model_type = run_installed(python, code, tmp_path)[-3:]
+    where, module, model_type = dist.run_installed(python, '-c', code).splitlines()[-3:]
     assert Path(where).is_relative_to(python.parents[1])
     assert module.startswith('mmattn.blocks')
     assert model_type == 'mmattn.WithAttention'
+
+
+@pytest.mark.slow
+def test_the_smoke_test_of_a_release(installed, capsys):
+    dist.smoke_test(installed[0], version())
+    said = capsys.readouterr().out
+    assert 'with attention: forward, backward, detections on ' in said and ' sites' in said
+    with pytest.raises(SystemExit, match=r'FAILED: mmattn \S+ of \S+ is imported, and not the installed 9.9'):
+        dist.smoke_test(installed[0], '9.9')
 
 
 @pytest.mark.slow
@@ -347,7 +380,7 @@ def test_the_wheel_says_which_extras_there_are(installed):
 
 
 @pytest.mark.slow
-def test_the_installed_tools_run(installed, tmp_path):
+def test_the_installed_tools_run(installed):
     code = """
 import subprocess, sys
 from pathlib import Path
@@ -359,4 +392,4 @@ for name in ('train.py', 'test.py'):
     assert done.returncode == 0, done.stderr
     print('--work-dir' in done.stdout)
 """
-    assert run_installed(installed[0], code, tmp_path)[-2:] == ['True', 'True']
+    assert dist.run_installed(installed[0], '-c', code).splitlines()[-2:] == ['True', 'True']
