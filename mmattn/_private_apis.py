@@ -75,6 +75,10 @@ backward_task: Callable[[], int] = _found(
 # Fake tensors have shapes but no data. Blocks are checked, sites found and costs counted with them.
 _FAKE = 'torch._subclasses.fake_tensor:{}'
 FakeTensor: type = _found(_FAKE.format('FakeTensor'), type('NoFakeTensor', (), {}))
+# Stands for a map where PyTorch before 2.7 captures a backward pass, without saying that it compiles.
+FunctionalTensor: type = _found(
+    'torch._subclasses.functional_tensor:FunctionalTensor', type('NoFunctionalTensor', (), {})
+)
 FakeTensorMode: type = _found(
     _FAKE.format('FakeTensorMode'),
     _unusable('FakeTensorMode', 'a run without data, which finds sites and costs,'),

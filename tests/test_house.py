@@ -300,7 +300,6 @@ TESTED_BY = {
     'ops.backends.aten': 'test_ops/test_backends/test_numbers.py',
     'ops.precision': 'test_blocks/test_contract.py',
     'ops.tail_autograd': 'test_ops/test_tail.py',
-    'ops.tensors': 'test_ops/test_dispatch.py',
     'study.comparison.command': 'test_tools/test_study_compare.py',
     'study.__main__': 'test_tools/test_study.py',
     'study.cli': 'test_tools/test_study.py',

@@ -25,6 +25,7 @@ from mmattn.insertion.frozen_stages import frozen_stages
 from mmattn.insertion.log import log_frozen_stages
 from mmattn.insertion.mixed_class import mixed_class, reduce_mixed
 from mmattn.ops.dispatch import chosen
+from mmattn.ops.tensors import is_exporting
 
 _REFERENCE, _SUFFIX = '_mmattn_recompute', 'Recomputed'
 
@@ -53,7 +54,7 @@ class _Recompute:
 def _is_captured() -> bool:
     """True where a graph is exported, or differentiated in a way that allows no hooks of saved tensors."""
     if torch.compiler.is_compiling():
-        return torch.compiler.is_exporting()
+        return is_exporting()
     return torch.jit.is_tracing() or functorch_level() is not None or forward_ad_level() >= 0
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from mmattn._private_apis import assume_constant_result
 from mmattn.ops.backends.base import Backend, TailBackend
 from mmattn.ops.once import warn_once
-from mmattn.ops.tensors import has_no_data, in_graph, is_dense, is_watched
+from mmattn.ops.tensors import has_no_data, in_graph, is_dense, is_exporting, is_watched
 
 VARIABLE = 'MMATTN_OPS'
 BACKENDS = {
@@ -113,7 +113,7 @@ _NOT_FOR_CPU = 'the cpu backend takes float32 and bfloat16 in NCHW on a CPU'
 
 def _map_reason(x: Tensor) -> str:
     """Why only the definitions can compute the map."""
-    if type(x) is not Tensor and not (torch.compiler.is_exporting() or has_no_data(x)):
+    if type(x) is not Tensor and not (is_exporting() or has_no_data(x)):
         return 'it is a subclass of Tensor'
     if x.dim() != 4 or x.dtype not in _DTYPES or x.numel() == 0 or not is_dense(x):
         return 'it is not a dense map (N, C, H, W) of floating point numbers'
@@ -135,7 +135,7 @@ def backend_for(x: Tensor, maxima: bool = False) -> str:
     if _map_reason(x):
         return 'plain'
     captured = in_graph(x)
-    leave_to_compiler = captured and not (maxima and not torch.compiler.is_exporting())
+    leave_to_compiler = captured and not (maxima and not is_exporting())
     return _choose(_chosen, x.device.type, _suits_cpu(x), captured, leave_to_compiler)
 
 

@@ -13,7 +13,7 @@ from mmattn.ops import autograd, reference
 from mmattn.ops.autograd import NO_GATE_PLACEHOLDERS, NO_STATS_PLACEHOLDERS
 from mmattn.ops.backends.base import Gates, Pooled
 from mmattn.ops.dispatch import backend_for, chosen
-from mmattn.ops.tensors import in_graph, is_watched
+from mmattn.ops.tensors import in_graph, is_exporting, is_watched
 
 
 class Uses:
@@ -43,7 +43,7 @@ class Uses:
         if self.tracked:
             self.pooled, for_gates, for_stats = autograd.enter(self.x, pooling, self.backend)
             # Between two graphs of torch.compile, a gradient that is not there becomes zeros.
-            if not torch.compiler.is_compiling() or torch.compiler.is_exporting():
+            if not torch.compiler.is_compiling() or is_exporting():
                 self.gate_placeholders, self.stats_placeholders = for_gates, for_stats
         elif pooling:
             self.pooled = autograd.pool(self.x, 'max' in pooling, self.backend)

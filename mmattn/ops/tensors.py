@@ -5,7 +5,23 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mmattn._private_apis import FakeTensor, dispatch_modes, forward_ad_level, functorch_level
+from mmattn._private_apis import (
+    FakeTensor,
+    FunctionalTensor,
+    dispatch_modes,
+    forward_ad_level,
+    functorch_level,
+)
+
+_CAPTURED = (FakeTensor, FunctionalTensor)
+
+
+def _never() -> bool:
+    return False
+
+
+# Before PyTorch 2.7 nothing tells exporting from compiling.
+is_exporting = getattr(torch.compiler, 'is_exporting', _never)
 
 
 def is_dense(x: Tensor) -> bool:
@@ -25,7 +41,7 @@ def has_no_data(x: Tensor) -> bool:
 
 def in_graph(x: Tensor) -> bool:
     """True if operations on ``x`` are captured rather than computed, so that whole operators are called."""
-    return torch.compiler.is_compiling() or has_no_data(x)
+    return torch.compiler.is_compiling() or type(x) in _CAPTURED
 
 
 def is_watched() -> bool:
