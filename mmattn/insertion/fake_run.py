@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import register_module_forward_hook
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.nn.parameter import is_lazy
 
 from mmattn.insertion.fake_tensors import without_data
+from mmattn.insertion.residual_trace import ResidualTrace
 
 # Divisible by 256, so that maps of all levels have whole sizes; not square.
 DEFAULT_SIZE = (768, 1280)
@@ -30,6 +31,7 @@ class FakeRun:
         aliases: Views that replace a backbone's output maps, by ``id`` of the map. They distinguish use of
             the output by the neck from use by the backbone's next stage.
         unused: ``id`` of each backbone map that no feature depends on.
+        residual_ends: Path of the child that ends the branch of each residual block, by the block's path.
     """
 
     size: tuple[int, int]
@@ -38,6 +40,7 @@ class FakeRun:
     failed: dict[str, str] = field(default_factory=dict)
     aliases: dict[int, Tensor] = field(default_factory=dict)
     unused: set[int] = field(default_factory=set)
+    residual_ends: dict[str, str] = field(default_factory=dict)
 
     def covers(self, path: str) -> bool:
         """Return True if ``path`` lies in a module that was run."""
@@ -88,14 +91,26 @@ def fake_run(model: nn.Module, size: tuple[int, int] = DEFAULT_SIZE) -> FakeRun:
     like = next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(()))
     with without_data(model):
         options = dict(device=like.device, dtype=like.dtype)
-        hook = register_module_forward_hook(record)
+        trace = ResidualTrace()
+        hooks = [
+            register_module_forward_hook(record),
+            register_module_forward_pre_hook(trace.before),
+            register_module_forward_hook(trace.after, always_call=True),
+        ]
         try:
-            for path, detector in detectors:
-                _run_detector(run, path, detector, size, options)
-            if not detectors:
-                _try(run, [''], model, _own_input(model, size, options))
+            with trace:
+                for path, detector in detectors:
+                    _run_detector(run, path, detector, size, options)
+                if not detectors:
+                    _run_part(run, model, size, options)
         finally:
-            hook.remove()
+            for hook in hooks:
+                hook.remove()
+    run.residual_ends = {
+        paths[block]: paths[id(end)]
+        for block, end in trace.ends.items()
+        if block in paths and id(end) in paths
+    }
     return run
 
 
@@ -214,13 +229,22 @@ def _mark_unused(run: FakeRun, ends: list[Tensor], maps: list[Tensor]) -> None:
     run.unused |= {id(each) for each, gradient in zip(maps, gradients) if gradient is None}
 
 
-def _own_input(model: nn.Module, size, options):
+def _run_part(run: FakeRun, model: nn.Module, size, options) -> None:
+    """Run a backbone or a neck by itself."""
     channels = getattr(model, 'in_channels', None)
     if isinstance(channels, (list, tuple)):
-        return [
+        maps = [
             torch.empty(1, c, size[0] >> i + 2, size[1] >> i + 2, **options) for i, c in enumerate(channels)
         ]
-    return torch.empty(1, channels if isinstance(channels, int) else 3, *size, **options)
+        _try(run, [''], model, maps)
+        return
+    # MobileNetV2 counts its in_channels up while it is built: then its first convolution knows better.
+    conv = next((each for each in model.modules() if isinstance(each, nn.Conv2d)), None)
+    for each in (channels if isinstance(channels, int) else 3, conv.in_channels if conv else 3):
+        run.calls.clear()
+        _try(run, [''], model, torch.empty(1, each, *size, **options))
+        if not run.failed:
+            return
 
 
 def _try(run: FakeRun, paths: list[str], function, *args):

@@ -38,9 +38,14 @@ def output_channels(module: nn.Module) -> int | None:
     return conv_channels(module)
 
 
+def is_norm(module: nn.Module) -> bool:
+    """Return True if ``module`` is a norm, which SyncBN conversion or conv-bn fusion may replace."""
+    return isinstance(module, _NORMS)
+
+
 def why_no_host(module: nn.Module, parent: nn.Module) -> str | None:
     """Return why no block may follow ``module``, a child of ``parent``, or ``None`` if one may."""
-    if isinstance(module, _NORMS):
+    if is_norm(module):
         return (
             'a norm is replaced by SyncBN conversion and by conv-bn fusion, and attention on it would be lost'
         )

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from mmattn import _compat
 from mmattn._private_apis import forward_hooks, forward_pre_hooks, remove_hooks
 from mmattn.insertion.site import ELEMENT, INPUT, OUTPUT, RESIDUAL, Site
+from mmattn.insertion.traced_host import is_traced_host, put_hook, take_hook, was_traced_host
 
 _resnet = _compat.optional('mmattn.insertion.resnet_positions')
 
@@ -121,6 +122,19 @@ class InputPosition:
         remove_hooks(host, _BeforeInput)
 
 
+@dataclass(frozen=True)
+class EndPosition:
+    """A residual block of any class: the block follows the child that ends its branch."""
+
+    end: str
+
+    def put(self, host: nn.Module, block: nn.Module, site: str) -> None:
+        put_hook(host, self.end, _AfterOutput(block, site))
+
+    def take(self, host: nn.Module) -> None:
+        take_hook(host)
+
+
 def has_block(module: nn.Module) -> bool:
     """Return True if a block has been put on ``module``, at any position."""
     hooks = [*forward_hooks(module).values(), *forward_pre_hooks(module).values()]
@@ -130,10 +144,12 @@ def has_block(module: nn.Module) -> bool:
 
 
 _POSITIONS = {
-    OUTPUT: lambda module, index: OutputPosition(),
-    INPUT: lambda module, index: InputPosition(),
-    ELEMENT: lambda module, index: ElementPosition(index),
-    RESIDUAL: lambda module, index: residual_position(module),
+    OUTPUT: lambda module, site: OutputPosition(),
+    INPUT: lambda module, site: InputPosition(),
+    ELEMENT: lambda module, site: ElementPosition(site.index),
+    RESIDUAL: lambda module, site: (
+        residual_position(module) if site.end is None else _end_position(module, site.end)
+    ),
 }
 
 
@@ -143,13 +159,17 @@ def host_of(model: nn.Module, site: Site) -> tuple[nn.Module, Position | None]:
     The latter is ``None`` if the class of a residual block has been changed since the site was found.
     """
     module = model.get_submodule(site.path)
-    return module, _POSITIONS[site.position](module, site.index)
+    return module, _POSITIONS[site.position](module, site)
 
 
 def residual_position(module: nn.Module) -> Any | None:
     """Return what puts a block on the residual branch of ``module``, or ``None`` if nothing can."""
     positions = _resnet.RESIDUAL_POSITIONS if _resnet is not None else ()
     return next((each for each in positions if each.fits(module)), None)
+
+
+def _end_position(module: nn.Module, end: str) -> EndPosition | None:
+    return EndPosition(end) if is_traced_host(module) or not was_traced_host(module) else None
 
 
 def tail_summary(model: nn.Module) -> str:

@@ -27,6 +27,8 @@ class Site:
         index: Index of the map in the host's tuple; ``None`` except at an element.
         size: Height and width of the map; ``None`` if the model could not be run on fake tensors.
         stride: Image pixels per map pixel; ``None`` if the size is unknown.
+        end: Child of a residual block whose output is added to the identity, and which the block follows;
+            ``None`` where the host itself is told of the block.
         aliases: Other names of the site. A name that several sites share stands for all of them.
     """
 
@@ -39,6 +41,7 @@ class Site:
     size: tuple[int, int] | None = field(default=None, compare=False)
     stride: int | None = field(default=None, compare=False)
     aliases: tuple[str, ...] = field(default=(), compare=False)
+    end: str | None = None
 
     @property
     def key(self) -> str:

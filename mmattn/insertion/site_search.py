@@ -10,9 +10,8 @@ from torch import nn
 
 from mmattn.insertion.attention import Attention
 from mmattn.insertion.fake_run import DEFAULT_SIZE, FakeRun, fake_run, is_map
-from mmattn.insertion.module_traits import conv_channels, output_channels, why_no_host
+from mmattn.insertion.module_traits import conv_channels, is_norm, output_channels, why_no_host
 from mmattn.insertion.positions import residual_position
-from mmattn.insertion.residual_ends import residual_end
 from mmattn.insertion.site import CONV, INPUT, MODULE, OUTPUT, RESIDUAL, Site
 from mmattn.insertion.virtual_names import Virtual, virtual_names
 
@@ -45,29 +44,47 @@ def find_sites(model: nn.Module, size: tuple[int, int] = DEFAULT_SIZE) -> SiteTa
     }
     refused, sites = {}, {}
     ends = {
-        f'{path}.{end}': f'{path}.{RESIDUAL}'
-        for path, module in modules.items()
-        if (end := residual_end(module))
+        block: end
+        for block, end in run.residual_ends.items()
+        if block in modules and _in_backbone(block, modules)
+    }
+    blocks = {
+        end: block
+        for block, end in ends.items()
+        if residual_position(modules[block]) is None and not is_norm(modules[end])
     }
     for path, module in modules.items():
+        name = f'{path}.{RESIDUAL}' if path else RESIDUAL
         if path:
             why = why_no_host(module, modules[path.rpartition('.')[0]]) or _why_not(run, path, module)
             if why:
                 refused[path] = why
-            elif path in ends:
-                sites[ends[path]] = _site(run, module, ends[path], path, RESIDUAL, aliases=(path,))
+            elif path in blocks:
+                end_name = f'{blocks[path]}.{RESIDUAL}' if blocks[path] else RESIDUAL
+                (inputs, output), *_ = run.calls[path]
+                if inputs and inputs[0] is output:  # drop path: a block stands before it
+                    sites[end_name] = _site(run, module, end_name, path, RESIDUAL, position=INPUT)
+                else:
+                    sites[end_name] = _site(run, module, end_name, path, RESIDUAL, aliases=(path,))
             else:
                 part = MODULE if conv_channels(module) is None else CONV
                 sites[path] = _site(run, module, path, path, part)
-        if residual_position(module) is not None:
-            name = f'{path}.{RESIDUAL}' if path else RESIDUAL
+        has_place = residual_position(module) is not None
+        if has_place or path in ends and is_norm(modules[ends[path]]):
             if refused.get(path) == _UNUSED:
                 refused[name] = _UNUSED
             else:
-                sites[name] = _site(run, module, name, path, RESIDUAL, position=RESIDUAL)
+                site = _site(run, module, name, path, RESIDUAL, position=RESIDUAL)
+                end = ends[path][len(path) :].lstrip('.') if not has_place else None
+                sites[name] = replace(site, end=end)
     for each in virtual_names(modules, run, set(sites)):
         if each.unused:
             refused.update((name, _UNUSED) for name in each.names)
+        elif each.no_map:
+            module, outputs = modules[each.path], run.outputs(each.path)
+            refused[each.names[0]] = (
+                f'{type(module).__name__} returns {_describe(outputs)}, no map (N, C, H, W)'
+            )
         else:
             _add_virtual(sites, run, modules, each)
     names: dict[str, list[Site]] = {}
@@ -94,6 +111,14 @@ def sites(model: nn.Module, size: tuple[int, int] = DEFAULT_SIZE) -> list[Site]:
         [('layer1', 4), ('layer2', 8), ('layer3', 16), ('layer4', 32)]
     """
     return list(find_sites(model, size).sites)
+
+
+def _in_backbone(path: str, modules: Iterable[str]) -> bool:
+    """Return True if ``path`` lies in a backbone, or the model is a part by itself.
+
+    In necks and heads, what adds to its input is mostly attention itself, as NonLocal is.
+    """
+    return 'backbone' in path.split('.') or not any(name.split('.')[-1] == 'backbone' for name in modules)
 
 
 def _why_not(run: FakeRun, path: str, module: nn.Module) -> str | None:
@@ -135,7 +160,8 @@ def _describe(outputs: Iterable) -> str:
     if hasattr(output, 'shape'):
         return f'a tensor of shape {tuple(output.shape)}'
     if isinstance(output, (list, tuple)):
-        return f'a {type(output).__name__} of {len(output)}'
+        is_told = len(output) == 1 and not is_map(output[0])
+        return f'a {type(output).__name__} of {_describe(output) if is_told else len(output)}'
     return f'a {type(output).__name__}'
 
 

@@ -27,6 +27,7 @@ class Virtual:
         position: How a block is put there.
         index: Index of the map in the host's tuple.
         unused: True if no later layer uses the map.
+        no_map: True if what the module returns has no map in it.
     """
 
     names: tuple[str, ...]
@@ -35,6 +36,7 @@ class Virtual:
     position: str = OUTPUT
     index: int | None = None
     unused: bool = False
+    no_map: bool = False
 
 
 def virtual_names(modules: dict[str, nn.Module], run: FakeRun, sites: set[str]) -> Iterator[Virtual]:
@@ -148,6 +150,8 @@ def _top_down(path, modules, run):
 
 
 def _outputs(path, run):
+    if run.covers(path) and run.outputs(path) and not _maps(run, path):
+        yield Virtual((_below(path, 'output'),), 'output', path, no_map=True)
     for i, (index, _) in enumerate(_maps(run, path)):
         names = (_below(path, f'output.{i}'), _below(path, 'output'))
         if index is not None:

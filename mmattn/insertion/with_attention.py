@@ -20,6 +20,7 @@ def WithAttention(
     insert: Sequence[Mapping] | None = None,
     freeze_detector: bool = False,
     recompute: bool | None = None,
+    model: str | None = None,
     **config,
 ) -> nn.Module:
     """Build a detector and insert attention into it.
@@ -32,11 +33,13 @@ def WithAttention(
                  block=dict(type='mmattn.CBAM', start='identity'))])
 
     Args:
-        detector: Type of the model without attention.
+        detector: Type of the model without attention: a detector, or any model of an OpenMMLab codebase, such
+            as ``'mmpretrain.ImageClassifier'``. Without a default scope its prefix is the scope of its parts.
         insert: Rules, as :func:`~mmattn.insertion.attach_detach.attach` takes them.
         freeze_detector: Train attention alone, as for an adapter; see
             :func:`~mmattn.insertion.attach_detach.attach`.
         recompute: Compute frozen stages again in the backward pass; see there too.
+        model: The same as ``detector``, for a model that has a setting ``detector`` of its own.
         config: All other settings of the detector.
 
     Returns:
@@ -46,8 +49,12 @@ def WithAttention(
         TypeError: ``detector`` or ``insert`` is missing.
         ValueError: ``detector`` has attention already.
     """
-    for module in ('mmcv', 'mmdet'):
-        _compat.require(module, 'mmattn.WithAttention')
+    if isinstance(model, (str, type)):
+        if detector is not None:
+            config['detector'] = detector
+        detector = model
+    elif model is not None:
+        config['model'] = model
     if not isinstance(detector, (str, type)) or isinstance(detector, str) and not detector.rpartition('.')[2]:
         found = _instead_of('detector', config) if detector is None else repr(detector)
         raise TypeError(
@@ -64,12 +71,20 @@ def WithAttention(
             "WithAttention: give 'insert', a list of rules, such as [dict(at='backbone.**.residual', "
             f"block=dict(type='mmattn.CBAM', start='identity'))]. Got {_instead_of('insert', config)}"
         )
-    if DefaultScope.get_current_instance() is None:
-        with ROOT_MODELS.switch_scope_and_registry('mmdet') as registry:
-            model = registry.build(dict(type=detector, **config))
-    else:
-        model = ROOT_MODELS.build(dict(type=detector, **config))
-    return attach(model, insert, freeze_detector, recompute)
+    scope = _scope_of(detector) if DefaultScope.get_current_instance() is None else None
+    for module in ('mmcv', 'mmdet') if scope in (None, 'mmdet') else ('mmcv',):
+        _compat.require(module, 'mmattn.WithAttention')
+    with ROOT_MODELS.switch_scope_and_registry(scope) as registry:
+        built = registry.build(dict(type=detector, **config))
+    return attach(built, insert, freeze_detector, recompute)
+
+
+def _scope_of(detector: str | type) -> str:
+    """Return the scope of a type, MMDetection's if it does not say."""
+    if isinstance(detector, str):
+        return detector.rpartition('.')[0].partition('.')[0] or 'mmdet'
+    scope = detector.__module__.partition('.')[0]
+    return scope if scope in ROOT_MODELS.children else 'mmdet'
 
 
 def _instead_of(name: str, config: Mapping) -> str:

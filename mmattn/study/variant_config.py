@@ -84,7 +84,8 @@ def _insert(cfg: Config, insert: Any) -> None:
     """Let a config's detector have attention."""
     model = cfg.model
     if model.type != _WITH_ATTENTION:
-        model.detector, model.type = model.type, _WITH_ATTENTION
+        own = 'model' if 'detector' in model else 'detector'
+        model[own], model.type = model.type, _WITH_ATTENTION
     model.insert = insert
 
 
@@ -92,7 +93,7 @@ def _remove_attention(cfg: Config) -> None:
     """Let a config's detector have no attention."""
     model = cfg.model
     if model.type == _WITH_ATTENTION:
-        model.type = model.pop('detector')
+        model.type = model.pop('model' if isinstance(model.get('model'), (str, type)) else 'detector')
         for key in ('insert', 'freeze_detector', 'recompute'):
             model.pop(key, None)
 

@@ -8,6 +8,7 @@ import torch
 from mmdet.models import ResNet
 from mmengine import Config
 from mmengine.registry import MODELS
+from torch import nn
 
 from mmattn import attach, detach
 from mmattn.insertion.spec import rules_of
@@ -144,3 +145,48 @@ def test_a_block_of_another_package():
     assert {type(block).__name__ for block in model.attention.values()} == {'ContextBlock'}
     assert all(a.equal(b) for a, b in zip(features(stock), features(model)))
     assert 'ContextBlock' in str(model.attention.spec)
+
+
+def test_a_model_with_a_setting_called_detector_is_named_by_model():
+    """As video models have it."""
+
+    class Tracker(nn.Module):
+        def __init__(self, detector, speed):
+            super().__init__()
+            self.detector, self.speed = ResNet(**detector), speed
+
+    model = MODELS.build(
+        dict(
+            type='mmattn.WithAttention',
+            model=Tracker,
+            detector=dict(depth=18),
+            speed=3,
+            insert=[dict(at='detector.layer4.*.residual', block=dict(type='mmattn.SE'))],
+        )
+    )
+    assert isinstance(model, Tracker) and model.speed == 3
+    assert list(model.attention) == ['detector_layer4_0_residual', 'detector_layer4_1_residual']
+
+
+def test_it_works_in_a_pure_python_config(tmp_path):
+    """Types are classes there; a dumped config has their names."""
+    (tmp_path / 'base.py').write_text(
+        'from mmdet.models import FPN, ResNet, RetinaNet, RetinaHead\n'
+        'model = dict(type=RetinaNet, backbone=dict(type=ResNet, depth=18), neck=dict(\n'
+        '    type=FPN, in_channels=[64, 128, 256, 512], out_channels=8, num_outs=5), bbox_head=dict(\n'
+        '    type=RetinaHead, num_classes=2, in_channels=8))\n'
+    )
+    (tmp_path / 'config.py').write_text(
+        'from mmengine.config import read_base\n'
+        'with read_base():\n'
+        '    from .base import *\n'
+        'from mmattn.blocks import SE\n'
+        'from mmattn.insertion import WithAttention\n'
+        'model.update(type=WithAttention, detector=model.type, insert=[\n'
+        "    dict(at='backbone.layer4.*.residual', block=dict(type=SE, start='identity'))])\n"
+    )
+    cfg = Config.fromfile(tmp_path / 'config.py')
+    cfg.dump(tmp_path / 'dumped.py')
+    for each in (cfg, Config.fromfile(tmp_path / 'dumped.py')):
+        model = MODELS.build(each.model)
+        assert type(model).__name__ == 'RetinaNetWithAttention' and len(model.attention) == 2
