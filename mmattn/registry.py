@@ -10,6 +10,7 @@ import difflib
 from typing import Any
 
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
+from mmengine.registry import FUNCTIONS as MMENGINE_FUNCTIONS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
@@ -49,4 +50,6 @@ def _child(parent: Registry, *locations: str) -> Registry:
 MODELS = _child(MMENGINE_MODELS, 'mmattn.blocks', 'mmattn.insertion', 'mmattn.checkpoints.convert.hub')
 DATASETS = _child(MMENGINE_DATASETS, 'mmattn.datasets')
 TRANSFORMS = _child(MMENGINE_TRANSFORMS, 'mmattn.datasets')
+# What one room calls in another that may not be imported there.
+FUNCTIONS = _child(MMENGINE_FUNCTIONS, 'mmattn.checkpoints')
 HOOKS = _child(MMENGINE_HOOKS, 'mmattn.hooks')

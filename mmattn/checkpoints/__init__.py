@@ -22,6 +22,7 @@ from mmattn.checkpoints.check import check_insertion, require_same_insertion
 from mmattn.checkpoints.convert import NotConverted, NotMappable, convert_file, convert_file_to_timm
 from mmattn.checkpoints.damage import checkpoint_to_resume, damage_of
 from mmattn.checkpoints.pretrained import load_checkpoints
+from mmattn.checkpoints.pretrained_blocks import load_pretrained_blocks
 from mmattn.checkpoints.read import has_loader, read_checkpoint
 from mmattn.checkpoints.same_optimizer import require_same_optimizer
 from mmattn.checkpoints.trust import UntrustedCheckpoint, refuse_code, require_no_code
@@ -46,6 +47,7 @@ __all__ = [
     'damage_of',
     'load_adapter',
     'load_checkpoints',
+    'load_pretrained_blocks',
     'merge_adapter',
     'read_adapter',
     'has_loader',

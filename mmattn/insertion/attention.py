@@ -153,12 +153,12 @@ class Attention(ModuleDict):
         if prefix + SPEC_KEY in missing_keys:  # weights from elsewhere need none
             missing_keys.remove(prefix + SPEC_KEY)
 
-    def note_pretrained(self, paths: list[str]) -> None:
-        """Remember that pretrained weights were loaded into these modules, without attention."""
+    def note_pretrained(self, paths: list[str], loaded: set[Site]) -> None:
+        """Remember that pretrained weights were loaded into these modules, and attention at ``loaded``."""
         self._on_pretrained = [
             site
             for site in random_sites(self.blocks())
-            if any(f'{site.path}.'.startswith(f'{p}.') for p in paths)
+            if site not in loaded and any(f'{site.path}.'.startswith(f'{p}.') for p in paths)
         ]
 
     def log_once(self, summarize: Callable[[], str]) -> None:

@@ -12,6 +12,7 @@ from mmattn.insertion import recompute
 from mmattn.insertion.positions import tail_summary
 from mmattn.insertion.pretrained_check import pretrained_cfgs
 from mmattn.insertion.training_watch import warn_if_nothing_trains, watch_training
+from mmattn.registry import FUNCTIONS
 
 
 class AttentionModel:
@@ -32,9 +33,14 @@ class AttentionModel:
             own = pretrained_cfgs(self)
             if own:  # weights of the whole model, which may include attention
                 initialize(self, own)
-            attention.note_pretrained(
-                [name for name, module in self.named_modules() if name and pretrained_cfgs(module)]
-            )
+            parts = {
+                name: cfgs
+                for name, module in self.named_modules()
+                if name and not f'{name}.'.startswith('attention.') and (cfgs := pretrained_cfgs(module))
+            }
+            load = FUNCTIONS.get('load_pretrained_blocks')
+            loaded = [load(self, name, cfg) for name, cfgs in parts.items() for cfg in cfgs]
+            attention.note_pretrained(list(parts), set().union(*loaded))
 
     def train(self, mode: bool = True):
         # Attention last: the train() of a backbone with norm_eval sets every norm below it to eval,
