@@ -48,35 +48,30 @@ def find_sites(model: nn.Module, size: tuple[int, int] = DEFAULT_SIZE) -> SiteTa
         for block, end in run.residual_ends.items()
         if block in modules and _in_backbone(block, modules)
     }
-    blocks = {
+    hosts = {
         end: block
         for block, end in ends.items()
         if residual_position(modules[block]) is None and not is_norm(modules[end])
     }
     for path, module in modules.items():
-        name = f'{path}.{RESIDUAL}' if path else RESIDUAL
         if path:
             why = why_no_host(module, modules[path.rpartition('.')[0]]) or _why_not(run, path, module)
             if why:
                 refused[path] = why
-            elif path in blocks:
-                end_name = f'{blocks[path]}.{RESIDUAL}' if blocks[path] else RESIDUAL
-                (inputs, output), *_ = run.calls[path]
-                if inputs and inputs[0] is output:  # drop path: a block stands before it
-                    sites[end_name] = _site(run, module, end_name, path, RESIDUAL, position=INPUT)
-                else:
-                    sites[end_name] = _site(run, module, end_name, path, RESIDUAL, aliases=(path,))
+            elif path in hosts:
+                site = _site_of_end(run, module, path, _residual_name(hosts[path]))
+                sites[site.name] = site
             else:
                 part = MODULE if conv_channels(module) is None else CONV
                 sites[path] = _site(run, module, path, path, part)
         has_place = residual_position(module) is not None
         if has_place or path in ends and is_norm(modules[ends[path]]):
+            name = _residual_name(path)
             if refused.get(path) == _UNUSED:
                 refused[name] = _UNUSED
             else:
                 site = _site(run, module, name, path, RESIDUAL, position=RESIDUAL)
-                end = ends[path][len(path) :].lstrip('.') if not has_place else None
-                sites[name] = replace(site, end=end)
+                sites[name] = site if has_place else replace(site, end=ends[path][len(path) :].lstrip('.'))
     for each in virtual_names(modules, run, set(sites)):
         if each.unused:
             refused.update((name, _UNUSED) for name in each.names)
@@ -111,6 +106,18 @@ def sites(model: nn.Module, size: tuple[int, int] = DEFAULT_SIZE) -> list[Site]:
         [('layer1', 4), ('layer2', 8), ('layer3', 16), ('layer4', 32)]
     """
     return list(find_sites(model, size).sites)
+
+
+def _residual_name(block: str) -> str:
+    return f'{block}.{RESIDUAL}' if block else RESIDUAL
+
+
+def _site_of_end(run: FakeRun, module: nn.Module, path: str, name: str) -> Site:
+    """Return the site at the child that ends a residual branch."""
+    (inputs, output), *_ = run.calls[path]
+    if inputs and inputs[0] is output:  # drop path: a block stands before it
+        return _site(run, module, name, path, RESIDUAL, position=INPUT)
+    return _site(run, module, name, path, RESIDUAL, aliases=(path,))
 
 
 def _in_backbone(path: str, modules: Iterable[str]) -> bool:
