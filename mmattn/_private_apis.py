@@ -137,6 +137,14 @@ def forward_pre_hooks(module: nn.Module) -> dict[int, Callable]:
     return _attribute(module, '_forward_pre_hooks', 'to find its blocks')
 
 
+def writes_in_place(tensor: torch.Tensor) -> int:
+    """Return how often the values of a tensor have been changed in place."""
+    try:
+        return tensor._version
+    except AttributeError as error:
+        raise _missing(torch.Tensor, '_version', 'to follow a map through a residual block') from error
+
+
 def has_hooks(module: nn.Module) -> bool:
     """Return True if something is to be called before or after the module, forward or backward."""
     try:  # the quickest way, as each forward pass of CBAM asks

@@ -56,6 +56,7 @@ USED = {
     '_resume',
     '_schemes',
     '_subclasses',
+    '_version',
     '_C',
 }
 # Keys of PyTorch's state dicts and names of its children, which files on disk contain.

@@ -8,6 +8,8 @@ from typing import Any
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from mmattn._private_apis import writes_in_place
+
 _ADDITIONS = ('add', 'add_', '__add__', '__iadd__', '__radd__')
 
 
@@ -37,7 +39,7 @@ class _Call:
 
     values: dict[int, _Value] = field(default_factory=dict)
     tensors: list[Tensor] = field(default_factory=list)  # alive, so that no two have the same id
-    versions: dict[int, int] = field(default_factory=dict)
+    writes: dict[int, int] = field(default_factory=dict)
     children: list[nn.Module] = field(default_factory=list)
 
     def note(self, tensor: Any, value: _Value) -> None:
@@ -71,7 +73,7 @@ class ResidualTrace(TorchFunctionMode):
         call = _Call()
         for each in args:
             call.note(each, _INPUT)
-        call.versions = {id(each): each._version for each in _tensors(args)}
+        call.writes = {id(each): writes_in_place(each) for each in _tensors(args)}
         self._calls.append(call)
 
     def after(self, module: nn.Module, args: tuple, output: Any) -> None:
@@ -84,7 +86,7 @@ class ResidualTrace(TorchFunctionMode):
         if not isinstance(output, Tensor):
             return
         value = parent.value(output)
-        is_passed = call.versions.get(id(output)) == output._version
+        is_passed = call.writes.get(id(output)) == writes_in_place(output)
         if is_passed and (value is _INPUT or value.child is not None):
             return
         sources = value.sources if is_passed else tuple(map(parent.value, _tensors(args)))
