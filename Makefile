@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.10 python; do \
 	&& { echo $$p; exit; }; done; echo python3)
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo study test test-all lint setup doctor dist clean clean-env
+.PHONY: help demo study test test-all lint setup doctor matrix dist clean clean-env
 
 export TORCH_SPEC FAMILY
 # More OpenMP threads than idle cores can make a training step several times slower than one thread.
@@ -33,6 +33,7 @@ help:
 	@echo 'make test       the quick tests            make test-all   all tests'
 	@echo 'make lint       check style and layout (ruff)'
 	@echo 'make setup      only the environment       make doctor     what works here, and how to mend what does not'
+	@echo 'make matrix     the core tests on other versions of Python, PyTorch and MMDetection (hours, gigabytes)'
 	@echo 'make dist       build sdist and wheel of the commit into dist/, and try each in a fresh environment'
 	@echo 'make clean      remove build left-overs    make clean-env  remove $(VENV)'
 	@echo
@@ -98,6 +99,10 @@ test-all: $(READY)
 lint: $(READY)
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check . || { code=$$?; echo "lint FAILED, see above;" \
 		"'ruff check --fix .' and 'ruff format .' mend most of it." >&2; exit $$code; }
+
+matrix: $(READY)
+	@echo "== matrix: an environment of its own for each line of docs/install.md's table, in work_dirs/stacks"
+	@$(PY) benchmarks/stacks.py $(ARGS)
 
 dist: $(READY)
 	@$(PY) -c 'import build, twine' 2>/dev/null || { echo "dist needs build and twine:" \

@@ -269,6 +269,16 @@ def check_weights(report: Report) -> None:
         )
 
 
+def check_configs(report: Report) -> None:
+    """Check that a config may have one of MMDetection as its base."""
+    result = probe('configs')
+    if 'error' in result:
+        fix = 'setuptools' if 'pkg_resources' in result['error'] else 'detector'
+        report.add("mmdet's configs", result['error'], FAIL, FIX[fix])
+    else:
+        report.add("mmdet's configs", 'found by name (mmdet::...)')
+
+
 def check_checkpoints(report: Report) -> None:
     """Check that MMEngine by itself loads what its runner saves; the tools of mmattn do in any case."""
     result = probe('checkpoints')
@@ -321,6 +331,8 @@ def examine() -> Report:
         report.add("mmcv's ops", 'not tried: something above is missing', SKIP)
     if torch and 'mmengine' in present:
         check_checkpoints(report)
+    if torch and {'mmengine', 'mmcv', 'mmdet'} <= present:
+        check_configs(report)
     if torch and {'mmengine', 'mmattn'} <= present:
         check_attention(report)
     if torch and {'mmengine', 'mmcv', 'mmdet', 'mmattn'} <= present:

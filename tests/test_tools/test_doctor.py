@@ -32,6 +32,7 @@ def healthy(doctor, monkeypatch):
         'cv2': {},
         'ops': {'device': 'cpu'},
         'checkpoints': {'refused': ''},
+        'configs': {'detector': 'FasterRCNN'},
         'attention': {'by': 'cpu', 'missing': '', 'device': 'cpu'},
         'weights': {'folder': '/cache dir', 'missing': {}, 'unreachable': ''},
         'detector': {'plain': 0.2, 'with_attention': 0.3, 'device': 'cpu'},
@@ -98,6 +99,20 @@ def test_checkpoints_that_mmengine_cannot_load_are_a_warning_with_a_remedy(docto
         'the tools of mmattn can',
     )
     assert "custom_hooks = [dict(type='mmattn.RefuseCodeHook')]" in row['fix']
+
+
+def test_upstreams_mmengine_without_pkg_resources_is_a_line_with_a_remedy(doctor, healthy):
+    assert rows(doctor)["mmdet's configs"]['verdict'] == 'ok'
+    healthy['configs'] = {'error': "ModuleNotFoundError: No module named 'pkg_resources'"}
+    row = rows(doctor)["mmdet's configs"]
+    assert (row['verdict'], row['found']) == ('FAIL', "ModuleNotFoundError: No module named 'pkg_resources'")
+    assert row['fix'].startswith("pip install 'setuptools<82'   # ")
+    healthy['configs'] = {'error': 'OSError: no such config'}
+    assert 'requirements/constraints.txt' in rows(doctor)["mmdet's configs"]['fix']
+
+
+def test_the_probe_of_configs_reads_one(doctor):
+    assert doctor.load(doctor.OWN / 'probe_configs.py').probe() == {'detector': 'FasterRCNN'}
 
 
 def test_the_probe_of_checkpoints_tells_pytorchs_refusal(doctor, monkeypatch):

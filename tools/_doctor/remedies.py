@@ -36,6 +36,7 @@ def remedies(checkout: bool, family: str = 'onedl') -> dict[str, str]:
     checkpoints = (
         "# write in each config: custom_hooks = [dict(type='mmattn.RefuseCodeHook')]   (docs/install.md)"
     )
+    setuptools = "pip install 'setuptools<82'   # has pkg_resources, which upstream's MMEngine imports"
     if not checkout:
         mmengine, mmcv, mmdet = map(asked, names)
         # In an isolated build there is no PyTorch, and mmcv comes without ops and without a word.
@@ -55,6 +56,7 @@ def remedies(checkout: bool, family: str = 'onedl') -> dict[str, str]:
             'pycocotools': 'pip install pycocotools',
             'mmattn': 'pip install mmattn',
             'checkpoints': checkpoints,
+            'setuptools': setuptools,
             'detector': f'{build} {mmengine} {mmcv} {mmdet}   # the versions above do not fit together',
         }
     pip = 'pip install -c requirements/constraints.txt'
@@ -72,6 +74,7 @@ def remedies(checkout: bool, family: str = 'onedl') -> dict[str, str]:
         'pycocotools': f'{pip} pycocotools',
         'mmattn': 'pip install --no-deps --no-build-isolation -e .',
         'checkpoints': checkpoints,
+        'setuptools': setuptools,
         'detector': f'{pip} -r requirements/{family}.txt   '
         '# or make setup: the versions above do not fit together',
     }

@@ -33,8 +33,11 @@ def read_source(path: str | os.PathLike) -> dict[str, Tensor]:
 
 def sha256_of(path: str | os.PathLike) -> str:
     """Return the hash of a file."""
+    digest = hashlib.sha256()  # hashlib.file_digest is new in Python 3.11
     with open(path, 'rb') as file:
-        return hashlib.file_digest(file, 'sha256').hexdigest()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _is_safetensors(path: str) -> bool:

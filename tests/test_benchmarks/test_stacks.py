@@ -1,0 +1,76 @@
+"""The table of tested versions says what happened in each environment."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / 'benchmarks'))
+import stacks  # noqa: E402
+
+REPORT = """<testsuites><testsuite>
+<testcase classname="tests.test_a" name="test_one" time="1"/>
+<testcase classname="tests.test_a" name="test_two"><failure message="ValueError: no&#10;more"/></testcase>
+<testcase classname="tests.test_b" name="test_three"><skipped message="no GPU"/></testcase>
+<testcase classname="tests.test_b" name="test_four"><error message="ImportError">x</error></testcase>
+</testsuite></testsuites>"""
+BASE = dict(family='openmmlab', python='3.11', torch='2.13.0')
+
+
+def test_tests_are_counted_from_pytests_report(tmp_path):
+    (tmp_path / 'tests.xml').write_text(REPORT)
+    found = stacks.counts(tmp_path / 'tests.xml')
+    assert found == dict(
+        outcome='failed',
+        passed=1,
+        failed=2,
+        skipped=1,
+        failures=[
+            dict(test='tests.test_a::test_two', error='ValueError: no'),
+            dict(test='tests.test_b::test_four', error='ImportError'),
+        ],
+    )
+    text = '1 passed, **2 failed**; the first: `test_a::test_two`: ValueError: no'
+    assert stacks.verdict(dict(BASE, **found, tests=stacks.TESTS)) == text
+    only = stacks.verdict(dict(BASE, **found, tests=['tests/test_a', 'tests/test_b']))
+    assert only == f'{text}; only of test_a, test_b'
+
+
+def test_a_python_that_is_not_there_is_a_line(tmp_path):
+    cell = stacks.run_cell('onedl/3.99/2.13.0', tmp_path, [], 1)
+    assert stacks.verdict(cell) == 'skipped: no python3.99 on PATH'
+    assert '| 3.99 | 2.13.0 | forks | skipped: no python3.99 on PATH |' in stacks.table(dict(cells=[cell]))
+
+
+def test_a_failed_set_up_tells_its_step_and_its_first_error():
+    log = """[2/6] PyTorch (usually 1 min)
+ERROR: No matching distribution found for torch==2.0.1
+set-up FAILED at: PyTorch
+  Command '['pip']' returned non-zero exit status 1.
+"""
+    assert stacks.first_error(log) == 'PyTorch: ERROR: No matching distribution found for torch==2.0.1'
+
+
+def test_a_cell_that_runs_again_replaces_its_line():
+    old = dict(BASE, outcome='passed', passed=1, failed=0)
+    other = dict(BASE, python='3.13', outcome='skipped', reason='x')
+    results = stacks.with_cell(dict(cells=[other, old]), dict(old, passed=2))
+    assert [cell.get('passed') for cell in results['cells']] == [2, None], (
+        'in the order of CELLS, others last'
+    )
+
+
+@pytest.mark.parametrize('name', ['3.11', 'onedl/3.11', 'conda/3.11/2.4.1', 'onedl//2.4.1'])
+def test_an_unknown_cell_is_refused(name):
+    with pytest.raises(
+        argparse.ArgumentTypeError, match=f"'{name}' is no cell: FAMILY/PYTHON/TORCH, as in onedl"
+    ):
+        stacks.cell_name(name)
+
+
+def test_the_page_shows_the_results():
+    results = json.loads(stacks.RESULTS.read_text())
+    assert stacks.page(results) == stacks.PAGE.read_text(encoding='utf-8')
