@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from mmattn.demo.coco_metrics import NAMES, metrics_table
+from mmattn.demo.run import DemoResult
 from mmattn.version import __version__
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,6 +33,15 @@ def test_a_result_that_changes_changes_the_page(monkeypatch):
 
     monkeypatch.setattr(front_page, 'read', other)
     assert 'training step x1.50' in front_page.promises()
+
+
+def test_of_the_demo_its_result_is_shown():
+    result = DemoResult(
+        dict.fromkeys(NAMES, 0.5), dict(page=Path('index.html'), log=Path('a.log')), dict(data=1, training=2)
+    )
+    log = f'shapes data set in data/shapes\ntraining x on the CPU\nmmengine - INFO - Iter(train)\n{result}\n'
+    shown = ['training x on the CPU', *metrics_table(result.metrics).splitlines()]
+    assert front_page.printed(log) == [*shown, 'page  index.html', 'took data 1 s, training 2 s']
 
 
 def test_badges_say_what_the_package_requires():
