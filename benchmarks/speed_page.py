@@ -194,6 +194,31 @@ def tails_table(results):
     return table(['attention', *measured], cells) + f'\n\n{note}'
 
 
+def profile_table(results):
+    """Return the table of where the time of a training step goes."""
+    if results is None:
+        return NOT_MEASURED
+    rows = {row['attention']: row['ms'] for row in results['rows']}
+    convolutions = ('convolutions, forward', 'convolutions, backward')
+    kinds = [kind for kind in rows['none'] if kind not in (*convolutions, 'all else')]
+    sums = {
+        **{kind: [ms[kind] for ms in rows.values()] for kind in convolutions},
+        **{kind: [ms[kind] for ms in rows.values()] for kind in sorted(kinds)},
+        '**norms, additions, ReLU and tails together**': [
+            sum(ms[kind] for kind in kinds) for ms in rows.values()
+        ],
+        'all else': [ms['all else'] for ms in rows.values()],
+        '**all**': [sum(ms.values()) for ms in rows.values()],
+    }
+    cells = [[kind, *(f'{ms:.1f}' for ms in each)] for kind, each in sums.items()]
+    size = 'x'.join(map(str, results['size']))
+    note = (
+        f'ResNet-50, fp32, batch 1 at {size}: medians of {results["repeats"]} steps by turns, by '
+        f"PyTorch's profiler.\n{setting(results)}"
+    )
+    return table(['ms of a training step', *rows], cells) + f'\n\n{note}'
+
+
 def targets_table(blocks, detectors):
     """Return the table of targets, each beside the worst measurement in fp32."""
     rows = [row for row in blocks['rows'] if row['dtype'] == 'fp32']
@@ -239,6 +264,7 @@ def page(text):
         blocks_cuda=blocks_table(read('blocks_cuda')),
         tails_cpu=tails_table(read('tails_cpu')),
         tails_cuda=tails_table(read('tails_cuda')),
+        tail_profile=profile_table(read('tail_profile')),
         detectors_cpu=detectors_table(detectors_cpu),
         detectors_cuda=detectors_table(read('detectors_cuda')),
     )
