@@ -200,17 +200,17 @@ def profile_table(results):
         return NOT_MEASURED
     rows = {row['attention']: row['ms'] for row in results['rows']}
     convolutions = ('convolutions, forward', 'convolutions, backward')
-    kinds = [kind for kind in rows['none'] if kind not in (*convolutions, 'all else')]
+    groups = [group for group in rows['none'] if group not in (*convolutions, 'all else')]
     sums = {
-        **{kind: [ms[kind] for ms in rows.values()] for kind in convolutions},
-        **{kind: [ms[kind] for ms in rows.values()] for kind in sorted(kinds)},
+        **{group: [ms[group] for ms in rows.values()] for group in convolutions},
+        **{group: [ms[group] for ms in rows.values()] for group in sorted(groups)},
         '**norms, additions, ReLU and tails together**': [
-            sum(ms[kind] for kind in kinds) for ms in rows.values()
+            sum(ms[group] for group in groups) for ms in rows.values()
         ],
         'all else': [ms['all else'] for ms in rows.values()],
         '**all**': [sum(ms.values()) for ms in rows.values()],
     }
-    cells = [[kind, *(f'{ms:.1f}' for ms in each)] for kind, each in sums.items()]
+    cells = [[group, *(f'{ms:.1f}' for ms in each)] for group, each in sums.items()]
     size = 'x'.join(map(str, results['size']))
     note = (
         f'ResNet-50, fp32, batch 1 at {size}: medians of {results["repeats"]} steps by turns, by '

@@ -3,7 +3,7 @@
     python benchmarks/tail_profile.py --threads 2            write results/tail_profile.json
 
 The networks of tails.py, profiled by turns, one step a round. Times are the median over the rounds of what
-each kind of operator takes by itself, so that overhead which PyTorch's profiler adds is in all of them.
+each group of operator takes by itself, so that overhead which PyTorch's profiler adds is in all of them.
 ``python benchmarks/speed_page.py`` writes docs/speed.md from the file.
 """
 
@@ -20,7 +20,7 @@ from torch.profiler import ProfilerActivity, profile
 from mmattn.files import write_file
 
 # What an operator of the profile does in a residual network; the tail's own operators are called after it.
-KINDS = {
+GROUPS = {
     'aten::convolution_backward': 'convolutions, backward',
     'aten::mkldnn_convolution': 'convolutions, forward',
     'aten::native_batch_norm': 'norms, forward',
@@ -31,11 +31,11 @@ KINDS = {
 }
 
 
-def kind_of(name):
+def group_of(name):
     """Return the row in which an operator is counted."""
     if name.startswith('tail'):
         return 'tails, backward' if 'Backward' in name else 'tails, forward'
-    return KINDS.get(name, 'all else')
+    return GROUPS.get(name, 'all else')
 
 
 def step(model, x):
@@ -44,13 +44,13 @@ def step(model, x):
 
 
 def milliseconds(model, x):
-    """Return the time of one training step by kinds of operators."""
+    """Return the time of one training step by groups of operators."""
     with profile(activities=[ProfilerActivity.CPU]) as profiler:
         step(model, x)
     found = {}
     for event in profiler.key_averages():
-        kind = kind_of(event.key)
-        found[kind] = found.get(kind, 0) + event.self_cpu_time_total / 1e3
+        group = group_of(event.key)
+        found[group] = found.get(group, 0) + event.self_cpu_time_total / 1e3
     return found
 
 
@@ -74,13 +74,13 @@ def main(argv=None):
             found = milliseconds(models[name], x)
             if number >= 0:
                 rounds[name].append(found)
-    kinds = dict.fromkeys(kind for each in rounds.values() for found in each for kind in found)
+    groups = dict.fromkeys(group for each in rounds.values() for found in each for group in found)
     rows = [
-        dict(attention=name, ms={kind: median(found.get(kind, 0) for found in each) for kind in kinds})
+        dict(attention=name, ms={group: median(found.get(group, 0) for found in each) for group in groups})
         for name, each in rounds.items()
     ]
     for row in rows:
-        print(row['attention'], {kind: round(ms, 1) for kind, ms in row['ms'].items()})
+        print(row['attention'], {group: round(ms, 1) for group, ms in row['ms'].items()})
     found = dict(machine=describe(), size=args.size, repeats=args.repeats, rows=rows)
     write_file(RESULTS / 'tail_profile.json', json.dumps(found, indent=1) + '\n')
 
