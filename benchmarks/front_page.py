@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from machine import describe
-from pages import with_text
+from pages import with_text, write_page
 from study_page import interval, percent, points
 
 from mmattn.files import write_file
@@ -162,7 +162,7 @@ def main():
     parts = dict(promises=promises(), sites=sites(run_sites()), studies=studies())
     if (RESULTS / 'demo.json').exists():
         parts['demo'] = demo(read('demo'))
-    write_file(PAGE, page(PAGE.read_text(encoding='utf-8'), parts))
+    write_page(PAGE, page(PAGE.read_text(encoding='utf-8'), parts))
 
 
 if __name__ == '__main__':

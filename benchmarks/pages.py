@@ -2,10 +2,15 @@
 
 import argparse
 import json
+import sys
+from pathlib import Path
 
 from machine import describe
 
 from mmattn.files import write_file
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'tools/dev'))
+import chinese  # noqa: E402
 
 
 def with_text(page, begin, end, text):
@@ -19,6 +24,12 @@ def with_text(page, begin, end, text):
     if not (found and closed):
         raise ValueError(f'the page lacks the lines {begin} and {end}')
     return f'{head}{begin}\n{text}\n{end}{tail}'
+
+
+def write_page(page, text):
+    """Write a page, and what its Chinese page takes from it."""
+    write_file(page, text)
+    chinese.write(page)
 
 
 def run(script, measure, repeats):
@@ -36,4 +47,4 @@ def run(script, measure, repeats):
     if not args.page:
         results = dict(machine=describe(), **measure(args.repeats))
         write_file(script['RESULTS'], json.dumps(results, indent=1) + '\n')
-    write_file(script['PAGE'], script['page'](json.loads(script['RESULTS'].read_text())))
+    write_page(script['PAGE'], script['page'](json.loads(script['RESULTS'].read_text())))

@@ -21,7 +21,7 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 from machine import describe
-from pages import with_text
+from pages import with_text, write_page
 
 from mmattn.files import write_file
 
@@ -197,7 +197,7 @@ def main():
         write_file(RESULTS, json.dumps(results, indent=1) + '\n')  # after each: a cell takes long
         if args.remove:
             shutil.rmtree(folder / 'env', ignore_errors=True)
-    write_file(PAGE, page(results))
+    write_page(PAGE, page(results))
 
 
 if __name__ == '__main__':

@@ -8,7 +8,7 @@ import textwrap
 from pathlib import Path
 from statistics import mean, stdev
 
-from pages import with_text
+from pages import with_text, write_page
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / 'benchmarks/results/start_bccd.json'
@@ -83,9 +83,7 @@ def insert(page, text):
 
 
 def main():
-    PAGE.write_text(
-        insert(PAGE.read_text(encoding='utf-8'), table(json.loads(RESULTS.read_text()))), encoding='utf-8'
-    )
+    write_page(PAGE, insert(PAGE.read_text(encoding='utf-8'), table(json.loads(RESULTS.read_text()))))
 
 
 if __name__ == '__main__':

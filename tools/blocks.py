@@ -29,6 +29,13 @@ def with_table(page: str, mark: str, table: str) -> str:
     return text
 
 
+def write_chinese(page: Path) -> None:
+    """Write into the Chinese page what it takes from a page. Only a checkout has the means."""
+    from dev import chinese
+
+    chinese.write(page)
+
+
 def main():
     parser = Parser(description=__doc__)
     parser.add_argument('--json', action='store_true', help='for programs')
@@ -45,6 +52,7 @@ def main():
                 path = ROOT / name
                 page = with_table(path.read_text(encoding='utf-8'), mark, table(rows))
                 write_file(path, page)
+                write_chinese(path)
     else:
         print(block_uses_to_markdown(rows), block_costs_to_markdown(rows), sep='\n', end='')
 
