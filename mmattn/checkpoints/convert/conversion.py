@@ -172,7 +172,8 @@ def convert(
         weights: The weights by their names in the source, see
             :func:`~mmattn.checkpoints.convert.source_file.read_source`.
         source: The library that they come from, or ``'auto'``: told by the names.
-        model: The name of the source model. Needed only where two models have the same names and shapes.
+        model: The name of the source model, with or without the tag of its weights. Needed only where two
+            models have the same names and shapes.
         hint: The name of the file, which may tell the model too.
 
     Returns:
@@ -186,7 +187,7 @@ def convert(
         raise NotConverted(f"--from is 'auto' or one of {', '.join(LIBRARIES)}; got {source!r}")
     table = _table_of(weights, source)
     libraries = table.library if source == 'auto' else (source,)
-    known = named_model(libraries, model) if model else model_of_file(libraries, hint)
+    known = named_model(libraries, model.partition('.')[0]) if model else model_of_file(libraries, hint)
     if known:
         known.require_mappable()
     renamed = apply_table(table, weights)
@@ -203,9 +204,9 @@ def convert(
     for block in blocks:
         find_options(block, channels_at(block.host, own))
     _require_alike(blocks, own)
-    conversion = Conversion(table, known, backbone | _selective(own), own, blocks, renamed)
-    _require_complete(conversion)
-    return conversion
+    backbone |= _selective(own)
+    require_complete(backbone, own)
+    return Conversion(table, known, backbone, own, blocks, renamed)
 
 
 def _table_of(weights: Mapping[str, Tensor], source: str) -> KeyTable:
@@ -276,12 +277,12 @@ def _require_alike(blocks: list[Attention], own: Mapping[str, Tensor]) -> None:
             )
 
 
-def _require_complete(conversion: Conversion) -> None:
-    """Raise unless the backbone and its blocks get each of their weights, in its shape."""
+def require_complete(backbone: Mapping[str, Any], own: Mapping[str, Tensor]) -> None:
+    """Raise :class:`NotConverted` unless these are all weights of a backbone, in their shapes."""
     with torch.device('meta'):
-        backbone = _build(conversion.backbone)
-    expected = {key: tuple(value.shape) for key, value in backbone.state_dict().items()}
-    found = {key: tuple(value.shape) for key, value in conversion.own.items()}
+        built = _build(backbone)
+    expected = {key: tuple(value.shape) for key, value in built.state_dict().items()}
+    found = {key: tuple(value.shape) for key, value in own.items()}
     missing = [key for key in expected if key not in found and not key.endswith('num_batches_tracked')]
     unexpected = [key for key in found if key not in expected]
     wrong = [
@@ -299,7 +300,7 @@ def _require_complete(conversion: Conversion) -> None:
         if keys
     ]
     if texts:
-        raise NotConverted(f'{_config_text(conversion.backbone)} cannot take the weights: {"; ".join(texts)}')
+        raise NotConverted(f'{_config_text(backbone)} cannot take the weights: {"; ".join(texts)}')
 
 
 def _build(backbone: Mapping[str, Any]) -> nn.Module:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mmattn.checkpoints.convert.compare_stages import verify
 from mmattn.checkpoints.convert.conversion import Conversion, convert
+from mmattn.checkpoints.convert.errors import NotConverted
 from mmattn.checkpoints.convert.fragment import fragment
 from mmattn.checkpoints.convert.source_file import read_source, sha256_of
 from mmattn.checkpoints.convert.tables import VERSION
@@ -58,6 +59,8 @@ def convert_file(
         ValueError: It cannot be read, or would run code.
         FileExistsError: ``path`` exists, and ``overwrite`` is False.
     """
+    if not os.fspath(path).endswith('.pth'):
+        raise NotConverted(f"'{path}' is to be written as MMEngine loads it: name it *.pth")
     weights = read_source(source_path)
     conversion = convert(weights, source, model, os.fspath(source_path))
     lines = [report(conversion)]

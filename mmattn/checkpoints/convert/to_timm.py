@@ -14,6 +14,7 @@ from torch import Tensor
 from mmattn.blocks.eca import adaptive_kernel_size
 from mmattn.checkpoints.convert.backbone import backbone_of
 from mmattn.checkpoints.convert.blocks import Attention, channels_at, shown_names, units_of
+from mmattn.checkpoints.convert.conversion import require_complete
 from mmattn.checkpoints.convert.errors import NotConverted, NotMappable
 from mmattn.checkpoints.convert.models import KnownModel, twins_of
 from mmattn.checkpoints.read import read_checkpoint
@@ -89,6 +90,7 @@ def to_timm(checkpoint: Mapping[str, Any], start: str | None = None) -> ForTimm:
     if not known:
         text = ', '.join(f'{key}={value!r}' for key, value in backbone.items())
         raise NotMappable(f'timm has no model with {" and ".join(types)} in dict({text})')
+    require_complete(backbone, own)
     absorbed = 0
     for block in blocks:
         _FITS_TIMM[block.type](block, channels_at(block.host, own))

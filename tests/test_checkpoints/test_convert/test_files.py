@@ -35,6 +35,10 @@ def test_all_wrappings_of_weights(weights, tmp_path):
         assert converted.weights.keys() == weights.keys()
     with pytest.raises(FileExistsError):
         convert_file(tmp_path / 'old.pth', tmp_path / 'out.pth')
+    with pytest.raises(
+        NotConverted, match=r"out.safetensors' is to be written as MMEngine loads it: name it \*.pth"
+    ):
+        convert_file(tmp_path / 'old.pth', tmp_path / 'out.safetensors')
 
 
 def test_the_file_says_where_it_comes_from(weights, tmp_path):
@@ -182,6 +186,10 @@ def test_what_timm_has_no_place_for(weights):
         to_timm(dict(meta=dict(cfg="model = dict(backbone=dict(depth=50, style='caffe'))"), state_dict=state))
     with pytest.raises(NotConverted, match="no weights under 'backbone.', but conv1.weight"):
         to_timm(weights)
+    with pytest.raises(
+        NotConverted, match='1 weights have no place in the backbone: layer1.0.se1.fc1.weight'
+    ):
+        to_timm(state | {'backbone.layer1.0.se1.fc1.weight': torch.zeros(1)})
     plugins = {key: value for key, value in state.items() if not key.startswith('attention.')}
     for block in convert(weights).blocks:
         plugins |= {f'backbone.{block.host}.se.{key}': value for key, value in block.weights.items()}

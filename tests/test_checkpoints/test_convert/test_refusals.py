@@ -151,6 +151,10 @@ def test_a_name_that_is_not_that_of_the_file():
     )
 
 
+def test_a_name_may_have_its_tag():
+    assert convert(state_of(), model='seresnet50.a1_in1k').model.name == 'seresnet50'
+
+
 def test_unknown_names():
     assert refused(state_of(), model='seresnet51').startswith(
         "'seresnet51' is no model that timm has here; nearest: "
