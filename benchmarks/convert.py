@@ -120,7 +120,7 @@ def page(results):
     worst = max(found[f'{each.library} {each.name}']['difference'] for each in models)
     lines += [
         '',
-        f'{sum(bool(each.weights) for each in models)} of these {len(models)} models have published weights. '
+        f'{sum(bool(each.weights) for each in models)} of these {len(models)} models have published weights.',
         f'The largest difference in any stage is {worst:.1e} of the largest value of the map, in fp64.',
     ]
     refused = {}

@@ -119,6 +119,7 @@ def test_plugins_compute_the_same():
     with ROOT_MODELS.switch_scope_and_registry('mmdet') as registry:
         backbone = registry.build(cfg)
     backbone.load_state_dict(conversion.state('plugins', prefix=''))
+    backbone.eval()
     for found, expected in zip(stages(backbone), stages(model)):
         torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from mmengine import Config
 from mmengine.runner import CheckpointLoader
 from safetensors.torch import save_file
 
@@ -61,7 +62,9 @@ def test_into_a_backbone_with_attention(empty_caches):
         dict(at='layer1.*.residual', block=dict(type='mmattn.SE', reduction=8)),
         dict(at='layer[2-4].*.residual', block=dict(type='mmattn.SE')),
     ]
-    backbone = MODELS.build(dict(type='WithAttention', detector='mmdet.ResNet', insert=insert, depth=18))
+    backbone = MODELS.build(
+        dict(type='mmattn.WithAttention', detector='mmdet.ResNet', insert=insert, depth=18)
+    )
     backbone.load_state_dict(state)
     with load_checkpoints():
         again = CheckpointLoader.load_checkpoint('timm://seresnet18.mine_in1k?attention')['state_dict']
@@ -101,3 +104,25 @@ def test_other_addresses_are_cached_as_before(empty_caches):
     assert cached_file(url_of('torchvision://resnet50')).startswith(
         str(empty_caches / 'torch/hub/checkpoints/resnet50-')
     )
+
+
+def test_by_the_init_cfg_of_a_backbone(empty_caches):
+    """The sites of a detector get the blocks, though the file names no detector."""
+    put(empty_caches / 'torch/hub/checkpoints/seresnet18.mine_in1k.safetensors')
+    insert = [
+        dict(at='backbone.layer1.*.residual', block=dict(type='mmattn.SE', reduction=8)),
+        dict(at='backbone.layer[2-4].*.residual', block=dict(type='mmattn.SE')),
+    ]
+    backbone = dict(type='mmdet.ResNet', depth=18, init_cfg=dict(type='Pretrained', checkpoint=ADDRESS))
+    (empty_caches / 'rpn.py').write_text("_base_ = 'mmdet::_base_/models/rpn_r50_fpn.py'")
+    rpn = Config.fromfile(empty_caches / 'rpn.py').model
+    rpn.neck.in_channels = [64, 128, 256, 512]
+    model = MODELS.build(
+        dict(rpn, type='mmattn.WithAttention', detector='mmdet.RPN', insert=insert, backbone=backbone)
+    )
+    model.init_weights()
+    theirs = peer().state_dict()
+    for site in model.attention.claims:
+        block, name = model.attention[site.key], site.path.removeprefix('backbone.')
+        assert all(value.equal(theirs[f'{name}.se.{key}']) for key, value in block.state_dict().items())
+    assert model.backbone.layer4[1].conv2.weight.equal(theirs['layer4.1.conv2.weight'])
