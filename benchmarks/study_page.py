@@ -3,12 +3,15 @@
     make study
     python benchmarks/study_page.py work_dirs/smallest
     python benchmarks/study_page.py work_dirs/shapes_attention
+    python benchmarks/study_page.py work_dirs/pretrained_start_bccd
 
 Without a folder, the page is written from the files.
 """
 
 import argparse
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 from pages import with_text
@@ -21,7 +24,7 @@ from mmattn.study.record import read_record
 ROOT = Path(__file__).parents[1]
 RESULTS, PAGE = ROOT / 'benchmarks/results', ROOT / 'docs/study.md'
 SIMULATED = RESULTS / 'study_variances.json'
-STUDIES = ('smallest', 'shapes_attention')
+STUDIES = ('smallest', 'shapes_attention', 'pretrained_start_bccd')
 END = '<!-- end of the study -->'
 LEFT_OUT = ('images_that_differ_most', 'drawn_images', 'annotations')
 
@@ -41,8 +44,29 @@ def collect(folder):
     return dict(
         machine=records[0]['machine'],
         minutes=sum(record['seconds'] for record in records) / 60,
+        by_epoch=differences_by_epoch(folder, report),
         **{key: value for key, value in report.items() if key not in LEFT_OUT},
     ) | dict(comparisons=comparisons)
+
+
+def differences_by_epoch(folder, report):
+    """Compare the variants at every evaluation whose detections were kept, by ``tools/study.py compare``."""
+    seeds = sorted({run['seed'] for run in report['runs']})
+    names = [report['control'], *(name for name in report['variants'] if name != report['control'])]
+    of_control = (folder / names[0] / f'seed_{seeds[0]}' / 'evaluations').glob('epoch_*.bbox.json')
+    found = {}
+    for epoch in sorted(int(path.name.split('.')[0].removeprefix('epoch_')) for path in of_control):
+        file = f'evaluations/epoch_{epoch}.bbox.json'
+        variants = [
+            f'{name}={",".join(str(folder / name / f"seed_{seed}" / file) for seed in seeds)}'
+            for name in names
+        ]
+        out = folder / f'report/epoch_{epoch}'
+        tool = [sys.executable, ROOT / 'tools/study.py', 'compare', *variants, '--main', '--out', out]
+        subprocess.run([*map(str, tool), '--ann', report['annotations']], check=True)
+        compared = json.loads((out / 'report.json').read_text(encoding='utf-8'))['comparisons']
+        found[epoch] = [each for each in compared if each['metric'] == 'bbox/AP']
+    return found
 
 
 def is_of_all_classes(comparison):
@@ -89,6 +113,25 @@ def variants_table(results):
             f'| {points(each["mean"])} ± {points(each["spread"])} | {points(each["difference"], "+")} '
             f'| {interval(each)} | {each["p_holm"]:.3f} | {each["verdict"]} |'
         )
+    return '\n'.join(rows)
+
+
+def epochs_table(results):
+    """Return the AP of each variant at each kept evaluation, and its difference from the control."""
+    epochs = results['by_epoch']
+    rows = [
+        f'| | {" | ".join(f"epoch {epoch}" for epoch in epochs)} |',
+        f'|---|{"--:|" * len(epochs)}',
+        f'| {results["control"]} | '
+        + ' | '.join(points(each[0]['mean_control']) for each in epochs.values())
+        + ' |',
+    ]
+    for variant in (each['variant'] for each in next(iter(epochs.values()))):
+        found = [each for of_epoch in epochs.values() for each in of_epoch if each['variant'] == variant]
+        cells = [
+            f'{points(each["mean"])}: {points(each["difference"], "+")} ({interval(each)})' for each in found
+        ]
+        rows.append(f'| {variant} | {" | ".join(cells)} |')
     return '\n'.join(rows)
 
 
@@ -159,6 +202,11 @@ def text_of(results):
         [
             variants_table(results),
             note(results),
+            *(
+                ['AP after each evaluation, and its difference from the control:', epochs_table(results)]
+                if results.get('by_epoch')
+                else []
+            ),
             'Differences from the control in other metrics, with intervals:',
             sizes_table(results),
             'The variance of a difference in AP, in squared points:',

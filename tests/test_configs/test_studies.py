@@ -4,6 +4,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from mmengine import Config
+from mmengine.runner import EpochBasedTrainLoop
+from mmengine.runner.utils import calc_dynamic_intervals
 
 from mmattn.study import config as study_config
 from mmattn.study.config import read_study
@@ -26,6 +29,21 @@ QUICK = ('smallest', 'pretrained_start')
 
 def test_all_are_listed():
     assert sorted([*SHOWN, *SEARCHES]) == sorted(path.stem for path in STUDIES.glob('*.py'))
+
+
+def test_the_pretrained_study_is_evaluated_after_epochs_1_3_6_and_12(squares, monkeypatch):
+    monkeypatch.setenv('MMATTN_DATA_ROOT', str(squares))
+    cfg = Config.fromfile(STUDIES / '_base_/retinanet_mobilenet-v2_fpn_320_folder.py')
+    loop = EpochBasedTrainLoop.__new__(EpochBasedTrainLoop)
+    loop.dynamic_milestones, loop.dynamic_intervals = calc_dynamic_intervals(
+        cfg.train_cfg.val_interval, cfg.train_cfg.dynamic_intervals
+    )
+    evaluated = []
+    for loop._epoch in range(1, cfg.train_cfg.max_epochs + 1):
+        loop._decide_current_val_interval()
+        if loop._epoch % loop.val_interval == 0:
+            evaluated.append(loop._epoch)
+    assert evaluated == [1, 3, 6, 12]
 
 
 @pytest.mark.parametrize(

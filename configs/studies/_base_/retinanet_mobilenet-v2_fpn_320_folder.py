@@ -50,7 +50,7 @@ val_dataloader = dict(batch_size=8, num_workers=1, dataset=dict(pipeline=test_pi
 test_dataloader = val_dataloader
 
 # evaluated after epochs 1, 3, 6 and 12: what a fresh block loses early may be regained
-train_cfg = dict(max_epochs=12, val_interval=1, dynamic_intervals=[(2, 3), (7, 6)])
+train_cfg = dict(max_epochs=12, val_interval=1, dynamic_intervals=[(3, 3), (7, 6)])
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=50),
     dict(type='MultiStepLR', begin=0, end=12, by_epoch=True, milestones=[8, 11], gamma=0.1),
