@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / 'benchmarks/results'
 PAGE = ROOT / 'README.md'
 END = '<!-- end of {} -->'
+ALL_VARIANTS = 'docs/study.md#a-larger-one-se-eca-and-cbam-their-start-and-the-controls'
 SITES = ('my_config.py', 'backbone.**.residual', '--blocks', 'CBAM')
 # Of what the demo prints: what is trained, the table of metrics, the page that shows it all, the times.
 SHOWN = re.compile(r'training |   AP   AP50 |\d\.\d{3}  \d\.\d{3}  |page  |took data ')
@@ -62,7 +63,7 @@ def start(sweep, fine_tuned):
     }
     assert before['identity'] == before['plain']
     return (
-        f'{len(identical(sweep))} of {len(compared)} models compute bit for bit what they did. '
+        f'{len(identical(sweep))} of {len(compared)} models give bit for bit the maps that they gave. '
         f'A trained detector keeps its AP of {before["identity"][0]:.3f}; '
         f'CBAM as published leaves at most {max(before["paper"]):.3f}'
     )
@@ -102,6 +103,7 @@ def studies():
         '| seeds, images | no attention | CBAM | difference of AP | 95 % interval | |',
         '|---|---|---|---|---|---|',
     ]
+    many = []
     for name, variant in (('smallest', 'cbam'), ('shapes_attention', 'cbam_identity')):
         found = read(f'study_{name}')
         assert percent(found) == '95 %'
@@ -112,7 +114,11 @@ def studies():
             f'| {points(each["mean"])} ± {points(each["spread"])} | {points(each["difference"], "+")} '
             f'| {interval(each)} | {each["verdict"]} |'
         )
-    return '\n'.join(rows)
+        of_ap = [each['difference'] for each in found['comparisons'] if each['metric'] == 'bbox/AP']
+        if len(of_ap) > 1:
+            place = sorted(of_ap, reverse=True).index(each['difference']) + 1
+            many.append(f'The second is number {place} of the {len(of_ap)} variants of its study, by AP')
+    return '\n'.join(rows) + f'\n\n{" ".join(many)}\n([all of them]({ALL_VARIANTS})).'
 
 
 def config():
