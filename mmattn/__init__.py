@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mmattn import _compat
 from mmattn.version import __version__
+
+if TYPE_CHECKING:
+    from mmattn.insertion import attach, detach, sites
 
 __all__ = ['__version__', 'attach', 'detach', 'sites']
 

@@ -61,9 +61,15 @@ class SKConv(AttentionBlock):
     input among the branches by default.
 
     Args:
-        in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias: Arguments of the
-            first branch's ``torch.nn.Conv2d``; the other branches give maps of the same size. The kernel size
-            must be odd and larger than 1x1.
+        in_channels: This and the next seven are those of the first branch's ``torch.nn.Conv2d``; the other
+            branches give maps of the same size.
+        out_channels: Number of channels of the result.
+        kernel_size: Odd, and larger than 1x1.
+        stride: Stride of all branches.
+        padding: Padding of the first branch.
+        dilation: Dilation of the first branch.
+        groups: Groups of all branches.
+        bias: If True, all branches have biases.
         branches: Number of branches, ``M`` in the paper.
         by: How the branches differ. ``'dilation'``: the i-th has i times the dilation of the first.
             ``'kernel_size'``: each kernel is larger by 2 than the one before.

@@ -86,7 +86,7 @@ class TemporalAttention(AttentionBlock):
         return self.num_frames is None
 
     def set_clips(self, clips: tuple[int, int] | None) -> None:
-        """Set the clips of the current batch; see :class:`~mmattn.blocks.clips.ClipBlock`."""
+        """Set the number of clips and of frames per clip in the current batch; ``None`` forgets them."""
         self.clips = clips
 
     def _frames(self, x: Tensor) -> int:

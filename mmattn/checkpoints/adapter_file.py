@@ -50,7 +50,7 @@ class Adapter:
     """The attention of a detector, without the detector.
 
     Attributes:
-        spec: The insertion, see :func:`~mmattn.insertion.spec.spec_of`.
+        spec: The insertion as data: the sites, and the config of each block.
         weights: The tensors under ``attention.``, by their names in the detector's state dict.
         base: Fingerprint of all other weights of the detector.
         versions: Versions of the packages that wrote it.

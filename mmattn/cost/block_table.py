@@ -32,7 +32,7 @@ class BlockRow:
         year: Year of the paper.
         link: Link to the paper.
         summary: First line of the block's docstring.
-        costs: Cost on each of :data:`MAPS`, by channels; ``None`` if the block is built from other blocks.
+        costs: Cost on each map of a ResNet-50, by channels; ``None`` if the block is built from other blocks.
         paper_is_identity: True if ``start='paper'`` is an identity too.
         settings: Config settings of MMDetection and of this package that take the block.
     """

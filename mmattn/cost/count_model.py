@@ -84,9 +84,9 @@ class ModelCost:
 def model_cost(model: nn.Module, size: tuple[int, int] = (800, 1280), memory: bool = True) -> ModelCost:
     """Count what ``model`` costs on an image of ``size``.
 
-    Counted are backbone, neck and dense heads, and the heads of a two-stage detector on :data:`ROIS` regions.
-    Not counted are the pooling of regions and what follows the network: decoding of boxes, non-maximum
-    suppression, pasting of masks.
+    Counted are backbone, neck and dense heads, and the heads of a two-stage detector on 1000 regions (100 for
+    masks). Not counted are the pooling of regions and what follows the network: decoding of boxes,
+    non-maximum suppression, pasting of masks.
 
     Args:
         model: A detector, or a part of one that is called with an image.

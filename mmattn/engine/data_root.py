@@ -15,6 +15,7 @@ from mmattn.engine.merge_options import RUN_KEYS, merge_options
 from mmattn.engine.mistakes import BUILD_ERRORS, user_input
 
 DATA_ROOT_VARIABLE = 'MMATTN_DATA_ROOT'
+"""Environment variable: the folder of the data set, where ``--data-root`` is not given."""
 _PARTS = ('train_dataloader', 'val_dataloader', 'test_dataloader', 'val_evaluator', 'test_evaluator')
 
 

@@ -32,7 +32,7 @@ def user_input(
     """Declare that an error raised inside is due to what the user gave: a config, options, files.
 
     The error is marked and goes on with its class, so callers in Python see no difference.
-    :func:`mmattn.engine.cli.run_tool` prints the message of a marked error without a traceback.
+    The tools print the message of a marked error without a traceback.
 
     Errors of a training or test loop are not marked: by then everything is built and loaded. Neither are
     assertions without a text, of which only the traceback says what is wrong.

@@ -23,11 +23,11 @@ class Chain(nn.Sequential):
 
 
 class Attention(ModuleDict):
-    """``model.attention``: a block per site, or a :class:`Chain` of several.
+    """``model.attention``: a block per site, or a chain of several.
 
     Attributes:
         claims: Rules of each site, in the order of the blocks.
-        spec: The insertion as data; see :func:`~mmattn.insertion.spec.spec_of`.
+        spec: The insertion as data, as checkpoints keep it.
         frozen_detector_params: Names of the detector parameters frozen by :meth:`freeze_detector`; ``None``
             if the detector trains too.
         recompute: The option of :func:`~mmattn.insertion.attach_detach.attach`.

@@ -15,7 +15,8 @@ class Rule:
     """One entry of ``insert``.
 
     Args:
-        at: Globs over site names (see :func:`~mmattn.insertion.globs.glob_match`).
+        at: Globs over site names, matched segment by segment: ``*`` stays within a segment, ``**`` spans any
+            number of them.
         block: Config of the block, without ``in_channels``, which are found at the site.
         except_: Globs of names to leave out. In a config ``except_=...``, or ``'except'`` as a string.
         order: Blocks on one site follow one another by rising ``order``.

@@ -27,6 +27,7 @@ BACKENDS = {
     'cpu': 'the same in C, built when first needed: float32 and bfloat16 in NCHW on a CPU, else as auto',
     'triton': 'the same by Triton kernels',
 }
+"""Backends by name, with what each is."""
 _MODULES = {name: f'mmattn.ops.backends.{name}' for name in ('aten', 'cpu', 'triton')}
 _TAIL_MODULES = {
     'aten': 'mmattn.ops.backends.aten_tail',

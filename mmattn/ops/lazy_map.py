@@ -161,13 +161,16 @@ def _for_maxima(x: FeatureMap) -> FeatureMap:
 
 
 def spatial_avg(x: FeatureMap) -> Tensor:
-    """See :func:`mmattn.ops.reference.spatial_avg`."""
+    """Mean over the positions of each channel: ``(N, C, H, W) -> (N, C, 1, 1)``, at least fp32."""
     pooled = x.pool('avg') if isinstance(x, LazyMap) else None
     return reference.spatial_avg(materialize(x)) if pooled is None else pooled.avg
 
 
 def spatial_max(x: FeatureMap) -> Tensor:
-    """See :func:`mmattn.ops.reference.spatial_max`."""
+    """Maximum over the positions of each channel: ``(N, C, H, W) -> (N, C, 1, 1)``, at least fp32.
+
+    Equal maxima share the gradient evenly, in any order of execution.
+    """
     x = _for_maxima(x)
     pooled = x.pool('avg max') if isinstance(x, LazyMap) else None
     return reference.spatial_max(materialize(x)) if pooled is None else pooled.amax
@@ -184,13 +187,19 @@ def spatial_avg_max(x: FeatureMap) -> tuple[Tensor, Tensor]:
 
 
 def channel_stats(x: FeatureMap) -> Tensor:
-    """See :func:`mmattn.ops.reference.channel_stats`."""
+    """Maximum and mean over the channels: ``(N, C, H, W) -> (N, 2, H, W)``, at least fp32."""
     x = _for_maxima(x)
     stats = x.channel_stats() if isinstance(x, LazyMap) else None
     return reference.channel_stats(materialize(x)) if stats is None else stats
 
 
 def apply_gate(x: FeatureMap, gate: Tensor) -> FeatureMap:
-    """See :func:`mmattn.ops.reference.apply_gate`."""
+    """``x * gate`` in the shape, dtype and memory format of ``x``; a lazy map stays lazy.
+
+    Args:
+        x: The map, ``(N, C, H, W)``.
+        gate: What it is multiplied by: any shape that broadcasts to the map's, or ``(N, G, H, W)`` for ``G``
+            groups of successive channels.
+    """
     product = x.times(gate) if isinstance(x, LazyMap) else None
     return reference.apply_gate(materialize(x), gate) if product is None else product

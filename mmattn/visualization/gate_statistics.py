@@ -14,14 +14,14 @@ BINS = 16
 
 
 def gate_stats(gate: Tensor, floor: float = 0.0, ceiling: float = 1.0) -> Tensor:
-    """Compute the statistics of one gate, in the order of :data:`NAMES`.
+    """Compute the statistics of one gate, in this order:
 
     - ``mean``, ``std``: mean and population standard deviation of all values.
-    - ``saturation``: share of values within :data:`NEAR` of an end of the range.
+    - ``saturation``: share of values within a hundredth of the range from one of its ends.
     - ``stuck_low``, ``stuck_high``: share of channels that are this near to the lower (upper) end for every
       value in the batch. A spatial gate has one channel, so for it they are 0 or 1.
-    - ``entropy``: entropy in bits of a histogram of :data:`BINS` equal bins over the range: 0 if all values
-      fall into one bin, ``log2(BINS)`` if all bins are equally full.
+    - ``entropy``: entropy in bits of a histogram of 16 equal bins over the range: 0 if all values fall into
+      one bin, 4 if all bins are equally full.
 
     Args:
         gate: Gate of any dtype; statistics are computed in fp32.

@@ -17,8 +17,8 @@ CHANNEL_GATES = ('channel', 'frame', 'height', 'width', 'group', 'element')
 def spatial_view(gates: Mapping[str, Tensor], channels: int) -> Tensor | None:
     """Return the factor at each position, ``(N, H, W)``, or ``None`` if all positions get the same one.
 
-    It is the product of all :data:`SPATIAL_GATES`, averaged over channels. A single spatial gate is
-    therefore returned unchanged.
+    It is the product of all gates that differ between positions, averaged over channels. A single spatial
+    gate is therefore returned unchanged.
 
     Args:
         gates: The gates of one block, by name.
@@ -31,8 +31,8 @@ def spatial_view(gates: Mapping[str, Tensor], channels: int) -> Tensor | None:
 def channel_views(gates: Mapping[str, Tensor], channels: int) -> dict[str, Tensor]:
     """Return the factor of each channel, ``(N, C)``, by view; empty if all channels get the same one.
 
-    The view ``'channel'`` is the product of all :data:`CHANNEL_GATES`, averaged over positions. A block that
-    chooses between branches has one view per branch instead.
+    The view ``'channel'`` is the product of all gates that differ between channels, averaged over positions.
+    A block that chooses between branches has one view per branch instead.
 
     Args:
         gates: The gates of one block, by name.

@@ -47,14 +47,14 @@ class SiteInspection:
     Attributes:
         name: Name of the block's site; ``[i]`` is appended if the block was called more than once.
         block: Class name of the block.
-        spatial_range: Lowest and highest value that :attr:`spatial` can take.
-        channel_range: Lowest and highest value that :attr:`channels` can take.
+        spatial_range: Lowest and highest value that ``spatial`` can take.
+        channel_range: Lowest and highest value that ``channels`` can take.
         gates: The gates themselves, by name, with the batch dimension. An ``element`` gate is replaced by its
             means over channels and over positions.
         channels: Factor of each channel ``(C,)``, by view.
         map_shape: ``(C, H, W)`` of the block's map; ``(C, 0, 0)`` if it is a batch of regions.
         spatial: Factor at each position ``(H, W)``; ``None`` if the block treats all positions alike.
-        overlay: :attr:`spatial` at the scale of the image; ``None`` also if the map does not cover the image,
+        overlay: ``spatial`` at the scale of the image; ``None`` also if the map does not cover the image,
             as in a head that sees regions.
         opened: Channels with the largest gates.
         closed: Channels with the smallest gates.
@@ -79,15 +79,15 @@ class ImageInspection:
 
     Attributes:
         name: Name of the image.
-        image: RGB image ``(h, w, 3)``, scaled to :data:`~mmattn.visualization.frame.LONG_SIDE`.
-        detections: Detections, highest score first: ``bboxes`` in pixels of :attr:`image`, ``scores``,
+        image: RGB image ``(h, w, 3)``, its long side scaled to 640 pixels.
+        detections: Detections, highest score first: ``bboxes`` in pixels of ``image``, ``scores``,
             ``labels``, and ``indices`` into the detector's own list. Masks are left out.
         classes: Names of the classes.
         sites: One entry per call of a block, in the order of the calls.
         contrast: For each site with an overlay and each detection, the mean of the overlay inside the box
             minus the mean outside; NaN if the box covers the whole image.
-        cam_layer: Module that :attr:`cams` were computed at.
-        cams: Grad-CAM of the detections with the highest scores, at the scale of :attr:`image`.
+        cam_layer: Module that ``cams`` were computed at.
+        cams: Grad-CAM of the detections with the highest scores, at the scale of ``image``.
     """
 
     name: str

@@ -32,7 +32,7 @@ class EvaluationSettings:
     Args:
         ann_file: The annotation file, in COCO format.
         iou_type: ``'bbox'`` or ``'segm'``.
-        parts: Names in :data:`~mmattn.study.evaluation.parts.PARTS`.
+        parts: What is computed: ``'summary'``, ``'classes'``, ``'mistakes'``, ``'images'``.
         categories: What ``category_id`` is in the results: ``'auto'`` or one of ``CATEGORY_READINGS``.
         groups: Most groups of the jackknife.
         engine: The engine's name; None for the fastest that is installed.

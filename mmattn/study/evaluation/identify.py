@@ -9,6 +9,7 @@ from mmattn.study.evaluation.ground_truth import GroundTruth
 from mmattn.study.evaluation.refused import EvaluationRefused, some
 
 AUTO = 'auto'
+"""Find out from the numbers what ``category_id`` is."""
 CATEGORY_READINGS = ('ids', 'from-0', 'from-1')
 """What ``category_id`` may be: the annotation file's ids, or a count of its categories from 0 or from 1."""
 

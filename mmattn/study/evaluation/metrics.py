@@ -11,6 +11,7 @@ SUMMARY = (*MAIN, 'AP_s', 'AP_m', 'AP_l', 'AR@1', 'AR@10', 'AR@100', 'AR_s', 'AR
 AREAS = {'all': (0, 1e10), 's': (0, 32**2), 'm': (32**2, 96**2), 'l': (96**2, 1e10)}
 MAX_DETECTIONS = (1, 10, 100)
 IOU_TYPES = ('bbox', 'segm')
+"""What overlaps are computed of: boxes or masks."""
 
 
 def class_metric(name: str) -> str:

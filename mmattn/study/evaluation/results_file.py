@@ -28,7 +28,7 @@ def read_detections(path: str | os.PathLike, truth: GroundTruth, categories: str
     Args:
         path: The file.
         truth: The annotations; if they have masks, so must the detections.
-        categories: What ``category_id`` counts: see :func:`~mmattn.study.evaluation.identify.class_numbers`.
+        categories: What ``category_id`` is: ``'auto'`` or one of ``CATEGORY_READINGS``.
 
     Raises:
         FileNotFoundError: If there is no such file.

@@ -54,7 +54,7 @@ class Comparison:
         p: Two-sided p value of no difference.
         p_holm: The same, adjusted for the number of variants.
         probability: Probability that the difference over all seeds and images is above zero, see
-            :attr:`PairedDifference.probability`.
+            :class:`~mmattn.study.statistics.PairedDifference`.
         detectable: The smallest true difference that a study of this size finds in 4 of 5 cases.
         seeds_needed: Seeds that it takes to find a difference of ``relevant`` on these images.
         images_needed: Images that it takes with these seeds.
