@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.10 python; do \
 	&& { echo $$p; exit; }; done; echo python3)
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo study test test-all lint setup doctor matrix dist clean clean-env
+.PHONY: help demo study test test-all lint docs docs-serve setup doctor matrix dist clean clean-env
 
 export TORCH_SPEC FAMILY
 # More OpenMP threads than idle cores can make a training step several times slower than one thread.
@@ -32,6 +32,7 @@ help:
 	@echo 'make study      does attention help there? two variants, three seeds, a report (work_dirs/smallest/report)'
 	@echo 'make test       the quick tests            make test-all   all tests'
 	@echo 'make lint       check style and layout (ruff)'
+	@echo 'make docs       build the docs as a site   make docs-serve  show it at localhost:8000 while you write'
 	@echo 'make setup      only the environment       make doctor     what works here, and how to mend what does not'
 	@echo 'make matrix     the core tests on other versions of Python, PyTorch and MMDetection (hours, gigabytes)'
 	@echo 'make dist       build sdist and wheel of the commit into dist/, and try each in a fresh environment'
@@ -109,8 +110,17 @@ dist: $(READY)
 		"$(PY) -m pip install -c requirements/constraints.txt -r requirements/dist.txt" >&2; exit 1; }
 	@$(PY) tools/dev/dist.py
 
+# MkDocs is held to what it names: any warning, such as a link that leads nowhere, is an error.
+docs docs-serve: export NO_MKDOCS_2_WARNING := 1
+docs: $(READY)
+	@$(PY) -m mkdocs build --strict || { code=$$?; echo "docs FAILED, see above." \
+		"Is MkDocs missing? pip install -r requirements/docs.txt" >&2; exit $$code; }
+
+docs-serve: $(READY)
+	@$(PY) -m mkdocs serve --strict $(ARGS)
+
 clean:
-	rm -rf build dist *.egg-info .pytest_cache .ruff_cache
+	rm -rf build dist site *.egg-info .pytest_cache .ruff_cache
 	find mmattn tools tests configs -name __pycache__ -prune -exec rm -rf {} +
 
 clean-env:

@@ -84,22 +84,25 @@ def started_browser():
 
 
 @contextmanager
-def opened(browser, path, width=1400, dark=False):
-    """Open an HTML file in a window of its own, without a network.
+def opened(browser, path, width=1400, dark=False, within=None):
+    """Open an HTML file, or the address of a server here, in a window of its own, without a network.
 
     The page that is yielded has ``complaints``: what the console was told, and what was asked for beyond the
-    file.
+    file, or beyond ``within``: the folder, or the beginning of addresses, that it belongs to.
     """
     context = browser.new_context(
-        viewport=dict(width=width, height=900), color_scheme='dark' if dark else 'light', offline=True
+        viewport=dict(width=width, height=900),
+        color_scheme='dark' if dark else 'light',
+        offline=not isinstance(path, str),
     )
     context.set_default_timeout(_PATIENCE)
     page = context.new_page()
     page.complaints = []
-    address = path.as_uri()
+    address = path if isinstance(path, str) else path.as_uri()
+    allowed = within if isinstance(within, str) else (within or path).as_uri()
     page.on('console', lambda message: page.complaints.append(f'{message.type}: {message.text}'))
     page.on('pageerror', lambda error: page.complaints.append(f'error: {error}'))
-    page.on('request', lambda request: request.url.startswith(('data:', address)) or page.complaints.append(
+    page.on('request', lambda request: request.url.startswith(('data:', allowed)) or page.complaints.append(
         f'request: {request.url}'
     ))  # fmt: skip
     page.goto(address)
@@ -107,16 +110,16 @@ def opened(browser, path, width=1400, dark=False):
     context.close()
 
 
-def faults(browser, path):
+def faults(browser, path, within=None):
     """Return what is wrong with an HTML file: on a phone and on a desk, light and dark.
 
     It may scroll sideways in parts, and not as a whole. Each image has a text for who does not see it, and is
-    there. Each text can be read.
+    there. Each text can be read. Files of the folder ``within`` belong to it.
     """
     found = []
     for width in WIDTHS:
         for dark in (False, True):
-            with opened(browser, path, width, dark) as page:
+            with opened(browser, path, width, dark, within) as page:
                 where = f'{width} px, {"dark" if dark else "light"}'
                 wide, images, texts = (
                     page.evaluate(code) for code in (_OVERFLOWING, _BAD_IMAGES, _LOW_CONTRAST)

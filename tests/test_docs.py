@@ -50,6 +50,13 @@ def test_the_readme_links_every_page():
     assert {f'docs/{page.name}' for page in (ROOT / 'docs').glob('*.md')} <= set(links)
 
 
+def test_the_navigation_of_the_site_has_every_page():
+    """mkdocs.yml, by task. Chinese pages follow by themselves."""
+    listed = re.findall(r'^ +- (\w+\.md)$', (ROOT / 'mkdocs.yml').read_text(encoding='utf-8'), re.MULTILINE)
+    assert {page.name for page in (ROOT / 'docs').glob('*.md')} <= set(listed)
+    assert len(listed) == len(set(listed))
+
+
 def test_each_row_of_what_can_go_wrong_names_its_test():
     """``test_room/test_module.py::test_name``, and that test is there."""
     page = (ROOT / 'docs/what_can_go_wrong.md').read_text(encoding='utf-8')

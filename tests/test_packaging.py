@@ -37,7 +37,7 @@ def make(*args):
 
 def test_pins_are_within_what_the_lists_ask_for():
     pins = requirements('constraints')
-    for name in ('onedl', 'openmmlab', 'study', 'tests', 'build', 'dist', 'runtime'):
+    for name in ('onedl', 'openmmlab', 'study', 'tests', 'docs', 'build', 'dist', 'runtime'):
         for asked in requirements(name).values():
             if asked.name in ('torch', 'triton'):
                 continue

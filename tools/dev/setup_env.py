@@ -168,7 +168,8 @@ class Setup:
         self.call(ROOT / 'tools/dev/build_mmcv.py', '--package', self.mmcv)
 
     def install_rest(self):
-        self.pip('-r', REQUIREMENTS / f'{self.family}.txt', '-r', REQUIREMENTS / 'tests.txt')
+        lists = [f'-r{REQUIREMENTS / name}.txt' for name in (self.family, 'tests', 'docs')]
+        self.pip(*lists)
         self.fix_opencv()
 
     def check_that_families_are_not_mixed(self):

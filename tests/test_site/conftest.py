@@ -1,0 +1,34 @@
+"""The docs, built once as `make docs` builds them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / 'tools/dev/site'))
+
+pytest.importorskip('mkdocs', reason='MkDocs is not installed (requirements/docs.txt)')
+
+
+def build(folder):
+    """Run MkDocs as `make docs` does, without a network; return its log."""
+    nowhere = 'http://127.0.0.1:9'
+    env = dict(os.environ, NO_MKDOCS_2_WARNING='1', http_proxy=nowhere, https_proxy=nowhere)
+    command = [sys.executable, '-m', 'mkdocs', 'build', '--strict', '--site-dir', str(folder)]
+    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
+
+
+@pytest.fixture(scope='session')
+def site(tmp_path_factory, worker_id):
+    """Folder of the built site; the workers of a run share it."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == 'master' else base.parent) / 'site'
+    with FileLock(f'{folder}.lock'):
+        if not folder.is_dir():
+            done = build(folder)
+            assert done.returncode == 0, done.stderr
+    return folder
