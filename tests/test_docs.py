@@ -4,6 +4,7 @@ import doctest
 import importlib
 import pkgutil
 import re
+import sys
 from pathlib import Path
 
 import mmdet.datasets  # noqa: F401  (what it prints when imported is not part of an example)
@@ -13,6 +14,9 @@ from mmengine.logging import MMLogger
 import mmattn
 
 ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / 'tools/dev'))
+import commands_page  # noqa: E402
+
 MODULES = [m.name for m in pkgutil.walk_packages(mmattn.__path__, 'mmattn.')]
 PAGES = [ROOT / name for name in ('README.md', 'CHANGELOG.md', 'CONTRIBUTING.md')]
 PAGES += sorted((ROOT / 'docs').glob('*.md'))
@@ -55,6 +59,11 @@ def test_the_navigation_of_the_site_has_every_page():
     listed = re.findall(r'^ +- (\w+\.md)$', (ROOT / 'mkdocs.yml').read_text(encoding='utf-8'), re.MULTILINE)
     assert {page.name for page in (ROOT / 'docs').glob('*.md')} <= set(listed)
     assert len(listed) == len(set(listed))
+
+
+def test_the_page_of_commands_has_their_options():
+    page = (ROOT / 'docs/commands.md').read_text(encoding='utf-8')
+    assert page == commands_page.page(), 'python tools/dev/commands_page.py --write'
 
 
 def test_each_row_of_what_can_go_wrong_names_its_test():

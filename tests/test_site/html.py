@@ -39,7 +39,7 @@ class Html(HTMLParser):
         self.ids += [attrs[key] for key in ('id', 'name') if attrs.get(key) and (key == 'id' or tag == 'a')]
         self.links += [attrs[key] for key in ('href', 'src') if attrs.get(key)]
         if self.is_read():
-            self.counts[tag] += tag in COUNTED
+            self.counts[tag] += tag in COUNTED and not attrs.get('src', '').startswith('http')
             if tag in ('h1', 'h2', 'h3', 'h4', 'h5', 'h6'):
                 self.headings.append(attrs.get('id'))
 

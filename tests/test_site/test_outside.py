@@ -24,6 +24,7 @@ class Site:
         ('index.md', '[a](#try-it)', '[a](#try-it)'),
         ('index.md', '[a](https://example.org/docs/a.md)', '[a](https://example.org/docs/a.md)'),
         ('index.md', '[![b](docs/images/b.svg)](LICENSE)', '[![b](images/b.svg)](source/LICENSE.md)'),
+        ('index.md', '[![b](https://example.org/b.svg)](LICENSE)', ''),
         ('index.md', '<img alt="a" src="docs/images/a.jpg">', '<img alt="a" src="images/a.jpg">'),
         ('index.md', '<a href="docs/faq.md">a</a>', '<a href="faq.md">a</a>'),
         ('index.md', '[a]: docs/faq.md', '[a]: faq.md'),

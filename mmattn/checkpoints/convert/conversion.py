@@ -32,7 +32,9 @@ from mmattn.insertion.spec import FORMAT, SPEC_KEY, encode_spec
 from mmattn.version import __version__
 
 FORMS = ('attention', 'plugins')
+"""Where the blocks are in the result: beside the detector, or in MMDetection's ``plugins``."""
 LIBRARIES = tuple(dict.fromkeys(name for table in TABLES for name in table.library))
+"""Names of the libraries whose checkpoints convert."""
 
 
 @dataclass

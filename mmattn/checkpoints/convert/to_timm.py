@@ -111,8 +111,7 @@ def convert_file_to_timm(
 ) -> ForTimm:
     """Write a checkpoint that was trained here for timm: ``*.safetensors``, else a file of PyTorch's.
 
-    Raises:
-        As :func:`to_timm`, and as :func:`~mmattn.checkpoints.read_checkpoint`.
+    It raises what :func:`to_timm` and :func:`~mmattn.checkpoints.read_checkpoint` raise.
     """
     found = to_timm(read_checkpoint(os.fspath(source)), start)
     state = {key: value.detach().clone().contiguous() for key, value in found.state.items()}

@@ -14,7 +14,8 @@ from mkdocs.structure.pages import Page
 
 def on_config(config: MkDocsConfig) -> None:
     nav = outside.present(config.nav)
-    config.nav = [*nav, {'Reference': reference.nav()}, *languages.nav(nav)]
+    nav[-1]['Reference'] += reference.nav()
+    config.nav = nav + languages.nav(nav)
 
 
 def on_files(files: Files, config: MkDocsConfig) -> None:

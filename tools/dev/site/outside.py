@@ -28,6 +28,9 @@ _NO_LINKS = re.compile(
     r'(^ *(`{3,}|~{3,}).*?^ *\2 *$|(`+)(?!`).+?(?<!`)\3(?!`)|<!--.*?-->)', re.MULTILINE | re.DOTALL
 )
 
+# Images that a page would fetch from elsewhere: badges, mostly with a link.
+_REMOTE_IMAGE = re.compile(r'\[!\[[^\]]*\]\(https?:[^)]*\)\]\([^)]*\)|!\[[^\]]*\]\(https?:[^)]*\)')
+
 
 def origin_of(path: str) -> str:
     """Return the file of the repository that a page of the site is made from."""
@@ -74,7 +77,7 @@ def site_path(target: str) -> str:
 def with_site_links(text: str, path: str, files: Files) -> str:
     """Return a page with links as they are in the site, instead of those on the code host.
 
-    What leads nowhere stays as it is, and MkDocs warns of it.
+    What leads nowhere stays as it is, and MkDocs warns of it. Images from elsewhere are left out.
     """
     origin, here = origin_of(path), str(PurePosixPath(path).parent)
 
@@ -85,7 +88,7 @@ def with_site_links(text: str, path: str, files: Files) -> str:
             return target
         return os.path.relpath(there, here)
 
-    return _replace_links(text, replaced)
+    return _replace_links(_REMOTE_IMAGE.sub('', text), replaced)
 
 
 def _text(path: str) -> str:
@@ -136,10 +139,10 @@ def _notebook_page(path: str) -> str:
         for output in cell.get('outputs', ()):
             data = output.get('data', {})
             printed = ''.join(output.get('text', data.get('text/plain', '')))
-            images = [kind for kind in data if kind in ('image/png', 'image/jpeg')]
+            images = [mime for mime in data if mime in ('image/png', 'image/jpeg')]
             if images:
-                picture = ''.join(data[images[0]]).replace('\n', '')
-                parts.append(f'![Output of the cell above](data:{images[0]};base64,{picture})')
+                encoded = ''.join(data[images[0]]).replace('\n', '')
+                parts.append(f'![Output of the cell above](data:{images[0]};base64,{encoded})')
             elif printed:
                 parts.append(f'```text\n{printed.rstrip()}\n```')
     return '\n\n'.join(parts)
