@@ -241,6 +241,11 @@ MISTAKES = [
     ('doctor.py', '--bogus', 'unrecognized arguments: --bogus'),
     ('dev/build_mmcv.py', '--bogus', 'unrecognized arguments: --bogus'),
     ('dev/house_map.py', '--bogus', 'unrecognized arguments: --bogus'),
+    ('dev/chinese.py', '--bogus', 'unrecognized arguments: --bogus'),
+    ('dev/commands_page.py', '--bogus', 'unrecognized arguments: --bogus'),
+    ('dev/dist.py', '--bogus', 'unrecognized arguments: --bogus'),
+    ('dev/tutorial.py', '--bogus', 'unrecognized arguments: --bogus'),
+    ('convert_checkpoint.py', '--bogus', 'the following arguments are required: SRC, OUT'),
     ('dev/setup_env.py', '', 'python3 tools/dev/setup_env.py .venv'),
 ]
 

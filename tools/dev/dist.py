@@ -10,6 +10,7 @@ builds one from an installed config.
 build and twine must be installed: pip install -c requirements/constraints.txt -r requirements/dist.txt
 """
 
+import argparse
 import json
 import os
 import shutil
@@ -93,6 +94,7 @@ def smoke_test(python, version):
 
 
 def main():
+    argparse.ArgumentParser(description=__doc__.partition('\n')[0]).parse_args()
     changed = git('status', '--porcelain').splitlines()
     if changed:
         say(f'{len(changed)} files differ from the commit, and their changes are not in what is built')

@@ -6,6 +6,7 @@ python tools/dev/tutorial.py          # some minutes; needs requirements/tests.t
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import tempfile
@@ -69,6 +70,7 @@ def keep_outputs(executed: dict[str, Any]) -> str:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__.partition('\n')[0]).parse_args()
     with tempfile.TemporaryDirectory() as folder:
         text = keep_outputs(execute(Path(folder, 'executed.ipynb')))
     if len(text.encode()) > LIMIT:
