@@ -28,9 +28,14 @@ def main() -> None:
         case = Case(dict(map(_option, args.options)), frames=args.frames)
     except (ImportError, SyntaxError, ValueError, OSError) as error:
         parser.error(str(error))
-    warnings.simplefilter('ignore')
+    level = logging.root.manager.disable
     logging.disable(logging.WARNING)
-    broken = sum(_check(Subject(cls, case)) for cls in classes)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            broken = sum(_check(Subject(cls, case)) for cls in classes)
+    finally:
+        logging.disable(level)  # it may have been called by other code
     sys.exit(1 if broken else 0)
 
 

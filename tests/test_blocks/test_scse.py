@@ -8,7 +8,7 @@ from tests.test_blocks.helpers import check_against, randomise, smooth_map
 
 
 @pytest.mark.parametrize('combine', ['max', 'add'])
-@pytest.mark.parametrize('channels, reduction', [(8, 2), (3, 16)])
+@pytest.mark.parametrize('channels, reduction', [(8, 2), (48, 16)])
 def test_is_the_formula(channels, reduction, combine):
     block = randomise(SCSE(channels, reduction, combine))
     check_against(partial(scse, combine=combine), block, smooth_map(2, channels, 5, 3))

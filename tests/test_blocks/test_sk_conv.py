@@ -123,7 +123,7 @@ def test_a_plain_checkpoint_gives_the_first_branch_its_weights():
         (dict(kernel_size=4), 'kernel_size=4; it must be odd'),
         (dict(branches=1), 'branches=1; it must be at least 2'),
         (dict(by='size'), "by='size'; possible: 'dilation', 'kernel_size'"),
-        (dict(padding='same'), "padding='same'; it must be one number or two"),
+        (dict(padding='same'), "padding='same'; it must be one whole number or two"),
         (dict(reduction=0), 'reduction=0; it must be a positive integer'),
     ],
 )

@@ -116,7 +116,7 @@ def test_tool_measures():
         ),
         (['a.py', 'a.py'], 'a config is given twice'),
         (['a.py', '--repeats', '1'], '--repeats is at least 2'),
-        (['a.py', '--shape', '1', '2', '3'], '--shape takes one positive number or two'),
+        (['a.py', '--shape', '1', '2', '3'], '--shape takes height and width, as 320 480 or 320x480'),
     ],
 )
 def test_tool_refuses(arguments, text):
