@@ -9,10 +9,9 @@ from mmengine.logging import print_log
 from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
+from mmattn.checkpoints.state import ATTENTION, state_dict_of
 from mmattn.insertion.site import Site
 from mmattn.registry import FUNCTIONS
-
-_ATTENTION = 'attention.'
 
 
 @FUNCTIONS.register_module()
@@ -31,8 +30,9 @@ def load_pretrained_blocks(model: nn.Module, path: str, cfg: Mapping) -> set[Sit
     Returns:
         The sites whose blocks were loaded.
     """
-    file = CheckpointLoader.load_checkpoint(cfg['checkpoint'], map_location='cpu', logger='silent')
-    state = file.get('state_dict', file)
+    state = state_dict_of(
+        CheckpointLoader.load_checkpoint(cfg['checkpoint'], map_location='cpu', logger='silent')
+    )
     prefix = cfg.get('prefix') or ''
     prefix += '.' if prefix and not prefix.endswith('.') else ''
     found = _blocks_of(state, prefix)
@@ -68,7 +68,7 @@ def load_pretrained_blocks(model: nn.Module, path: str, cfg: Mapping) -> set[Sit
 def _blocks_of(state: Mapping[str, Tensor], prefix: str) -> dict[str, dict[str, Tensor]]:
     """Return the weights of each block of a part in a file, by the name of its site within the part."""
     found: dict[str, dict[str, Tensor]] = {}
-    starts = [f'{prefix}{_ATTENTION}', f'{_ATTENTION}{prefix.replace(".", "_")}']
+    starts = [f'{prefix}{ATTENTION}', f'{ATTENTION}{prefix.replace(".", "_")}']
     for name, value in state.items():
         start = next((each for each in starts if name.startswith(each)), None)
         block, _, parameter = name[len(start or '') :].partition('.')

@@ -11,9 +11,9 @@ from mmattn.insertion.attention import Attention
 from mmattn.insertion.spec import SPEC_KEY
 
 ATTENTION = 'attention.'
+"""Prefix of attention's names in the state dict of a detector."""
 RESUME_RECORD = 'exact_resume'
 """Key of a checkpoint for what ``ExactResumeHook`` keeps; ``'optimizer'`` in it is the class's name."""
-"""Prefix of attention's names in the state dict of a detector."""
 
 _SPEC = ATTENTION + SPEC_KEY
 

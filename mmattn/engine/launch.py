@@ -158,6 +158,7 @@ def test(
             log.write_to(runner.logger)
             if content is not None and isinstance(runner, Runner):  # a FlexibleRunner has no model yet
                 require_fit(runner.model, content, checkpoint)
+            del content  # a second copy of all weights
             if out is not None:
                 from mmdet.evaluation import DumpDetResults
 

@@ -151,16 +151,12 @@ class Conversion:
     def build(self) -> nn.Module:
         """Return the backbone with its attention and these weights, in eval mode."""
         model = _build(self.backbone)
-        attention = {}
-        for block in self.blocks:
-            name = f'attention.{block.site.replace(".", "_")}'
-            attention |= {f'{name}.{key}': value for key, value in block.weights.items()}
         if self.blocks:
             with brief_log():
                 attach(model, [dict(at=block.site, block=block.config) for block in self.blocks])
         model.to(self.own['layer1.0.conv1.weight'].dtype)
         # Its counters of batches stand for those that PyTorch before 0.4.1 did not save.
-        model.load_state_dict({**model.state_dict(), **self.own, **attention})
+        model.load_state_dict({**model.state_dict(), **self.state(prefix='')})
         model.eval()
         return model
 
