@@ -9,7 +9,8 @@ from mmengine.logging import print_log
 from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
-from mmattn.checkpoints.state import ATTENTION, state_dict_of
+from mmattn.checkpoints.state import ATTENTION, specs_in, state_dict_of
+from mmattn.insertion.pretrained_check import warn_of_other_insertion
 from mmattn.insertion.site import Site
 from mmattn.registry import FUNCTIONS
 
@@ -52,6 +53,7 @@ def load_pretrained_blocks(model: nn.Module, path: str, cfg: Mapping) -> set[Sit
         f"attention: loaded {len(loaded)} of {len(sites)} blocks in '{path}' from {cfg['checkpoint']}",
         logger='current',
     )
+    _warn_of_other_options(model, state, path, prefix, loaded)
     problems = [f"'{name}' {why}" for name, why in refused.items()]
     problems += [f"'{key}' has no site here" for key in found]
     if problems:
@@ -63,6 +65,23 @@ def load_pretrained_blocks(model: nn.Module, path: str, cfg: Mapping) -> set[Sit
             level=logging.WARNING,
         )
     return loaded
+
+
+def _warn_of_other_options(
+    model: nn.Module, state: Mapping[str, Tensor], path: str, prefix: str, loaded: set[Site]
+) -> None:
+    """Warn if loaded weights are of blocks with other options, such as another start."""
+    names = {site.name for site in loaded}
+    spec = dict(insert=[each for each in model.attention.spec['insert'] if each['at'] in names])
+    for part, encoded in specs_in(state).items():
+        if part in ('', prefix.rstrip('.')):
+            cut = 0 if part else len(prefix)
+
+            def ours(theirs: str, cut: int = cut) -> str | None:
+                name = f'{path}.{theirs[cut:]}'
+                return name if name in names else None
+
+            warn_of_other_insertion(spec, encoded, ours)
 
 
 def _blocks_of(state: Mapping[str, Tensor], prefix: str) -> dict[str, dict[str, Tensor]]:

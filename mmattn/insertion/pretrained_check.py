@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from mmengine.logging import print_log
@@ -25,8 +25,16 @@ def pretrained_cfgs(module: nn.Module) -> list[dict]:
     ]
 
 
-def warn_of_other_insertion(spec: Mapping, state: Any) -> None:
-    """Warn if the encoded spec ``state`` of a checkpoint differs from ``spec``, that of the model."""
+def warn_of_other_insertion(
+    spec: Mapping, state: Any, ours: Callable[[str], str | None] | None = None
+) -> None:
+    """Warn if the encoded spec ``state`` of a checkpoint differs from ``spec``, that of the model.
+
+    Args:
+        spec: The spec of the model, or of a part.
+        state: The encoded spec.
+        ours: Gives the name here of a site in the checkpoint; ``None`` for one that is not looked at.
+    """
     if state is None:
         return
     try:
@@ -38,6 +46,9 @@ def warn_of_other_insertion(spec: Mapping, state: Any) -> None:
             level=logging.WARNING,
         )
         return
+    if ours is not None:
+        entries = [dict(each, at=ours(each['at'])) for each in theirs['insert']]
+        theirs = dict(theirs, insert=[each for each in entries if each['at'] is not None])
     found = differences(theirs, spec)
     if found:
         print_log(

@@ -5,9 +5,11 @@ import logging
 
 import pytest
 import torch
+from mmdet.models import ResNet
 from mmengine.logging import MMLogger
 from mmengine.registry import MODELS
 
+from mmattn import attach
 from tests.test_blocks.helpers import randomise
 from tests.test_insertion.models import model_cfg
 
@@ -50,32 +52,27 @@ def test_the_usual_way_brings_attention(tmp_path, said):
         assert all(a.equal(b) for a, b in zip(block.parameters(), model.attention[key].parameters()))
     assert model.backbone.conv1.weight.equal(source.backbone.conv1.weight)
     assert "attention: loaded 6 of 6 blocks in 'backbone' from" in said()
-    assert 'NOT LOADED' not in said() and 'starts at random' not in said()
+    assert 'NOT LOADED' not in said() and 'starts at random' not in said() and 'IS NOT THAT' not in said()
 
 
-def as_backbone(state):
-    """The same file from a model whose backbone had the attention."""
-    return {
-        f'backbone.attention.{name[len("attention.backbone_") :]}'
-        if name.startswith('attention.backbone_')
-        else name: v
-        for name, v in state.items()
-    }
+def pretrained_backbone(tmp_path, prefix):
+    """Save a backbone that has the attention itself, alone or in a model."""
+    source = attach(ResNet(18), rule('layer[2-4].*.residual'))
+    for block in source.attention.values():
+        randomise(block)
+    path = tmp_path / 'backbone.pth'
+    torch.save(dict(state_dict={f'{prefix}{name}': v for name, v in source.state_dict().items()}), path)
+    return source, dict(type='Pretrained', checkpoint=str(path), prefix=prefix.rstrip('.') or None)
 
 
-def without_prefix(state):
-    """The file of a backbone alone."""
-    return {name.removeprefix('backbone.'): v for name, v in as_backbone(state).items()}
-
-
-@pytest.mark.parametrize('change, prefix', [(as_backbone, 'backbone'), (without_prefix, None)])
-def test_attention_of_the_backbone_itself_is_found_too(tmp_path, said, change, prefix):
-    source, init_cfg = pretrained(tmp_path, rule(), change=change)
-    model = build([rule()], init_cfg=dict(init_cfg, prefix=prefix))
+@pytest.mark.parametrize('prefix', ['backbone.', ''])
+def test_attention_of_the_backbone_itself_is_found_too(tmp_path, said, prefix):
+    source, init_cfg = pretrained_backbone(tmp_path, prefix)
+    model = build([rule()], init_cfg=init_cfg)
     model.init_weights()
-    assert 'loaded 6 of 6' in said()
-    key = 'backbone_layer3_1_residual'
-    assert model.attention[key].fc1.weight.equal(source.attention[key].fc1.weight)
+    assert 'loaded 6 of 6' in said() and 'IS NOT THAT' not in said()
+    for key, block in source.attention.items():
+        assert model.attention[f'backbone_{key}'].fc1.weight.equal(block.fc1.weight)
 
 
 def test_a_file_without_attention_changes_no_start(tmp_path, said):
@@ -116,3 +113,20 @@ def test_sites_that_were_not_loaded_still_warn_of_their_random_start(tmp_path, s
     model.init_weights()
     model.train()
     assert "4 block(s), the first at 'backbone.layer3.0.residual'" in said()
+
+
+@pytest.mark.parametrize('prefix', ['', 'backbone.', None])
+def test_weights_of_another_start_are_warned_of(tmp_path, said, prefix):
+    """A gate of the identity start is twice that of the paper's for the same weights."""
+    if prefix is None:
+        _, init_cfg = pretrained(tmp_path, rule())
+    else:
+        _, init_cfg = pretrained_backbone(tmp_path, prefix)
+    model = build([rule(start='identity')], init_cfg=init_cfg)
+    model.init_weights()
+    assert 'loaded 6 of 6' in said()
+    assert 'THE ATTENTION OF THE CHECKPOINT IS NOT THAT OF THE MODEL' in said()
+    assert (
+        "the blocks differ at 6 sites ('backbone.layer2.0.residual'" in said()
+        and "start='identity'" in said()
+    )
