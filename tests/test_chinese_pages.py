@@ -9,7 +9,8 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
-from markdown_it import MarkdownIt
+
+from tests.markdown_pages import anchors_of, tokens_of
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / 'tools/dev'))
@@ -39,10 +40,6 @@ class Block:
 
     def what(self):
         return self.nested, self.code, self.numbers, self.links, self.emphasis
-
-
-def tokens_of(page):
-    return MarkdownIt('commonmark').enable('table').parse(page.read_text(encoding='utf-8'))
 
 
 def blocks_of(page):
@@ -85,17 +82,6 @@ def inline_block(token, nested, line, page):
     block.code.sort()
     block.links.sort(key=str)
     return block
-
-
-def anchors_of(page):
-    """The anchors of a page's headings: lower case, no punctuation, a hyphen for a blank."""
-    tokens = tokens_of(page)
-    texts = [
-        ''.join(each.content for each in inline.children if each.type in ('text', 'code_inline'))
-        for opening, inline in zip(tokens, tokens[1:])
-        if opening.type == 'heading_open'
-    ]
-    return [re.sub(r'[^\w\- ]', '', text.strip().lower()).replace(' ', '-') for text in texts]
 
 
 def target(link, page):

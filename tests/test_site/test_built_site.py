@@ -2,14 +2,13 @@
 
 import importlib
 import re
-from collections import Counter
 from urllib.parse import unquote, urlsplit
 
 import outside
 import pytest
 import reference
-from markdown_it import MarkdownIt
 
+from tests.markdown_pages import CODE_HOST, anchors_of
 from tests.test_site.conftest import ROOT
 from tests.test_site.html import Html
 
@@ -26,21 +25,7 @@ def html_of(site, page):
 def as_on_the_code_host(page):
     """A page as CommonMark with tables has it, which is what the code host renders."""
     text = (ROOT / page).read_text(encoding='utf-8')
-    return Html(MarkdownIt('commonmark').enable('table').render(text))
-
-
-def anchors_on_the_code_host(page):
-    """Anchors of headings: lower case, no punctuation, a hyphen for a blank; a second one ends in -1."""
-    text = (ROOT / page).read_text(encoding='utf-8')
-    tokens = MarkdownIt('commonmark').enable('table').parse(text)
-    seen, anchors = Counter(), []
-    for opening, inline in zip(tokens, tokens[1:]):
-        if opening.type == 'heading_open':
-            words = ''.join(each.content for each in inline.children if each.type in ('text', 'code_inline'))
-            anchor = re.sub(r'[^\w\- ]', '', words.strip().lower()).replace(' ', '-')
-            anchors.append(f'{anchor}-{seen[anchor]}' if seen[anchor] else anchor)
-            seen[anchor] += 1
-    return anchors
+    return Html(CODE_HOST.render(text))
 
 
 @pytest.mark.parametrize('page', PAGES)
@@ -53,7 +38,7 @@ def test_a_page_is_the_same_on_the_code_host_and_on_the_site(page, site):
 @pytest.mark.parametrize('page', PAGES)
 def test_anchors_are_the_same_on_the_code_host_and_on_the_site(page, site):
     here = Html(html_of(site, page).read_text(encoding='utf-8'), 'article')
-    assert here.headings == anchors_on_the_code_host(page)
+    assert here.headings == anchors_of(ROOT / page)
 
 
 @pytest.mark.parametrize('page', PAGES)
@@ -65,7 +50,7 @@ def test_links_of_a_page_lead_to_an_anchor_on_the_code_host(page):
         path = (ROOT / page).parent / unquote(parts.path) if parts.path else ROOT / page
         assert path.exists(), link
         if parts.fragment and path.suffix == '.md':
-            assert unquote(parts.fragment) in anchors_on_the_code_host(path), link
+            assert unquote(parts.fragment) in anchors_of(path), link
 
 
 def test_links_of_the_site_lead_somewhere(site):
