@@ -339,6 +339,7 @@ def test_mmattn_that_only_this_folder_has(doctor, healthy, monkeypatch):
 
 
 def test_another_python_without_mmattn_is_told(doctor, healthy, tmp_path, monkeypatch):
+    monkeypatch.setenv('PATH', os.path.dirname(sys.executable), prepend=os.pathsep)
     assert 'python on PATH' not in rows(doctor)
     other = tmp_path / 'python'
     other.write_text(f'#!/bin/sh\nexec {sys.executable} -I -S "$@"\n')  # with nothing installed
