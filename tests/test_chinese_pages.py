@@ -20,6 +20,7 @@ PAIRS = chinese.pairs()
 CHINESE = dict(PAIRS)
 NUMBER = re.compile(r'\d+(?:[.,]\d+)*')
 COMMENT = re.compile(r'(?:^|[ \t]+)#.*$', re.MULTILINE)
+SUMMARY = re.compile(r'(?<=<summary>)[^<]*')
 pages = pytest.mark.parametrize('english, chinese_page', PAIRS, ids=[page.name for page, _ in PAIRS])
 
 
@@ -63,9 +64,10 @@ def raw_block(token, nested, line, page):
     if token.type == 'fence':
         block.numbers.update(NUMBER.findall(' '.join(COMMENT.findall(token.content))))
         block.code = [COMMENT.sub('', token.content)]
-    else:  # what an image shows is said in each language
+    else:  # what an image shows or a summary says is said in each language
         block.links = [target(link, page) for link in re.findall(r'\b(?:src|href)="([^"]+)"', token.content)]
-        block.code = [re.sub(r'\s*\b(?:src|href|alt|title)="[^"]*"', '', token.content)]
+        block.numbers.update(NUMBER.findall(''.join(SUMMARY.findall(token.content))))
+        block.code = [SUMMARY.sub('', re.sub(r'\s*\b(?:src|href|alt|title)="[^"]*"', '', token.content))]
     return block
 
 
@@ -174,6 +176,9 @@ Two of 3 need `a` and **b**, see [that](#other).
 
 <img src="page.md" alt="one">
 
+<details>
+<summary>All 7</summary>
+
 ## Other
 ```python
 x = 1  # by 2
@@ -193,6 +198,8 @@ x = 1  # by 2
         ('#other', '#a-title'),
         ('- one\n', 'one\n'),
         ('page.md" alt', 'https://b" alt'),
+        ('All 7', 'All 8'),
+        ('<details>\n', ''),
         ('## Other', '### Other'),
         ('x = 1', 'x = 2'),
         ('by 2', 'by 3'),
@@ -212,6 +219,11 @@ def test_a_difference_is_found(tmp_path, old, new):
     mine = read(ENGLISH)
     assert not first_difference(
         mine,
-        read(ENGLISH.replace('# by 2', '# 2 by').replace('Two of', 'of two').replace('alt="one', 'alt="一')),
+        read(
+            ENGLISH.replace('# by 2', '# 2 by')
+            .replace('Two of', 'of two')
+            .replace('alt="one', 'alt="一')
+            .replace('All', '全部')
+        ),
     )
     assert first_difference(mine, read(ENGLISH.replace(old, new)))
