@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from mmattn.files import write_file
-from mmattn.study.commits import different_commits
+from mmattn.study.commits import commits_of, different_commits
 from mmattn.study.comparison import TextTable, answer_tables, to_csv, to_json, to_markdown
 from mmattn.study.comparison.tables import images_title, verdict_words, what_is_new
 from mmattn.study.record import FAILED
@@ -39,8 +40,10 @@ def write_report(report: StudyReport) -> list[Path]:
     folder = report.folder.path / REPORT
     folder.mkdir(exist_ok=True)
     _write_images(report.images, folder / IMAGES)
-    content = json.loads(to_json(report.answer)) | dict(
+    answer = json.loads(to_json(report.answer))
+    content = answer | dict(
         study=report.folder.study,
+        runs=[each | _trained_by(report.folder, each['variant'], each['seed']) for each in answer['runs']],
         unfinished={
             f'{run.variant}/seed_{run.seed}': state for run, state in report.folder.unfinished.items()
         },
@@ -71,6 +74,19 @@ def write_report(report: StudyReport) -> list[Path]:
     for name, text in files.items():
         write_file(folder / name, text)
     return [folder / name for name in files]
+
+
+def _trained_by(folder: StudyFolder, variant: str, seed: int) -> dict[str, Any]:
+    """Return what a run's record says of its training."""
+    record = next(
+        record for run, record in folder.finished.items() if (run.variant, run.seed) == (variant, seed)
+    )
+    return dict(
+        config=record['hashes']['config'],
+        machine=record['machine'],
+        seconds=record['seconds'],
+        commits=commits_of(record),
+    )
 
 
 def _write_images(rows: Sequence[ImageRow], folder: Path) -> None:

@@ -74,6 +74,11 @@ def test_runs_by_different_commits_are_told(study):
     assert (
         '| torch 2.13.0, mmattn 0.1 | bbbbbbbbbbbb with changes |' in (study / 'report/report.md').read_text()
     )
+    runs = json.loads((study / 'report/report.json').read_text())['runs']
+    (found,) = (run for run in runs if (run['variant'], run['seed']) == ('se', 1))
+    record = read_record(study / 'se/seed_1')
+    assert found['commits'] == ['bbbbbbbbbbbb with changes'] and found['config'] == record['hashes']['config']
+    assert found['machine'] == record['machine'] and found['seconds'] == record['seconds']
 
 
 def test_runs_that_wait_are_counted_and_nothing_is_claimed_of_them(study):
