@@ -62,7 +62,9 @@ setup(
     # Neither OpenMMLab's packages nor their forks: both import as mmengine, mmcv and mmdet and
     # overwrite each other, so which of them is a choice (an extra), never a side effect.
     install_requires=requirements('runtime'),
-    extras_require={name: requirements(name) for name in ('onedl', 'openmmlab', 'study', 'tests', 'docs')},
+    extras_require={
+        name: requirements(name) for name in ('onedl', 'openmmlab', 'study', 'deploy', 'tests', 'docs')
+    },
     cmdclass={'build_py': BuildWithMim},
     zip_safe=False,
 )

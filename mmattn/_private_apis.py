@@ -258,3 +258,19 @@ def checkpoint_schemes() -> dict[str, Callable]:
 def image_folder(backend: Any) -> str:
     """Return the folder in which MMEngine's ``LocalVisBackend`` saves images."""
     return _attribute(backend, '_img_save_dir', 'to draw images')
+
+
+PREDICTION_STEPS = ('_predict_by_feat_single', '_bbox_post_process')
+"""Methods of MMDetection's dense heads that an exported graph expresses; the first, of heads of boxes too."""
+ROI_STEPS = ('_bbox_forward',)
+"""That of its RoI head. A head that lacks one is not exported."""
+
+
+def swaps_channels(preprocessor: nn.Module) -> bool:
+    """Return True if a data preprocessor of MMEngine turns BGR into RGB, or back."""
+    try:
+        return bool(preprocessor._channel_conversion)
+    except AttributeError as error:
+        raise _missing(
+            type(preprocessor), '_channel_conversion', 'to export what it does to images'
+        ) from error

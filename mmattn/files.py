@@ -50,10 +50,7 @@ def write_file(
         ['a.txt']
     """
     path = os.path.realpath(os.fspath(path))
-    if os.path.exists(path) and not overwrite:
-        raise FileExistsError(
-            f"'{path}' exists already: name another file, or replace it with overwrite=True (--overwrite)"
-        )
+    require_free(path, overwrite)
     if not os.path.isdir(os.path.dirname(path)):
         raise FileNotFoundError(f"'{path}' cannot be written: there is no folder '{os.path.dirname(path)}'")
     if isinstance(content, str):
@@ -68,6 +65,15 @@ def write_file(
         if is_disk_full(error):
             raise disk_full(f"'{path}' was not written", os.path.dirname(path)) from error
         raise
+
+
+def require_free(path: str | os.PathLike, overwrite: bool = False) -> None:
+    """Raise ``FileExistsError`` if there is a file that is not to be overwritten."""
+    path = os.path.realpath(os.fspath(path))
+    if os.path.exists(path) and not overwrite:
+        raise FileExistsError(
+            f"'{path}' exists already: name another file, or replace it with overwrite=True (--overwrite)"
+        )
 
 
 def _replace(path: str, content: bytes | Callable[[BinaryIO], Any]) -> None:

@@ -89,6 +89,7 @@ FACES = {
     'mmattn.visualization': ['record_gates', 'inspect_image', 'grad_cam', 'show_attention'],
     'mmattn.hooks': ['AdapterHook', 'AttentionMapHook', 'AttentionStatsHook', 'CheckInsertionHook'],
     'mmattn.demo': ['run_demo'],
+    'mmattn.export': ['export_file', 'detector_graph', 'check_file', 'ExportedDetector'],
     'mmattn.study.comparison': ['compare_results', 'parse_variants', 'write_answer', 'answer_tables'],
     'mmattn.study.evaluation': ['evaluate_study', 'evaluate_runs', 'read_detections', 'count_mistakes'],
     'mmattn.datasets': ['LoadImageFromFile', 'make_shapes'],
@@ -286,7 +287,13 @@ TESTED_BY = {
     'demo.report': 'test_demo/test_run.py',
     'engine.check_weights': 'test_tools/test_first_command.py',
     'engine.data': 'test_engine/test_check_data_variants.py',  # a file goes in, a message comes out
+    'engine.trained': 'test_tools/test_mistakes.py',
     'engine.whole_files': 'test_hooks/test_checkpoint_hook.py',
+    # A detector goes in, its file comes out.
+    'export.dense_head': 'test_export/test_supported.py',
+    'export.description': 'test_tools/test_mistakes.py',
+    'export.detector': 'test_export/test_whole_detector.py',
+    'export.two_stage': 'test_export/test_whole_detector.py',
     'hooks.check_data_hook': 'test_engine/test_check_data_loaded.py',
     'hooks.model': 'test_hooks/test_attention_stats_hook.py',
     'insertion.attention_model': 'test_insertion/test_with_attention.py',

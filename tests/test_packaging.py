@@ -37,7 +37,7 @@ def make(*args):
 
 def test_pins_are_within_what_the_lists_ask_for():
     pins = requirements('constraints')
-    for name in ('onedl', 'openmmlab', 'study', 'tests', 'docs', 'build', 'dist', 'runtime'):
+    for name in ('onedl', 'openmmlab', 'study', 'deploy', 'tests', 'docs', 'build', 'dist', 'runtime'):
         for asked in requirements(name).values():
             if asked.name in ('torch', 'triton'):
                 continue
@@ -374,7 +374,7 @@ def test_the_wheel_says_which_extras_there_are(installed):
     metadata = zipfile.ZipFile(installed[1])
     text = metadata.read(next(n for n in metadata.namelist() if n.endswith('/METADATA'))).decode()
     extras = re.findall(r'^Provides-Extra: (.+)$', text, re.MULTILINE)
-    assert extras == ['onedl', 'openmmlab', 'study', 'tests']
+    assert extras == ['onedl', 'openmmlab', 'study', 'deploy', 'tests', 'docs']
     unconditional = re.findall(r'^Requires-Dist: ([^;\n]+)$', text, re.MULTILINE)
     assert {Requirement(line).name for line in unconditional} == {'torch', 'numpy', 'rich', 'safetensors'}
 

@@ -31,6 +31,10 @@ PUBLIC = {'_fields', '_replace', '_asdict', '_exit'}
 PYTHON = {'_compat_pickle', '_run_exitfuncs'}
 # All that mmattn uses of others: a new one is added here, and there with what happens without it.
 USED = {
+    '_bbox_forward',
+    '_bbox_post_process',
+    '_channel_conversion',
+    '_predict_by_feat_single',
     '_has_any_global_hook',
     '_BatchNorm',
     '_accumulative_counts',

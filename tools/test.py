@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Evaluate a checkpoint: MMDetection's options, and --data-root."""
+"""Evaluate a checkpoint, or the .onnx file made of it: MMDetection's options, and --data-root."""
 
 from torch.distributed.elastic.multiprocessing.errors import record
 
@@ -10,7 +10,7 @@ from mmattn.engine.cli import Parser, add_run_options, parse_run, run_tool
 def parse_args():
     parser = Parser(description=__doc__)
     parser.add_argument('config', help='test config file path')
-    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('checkpoint', help='checkpoint file, or .onnx of tools/export.py')
     parser.add_argument('--work-dir', help='the dir to save the evaluation metrics')
     parser.add_argument('--out', help='dump predictions to a pickle file for offline evaluation')
     parser.add_argument('--show', action='store_true', help='show prediction results')

@@ -128,7 +128,7 @@ def test(
     trust_checkpoint: bool = False,
     drop_bad_images: bool = False,
 ) -> dict[str, float]:
-    """Evaluate a checkpoint; the arguments are the options of ``tools/test.py``.
+    """Evaluate a checkpoint, or an ``.onnx`` file of ``tools/export.py``; arguments as in ``tools/test.py``.
 
     Returns:
         The metrics.
@@ -141,8 +141,13 @@ def test(
             require_writable_file(out, '--out')
         if show_dir:
             require_writable_folder(os.path.join(cfg.work_dir, show_dir), '--show-dir')
-        content = _check_checkpoint(checkpoint, 'the checkpoint', trust_checkpoint)
-        cfg.load_from = checkpoint
+        exported = checkpoint.endswith('.onnx')
+        content = None
+        if exported:
+            _take_exported(cfg, checkpoint)
+        else:
+            content = _check_checkpoint(checkpoint, 'the checkpoint', trust_checkpoint)
+            cfg.load_from = checkpoint
         if show or show_dir:
             from mmdet.engine.hooks.utils import trigger_visualization_hook
 
@@ -159,6 +164,9 @@ def test(
             if content is not None and isinstance(runner, Runner):  # a FlexibleRunner has no model yet
                 require_fit(runner.model, content, checkpoint)
             del content  # a second copy of all weights
+            if exported:
+                model = getattr(runner.model, 'module', runner.model)  # of test-time augmentation
+                model.require_classes(runner.test_loop.dataloader.dataset.metainfo['classes'])
             if out is not None:
                 from mmdet.evaluation import DumpDetResults
 
@@ -225,6 +233,14 @@ def _resume_latest(cfg: Config, what: str) -> None:
         cfg.resume = False
     else:
         cfg.resume, cfg.load_from = True, latest
+
+
+def _take_exported(cfg: Config, file: str) -> None:
+    """Put an exported file in the place of a config's model, without the hooks for modules and weights."""
+    # By its full name: engine imports nothing of export.
+    cfg.model = ConfigDict(type='mmattn.export.ExportedDetector', _scope_='mmdet', file=file)
+    cfg.load_from, cfg.resume = None, False
+    cfg.custom_hooks = [dict(type='mmattn.CheckDataHook')]
 
 
 def _prepare_data(cfg: Config, parts: Sequence[str], drop_bad_images: bool) -> None:

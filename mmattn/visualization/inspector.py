@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import cv2
 import mmcv
-from mmdet.apis import init_detector
 from mmdet.registry import DATASETS
 from mmdet.utils import get_test_pipeline_cfg
 from mmengine.dataset import Compose
 from mmengine.registry import DefaultScope
 
-from mmattn.checkpoints import check_insertion, load_checkpoints, read_checkpoint
-from mmattn.checkpoints.fit import require_fit
-from mmattn.engine.config_model import load_without_data
 from mmattn.engine.data import image_paths
 from mmattn.engine.data_root import DATA_ROOT_VARIABLE
+from mmattn.engine.trained import trained_detector
 from mmattn.visualization.inspection import ImageInspection, inspect_image
 from mmattn.visualization.sources import gate_sources
 
@@ -58,14 +52,9 @@ class Inspector:
         num_cams: int = 3,
         trust_checkpoint: bool = False,
     ):
-        weights = read_checkpoint(checkpoint, trust_checkpoint=trust_checkpoint)
-        self.cfg = load_without_data(
-            config, data_root, cfg_options, _classes_of(weights), f'the checkpoint {checkpoint}'
+        self.cfg, self.model = trained_detector(
+            config, checkpoint, data_root, cfg_options, device, trust_checkpoint
         )
-        with load_checkpoints(trust_checkpoint):
-            self.model = init_detector(self.cfg, checkpoint, device=device)
-        require_fit(self.model, weights, checkpoint)
-        check_insertion(self.model, weights)
         self.sources = gate_sources(self.model)
         self.score_thr = score_thr
         self.cam_layer = cam_layer
@@ -122,12 +111,3 @@ class Inspector:
         while hasattr(dataset, 'dataset'):  # a wrapper that repeats or mixes
             dataset = dataset.dataset
         return [dataset.get_data_info(i)['img_path'] for i in range(len(dataset))]
-
-
-def _classes_of(checkpoint: Mapping[str, Any]) -> list[str] | None:
-    """Return the classes that a checkpoint says it was trained on, as MMDetection 3 or 2 writes them."""
-    meta = checkpoint.get('meta')
-    meta = meta if isinstance(meta, Mapping) else {}
-    meta = {key.lower(): value for key, value in (meta.get('dataset_meta') or meta).items()}
-    classes = meta.get('classes')
-    return list(map(str, classes)) if isinstance(classes, (list, tuple)) and classes else None

@@ -1,13 +1,16 @@
 """Shared by the tests of tools: files that are right and wrong, and a tool run in this process."""
 
+import json
 import runpy
 import shutil
 import sys
 from typing import NamedTuple
 
 import mmdet.datasets  # noqa: F401  says once in a process which of them are missing
+import onnx
 import pytest
 import torch
+from onnx import TensorProto, helper
 
 from mmattn.checkpoints import adapter_of_checkpoint, write_adapter
 
@@ -41,13 +44,30 @@ def files(detectors, squares, tmp_path_factory):
         'file': '',
         'broken/a.py': 'model = dict(\n',
         'folder_with_file/mine.txt': '',
+        'other_head.py': "_base_ = './detector.py'\nmodel = dict(bbox_head=dict(num_classes=7))\n",
     }.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text)
+    _write_foreign_onnx(folder)
     for name in ('folder', 'a.pkl'):
         (folder / name).mkdir()
     (folder / 'images').symlink_to(squares / 'images')
     return folder
+
+
+def _write_foreign_onnx(folder):
+    """ONNX files: not ours, ours of a later format, ours of other classes, and none."""
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ['N', 2]) for name in 'xy']
+    graph = helper.make_graph([helper.make_node('Relu', ['x'], ['y'])], 'foreign', ends[:1], ends[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid('', 18)], ir_version=8)
+    onnx.save(model, folder / 'foreign.onnx')
+    for name, about in dict(
+        later=dict(format=99, versions=dict(mmattn='9.9.9')),
+        other_classes=dict(format=1, classes=['cat', 'dog']),
+    ).items():
+        helper.set_model_props(model, dict(mmattn=json.dumps(about)))
+        onnx.save(model, folder / f'{name}.onnx')
+    (folder / 'text.onnx').write_text('hello')
 
 
 @pytest.fixture

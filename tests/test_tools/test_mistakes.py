@@ -83,6 +83,48 @@ MISTAKES = [
         "'detector.pth' is of another model than the config, or of other classes: ",
     ),
     ('test.py', f'detector.py detector.pth {NO_RULE[0]}', NO_RULE[1]),
+    ('test.py', 'detector.py no.onnx', "no file 'no.onnx'; looked in "),
+    ('test.py', 'detector.py text.onnx', "'text.onnx' cannot be read by ONNX Runtime: "),
+    (
+        'test.py',
+        'detector.py foreign.onnx',
+        "'foreign.onnx' was not written by tools/export.py: it does not say which classes it detects "
+        "and which images it takes (it has input x ('N', 2), output y ('N', 2)). Export the checkpoint",
+    ),
+    ('test.py', 'detector.py later.onnx', "'later.onnx' was written by a later mmattn (9.9.9, format 99; "),
+    (
+        'test.py',
+        'detector.py other_classes.onnx',
+        'detects 2 classes (cat, dog), and the data has 2 classes (',
+    ),
+    ('export.py', 'detector.py detector.pth', 'the following arguments are required: OUT'),
+    ('export.py', f'{NO_DETECTOR[0]} detector.pth x.onnx', NO_DETECTOR[1]),
+    ('export.py', 'detector.py no.pth x.onnx', "no checkpoint file 'no.pth'"),
+    (
+        'export.py',
+        'detector.py detector.pth x.engine',
+        "OUT was 'x.engine': a detector is written as .onnx or",
+    ),
+    ('export.py', 'detector.py detector.pth foreign.onnx', "foreign.onnx' exists already: name another file"),
+    ('export.py', 'detector.py detector.pth file/x.onnx', f'OUT file/x.onnx: {IN_THE_WAY}'),
+    (
+        'export.py',
+        'detector.py detector.pth x.onnx --opset 10',
+        '--opset 10: the exporter torchscript needs 11',
+    ),
+    ('export.py', 'detector.py detector.pth x.onnx --check -1', '--check is at least 0'),
+    ('export.py', 'detector.py detector.pth x.pt2 --check 1', 'OUT has to be .onnx'),
+    (
+        'export.py',
+        'other_head.py detector.pth x.onnx',
+        "'detector.pth' is of another model than the config, or of",
+    ),
+    (
+        'export.py',
+        'detector.py detector.pth x.onnx --cfg-options model.test_cfg.nms.type=soft_nms',
+        "RetinaNet cannot be exported: the head uses nms={{'iou_threshold': 0.5, 'type': 'soft_nms'}}, and "
+        'ONNX has',
+    ),
     ('test.py', 'detector.py detector.pth --data-root no', "no annotation file 'no/annotations/val.json'"),
     (
         'test.py',

@@ -1,0 +1,80 @@
+#!/usr/bin/env python
+"""Export a trained detector, with or without attention, as one ONNX file: images in, detections out."""
+
+import sys
+
+from mmattn.engine.cli import (
+    Parser,
+    add_cfg_options,
+    add_data_root_option,
+    add_trust_option,
+    run_tool,
+)
+from mmattn.export import check_file, export_file
+from mmattn.export.whole_detector import EXPORTERS, OPSET
+from mmattn.insertion import brief_log
+
+
+def parse_args():
+    parser = Parser(description=__doc__)
+    parser.add_argument('config', help='config file path')
+    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('out', metavar='OUT', help='file to write: .onnx, or .pt2 for torch.export')
+    parser.add_argument(
+        '--normalized-input',
+        action='store_true',
+        help='the file takes images that are normalised already, instead of doing it itself',
+    )
+    parser.add_argument(
+        '--check',
+        type=int,
+        default=0,
+        metavar='N',
+        help="run N images of the config's test data through the detector and the file, and print the "
+        'largest difference; exit code 1 if detections differ',
+    )
+    parser.add_argument('--opset', type=int, default=OPSET, help='opset of ONNX (default: %(default)s)')
+    parser.add_argument(
+        '--exporter',
+        choices=EXPORTERS,
+        default=EXPORTERS[0],
+        help="PyTorch's exporter (default: %(default)s)",
+    )
+    parser.add_argument('--overwrite', action='store_true', help='replace OUT if it exists')
+    add_data_root_option(parser)
+    add_trust_option(parser)
+    add_cfg_options(parser)
+    args = parser.parse_args()
+    if args.check < 0:
+        parser.error('--check is at least 0')
+    if args.check and not args.out.endswith('.onnx'):
+        parser.error('--check runs a file in ONNX Runtime: OUT has to be .onnx')
+    return args
+
+
+def main():
+    args = parse_args()
+    with brief_log():
+        cfg, graph = export_file(
+            args.config,
+            args.checkpoint,
+            args.out,
+            normalize=not args.normalized_input,
+            opset=args.opset,
+            exporter=args.exporter,
+            overwrite=args.overwrite,
+            data_root=args.data_root,
+            cfg_options=args.cfg_options,
+            trust_checkpoint=args.trust_checkpoint,
+        )
+    print(f'wrote {args.out}')
+    if args.check:
+        with brief_log():
+            agreement = check_file(args.out, cfg, graph, args.check)
+        print(agreement)
+        if agreement.share < 1:
+            sys.exit(1)
+
+
+if __name__ == '__main__':
+    run_tool(main)
