@@ -112,7 +112,9 @@ def test_operations_do_not_depend_on_the_backend(monkeypatch, backend):
     assert model_cost(model, (24, 20)).ops.total() == expected > 0
 
 
-@pytest.mark.parametrize('block, most', [('SE', 1.01), ('CBAM', 1.01), ('SimAM', 99)])
+@pytest.mark.parametrize(
+    'block, most', [pytest.param('SE', 1.01, marks=pytest.mark.slow), ('CBAM', 1.01), ('SimAM', 99)]
+)
 def test_the_tail_of_a_residual_block_is_counted_as_one_where_it_is(block, most, monkeypatch):
     """What is counted on fake tensors is what is kept by real ones; see test_residual_hosts."""
     from tests.test_insertion.test_residual_hosts import kept

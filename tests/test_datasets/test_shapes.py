@@ -351,7 +351,7 @@ def test_tool_says_what_it_did(tmp_path):
     assert marker['settings'] == dict(train=2, val=1, size=64, seed=0)
 
 
-@pytest.mark.parametrize('root', ['', 'elsewhere'])
+@pytest.mark.parametrize('root', [pytest.param('', marks=pytest.mark.slow), 'elsewhere'])
 def test_tool_writes_where_the_configs_look(tmp_path, root):
     subprocess.run(
         [

@@ -56,8 +56,11 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize('wrapper', [None, 'RepeatDataset', 'ConcatDataset', 'MultiImageMixDataset'])
-@pytest.mark.parametrize('name', CASES)
+@pytest.mark.parametrize(
+    'name, wrapper',
+    [(name, None) for name in CASES]
+    + [('none', wrapper) for wrapper in ('RepeatDataset', 'ConcatDataset', 'MultiImageMixDataset')],
+)
 def test_boxes_that_were_loaded(cfg, name, wrapper):
     change, says = CASES[name]
     check_loaded(build(cfg, wrapper))

@@ -167,11 +167,15 @@ SETTINGS = dict(
     rounds_accumulation=dict(by_epoch=False, accumulate=2),
     chance=dict(by_epoch=False, sampler='Chance'),
 )
+SLOW = ('workers', 'in_epochs', 'iterations_aspect_ratio')  # others have their parts
 
 
 # MMEngine's schedulers step each iteration, its optimizer when gradients are accumulated.
 @pytest.mark.filterwarnings('ignore:Detected call of `scheduler.step')
-@pytest.mark.parametrize('setting', SETTINGS)
+@pytest.mark.parametrize(
+    'setting',
+    [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in SETTINGS],
+)
 def test_from_every_checkpoint_the_same_end(tmp_path, setting):
     options = SETTINGS[setting]
     runner = build(tmp_path / 'whole', **options)

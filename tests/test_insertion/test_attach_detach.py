@@ -77,7 +77,7 @@ def test_output_is_after_the_module():
 
 
 @pytest.mark.parametrize('with_cp', [False, True])
-@pytest.mark.parametrize('depth', [18, 50])
+@pytest.mark.parametrize('depth', [18, pytest.param(50, marks=pytest.mark.slow)])
 def test_gradients_reach_everything_also_with_checkpointing(depth, with_cp):
     cfg = model_cfg(depth=depth, insert=everywhere(start='paper'), frozen_stages=-1, with_cp=with_cp)
     model = build(cfg).double().train()  # double: recomputation adds gradients in another order

@@ -146,7 +146,7 @@ def test_sync_bn_conversion_of_an_identity(depth):
     assert_all_equal(features(model), features(stock))
 
 
-@pytest.mark.parametrize('depth', [18, 50])
+@pytest.mark.parametrize('depth', [18, pytest.param(50, marks=pytest.mark.slow)])
 def test_attention_survives_conv_bn_fusion(depth):
     stock, model = (mmcv_fuse_conv_bn(m.eval()) for m in stock_and_identity(depth))
     assert not norms_of(model.backbone)

@@ -26,6 +26,12 @@ def killed(folder, root, settings, kills, seed, record_property):
     return [kill for each in found for kill in each['kills']]
 
 
+def test_two_kills(tmp_path, request, record_property):
+    kills = killed(tmp_path, request.config.rootpath, ['iterations'], [2], 1, record_property)
+    assert len(kills) == 2 and any(kill['killed'] for kill in kills)
+
+
+@pytest.mark.slow
 def test_five_kills(tmp_path, request, record_property):
     """Loops by epochs, with workers, a moving average and accumulated gradients, and by iterations."""
     root = request.config.rootpath

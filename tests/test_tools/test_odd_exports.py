@@ -61,6 +61,7 @@ def train(root, work_dir):
     return {key: scalars[key].data[0].tolist() for key in scalars if 'loss' in key or 'bbox_mAP' in key}
 
 
+@pytest.mark.slow
 def test_an_odd_export_trains_as_cocos_own(tmp_path):
     """Every loss and every metric has the same bits; so has the test of the checkpoint."""
     root = write_squares(tmp_path / 'squares', train=4, val=4)
