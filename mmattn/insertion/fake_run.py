@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.nn.parameter import is_lazy
 
+from mmattn.insertion.attention import Attention
 from mmattn.insertion.fake_tensors import without_data
 from mmattn.insertion.residual_trace import ResidualTrace
 
@@ -69,7 +70,8 @@ def is_map(value) -> bool:
 def fake_run(model: nn.Module, size: tuple[int, int] = DEFAULT_SIZE) -> FakeRun:
     """Run the feature extraction of each detector in ``model``, and its dense heads, on fake tensors.
 
-    Nothing is computed, no memory is taken, and the model is left as it was. A model without a backbone is
+    Nothing is computed, no memory is taken, and the model is left as it was. Attention that it has passes its
+    maps on, so that what flows is what flows without it. A model without a backbone is
     called with an image, or, if its ``in_channels`` is a list, as a neck with maps of those channels.
 
     Raises:
@@ -81,6 +83,11 @@ def fake_run(model: nn.Module, size: tuple[int, int] = DEFAULT_SIZE) -> FakeRun:
     paths = {id(module): path for path, module in model.named_modules()}
     detectors = list(_detectors(model))
     backbones = {id(detector.backbone) for _, detector in detectors}
+    attention = [part for part in model.modules() if isinstance(part, Attention)]
+    blocks = {id(block) for part in attention for block in part.values()}
+
+    def look_through(module, args, output):
+        return args[0] if id(module) in blocks else None
 
     def record(module, args, output):
         path = paths.get(id(module))
@@ -93,6 +100,7 @@ def fake_run(model: nn.Module, size: tuple[int, int] = DEFAULT_SIZE) -> FakeRun:
         options = dict(device=like.device, dtype=like.dtype)
         trace = ResidualTrace()
         hooks = [
+            register_module_forward_hook(look_through),  # the first, so that the others see what it returns
             register_module_forward_hook(record),
             register_module_forward_pre_hook(trace.before),
             register_module_forward_hook(trace.after, always_call=True),

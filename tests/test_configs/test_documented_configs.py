@@ -9,6 +9,7 @@ from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 
 from mmattn.engine.config_model import build_model
+from mmattn.insertion import find_sites
 
 PAGE = (Path(__file__).parents[2] / 'docs/any_detector.md').read_text(encoding='utf-8')
 EXAMPLES = re.findall(r'```python\n(_base_ = .*?)```', PAGE, flags=re.DOTALL)
@@ -31,10 +32,13 @@ def test_config(example, tmp_path):
     assert type(model).__mro__[2].__name__ == config.model.detector
     assert len(model.attention) == int(re.search(r'^# (\d+) blocks', example, flags=re.MULTILINE)[1])
 
-    # The stock config's weights load, and the feature maps are the same.
+    # tools/sites.py names the same places, whether attention stands there or not.
     base = tmp_path / 'base.py'
     base.write_text(example.splitlines()[0], encoding='utf-8')
     stock = build_model(str(base)).eval()
+    assert find_sites(model).names == find_sites(stock).names
+
+    # The stock config's weights load, and the feature maps are the same.
     found = model.load_state_dict(stock.state_dict(), strict=False)
     assert not found.unexpected_keys
     assert found.missing_keys and all(key.startswith('attention.') for key in found.missing_keys)
