@@ -103,7 +103,7 @@ class NonLocal(AttentionBlock):
         else:
             theta, phi = self.theta(x), self.phi(x)
         weight = self._weight(theta.flatten(2), phi.flatten(2))  # (N, H * W, positions)
-        return self.conv_out((weight @ g).transpose(1, 2).unflatten(2, x.shape[2:]))
+        return self.conv_out(ops.unflatten((weight @ g).transpose(1, 2), 2, x.shape[2:]))
 
     def _weight(self, theta: Tensor, phi: Tensor) -> Tensor:
         """``(N, C', H * W), (N, C', positions) -> (N, H * W, positions)``."""

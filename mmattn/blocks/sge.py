@@ -63,12 +63,12 @@ class SGE(AttentionBlock):
     def gates(self, x: Tensor) -> dict[str, Tensor]:
         with ops.full_precision(x):
             sizes = (self.groups, self.in_channels // self.groups)
-            mean = ops.spatial_avg(x).unflatten(1, sizes)
-            t = (x.to(mean.dtype).unflatten(1, sizes) * mean).sum(2)  # (N, groups, H, W)
+            mean = ops.unflatten(ops.spatial_avg(x), 1, sizes)
+            t = (ops.unflatten(x.to(mean.dtype), 1, sizes) * mean).sum(2)  # (N, groups, H, W)
             t = t - t.mean((2, 3), keepdim=True)
             # The unbiased deviation, but 0 instead of 0/0 for a single position. vector_norm has a gradient
             # at zero, which the root of a sum has not; ONNX needs the degrees of freedom as a tensor.
-            freedom = t.new_ones(()) * torch.sym_max(x.shape[2] * x.shape[3] - 1, 1)
+            freedom = t.new_ones(()) * ops.degrees_of_freedom(x)
             std = torch.linalg.vector_norm(t, dim=(2, 3), keepdim=True) / freedom.sqrt()
             return {'group': ops.sigmoid_gate(t / (std + 1e-5) * self.weight + self.bias, self.ceiling)}
 

@@ -59,8 +59,7 @@ class SimAM(AttentionBlock):
     def gates(self, x: Tensor) -> dict[str, Tensor]:
         with ops.full_precision(x):
             squared = (x.to(ops.accurate_dtype(x)) - ops.spatial_avg(x)).square()
-            freedom = torch.sym_max(x.shape[2] * x.shape[3] - 1, 1)
-            variance = squared.sum((2, 3), keepdim=True) / freedom
+            variance = squared.sum((2, 3), keepdim=True) / ops.degrees_of_freedom(x)
             z = squared / (4 * (variance + self.e_lambda)) + 0.5
             return {'element': ops.sigmoid_gate(z if self.weight is None else self.weight * z, self.ceiling)}
 

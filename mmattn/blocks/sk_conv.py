@@ -25,11 +25,11 @@ class _Select(nn.Module):
         self.bn = BatchNorm2d(hidden)
         self.act = nn.ReLU()
         self.fc_select = nn.Conv2d(hidden, channels * branches, 1, bias=False)
-        self.branches = branches
+        self.sizes = (branches, channels)
 
     def forward(self, pooled: Tensor) -> Tensor:
         z = self.act(self.bn(self.fc_reduce(pooled.to(self.fc_reduce.weight.dtype))))
-        return torch.softmax(self.fc_select(z).unflatten(1, (self.branches, -1)), 1)
+        return torch.softmax(ops.unflatten(self.fc_select(z), 1, self.sizes), 1)
 
 
 @MODELS.register_module()

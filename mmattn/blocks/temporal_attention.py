@@ -91,10 +91,11 @@ class TemporalAttention(AttentionBlock):
 
     def _frames(self, x: Tensor) -> int:
         """Return the number of frames per clip in ``x``."""
+        size = ops.static_size(x, 0)
         if self.num_frames is not None and self.clips is None:
-            if x.shape[0] % self.num_frames:
+            if size % self.num_frames:
                 raise ValueError(
-                    f'TemporalAttention: a batch of {x.shape[0]} images does not consist of whole clips of '
+                    f'TemporalAttention: a batch of {size} images does not consist of whole clips of '
                     f'num_frames={self.num_frames}'
                 )
             return self.num_frames
@@ -104,10 +105,10 @@ class TemporalAttention(AttentionBlock):
                 'detector that contains the block, but no video detector contains it: give num_frames=...'
             )
         clips, frames = self.clips
-        if x.shape[0] != clips * frames:
+        if size != clips * frames:
             raise ValueError(
                 f'TemporalAttention: the batch holds {clips} x {frames} frames (clips x frames), but the map '
-                f'has batch size {x.shape[0]}: this detector does not run the frames of a clip together. To '
+                f'has batch size {size}: this detector does not run the frames of a clip together. To '
                 'group the images anyway, give num_frames=...'
             )
         return frames
@@ -120,7 +121,8 @@ class TemporalAttention(AttentionBlock):
         frames = self._frames(x)
         with ops.full_precision(x):
             pooled = ops.spatial_avg(x).to(self.action_p2_squeeze.weight.dtype)
-            z = self.action_p2_squeeze(pooled).flatten(1).unflatten(0, (x.shape[0] // frames, frames))
+            clips = x.shape[0] // frames, frames
+            z = ops.unflatten(self.action_p2_squeeze(pooled).flatten(1), 0, clips)
             z = self.action_p2_conv1(z.transpose(1, 2)).relu().transpose(1, 2)  # (B, T, C')
             z = self.action_p2_expand(z.flatten(0, 1)[..., None, None])
             gate = ops.sigmoid_gate(z, 2.0) if self.start == 'identity' else 1 + ops.sigmoid_gate(z)

@@ -13,6 +13,7 @@ from mmattn.ops.lazy_map import (
 )
 from mmattn.ops.precision import accurate_dtype, full_precision
 from mmattn.ops.reference import axis_avgs, sigmoid_gate
+from mmattn.ops.sizes import degrees_of_freedom, static_size, unflatten
 from mmattn.ops.tail import Norm, are_tails_counted, lazy_norm, residual_tail, tail_reason, tails_counter
 from mmattn.ops.tensors import has_no_data
 
@@ -26,6 +27,7 @@ __all__ = [
     'are_tails_counted',
     'axis_avgs',
     'channel_stats',
+    'degrees_of_freedom',
     'full_precision',
     'has_no_data',
     'lazy',
@@ -36,6 +38,8 @@ __all__ = [
     'spatial_avg',
     'spatial_avg_max',
     'spatial_max',
+    'static_size',
     'tail_reason',
     'tails_counter',
+    'unflatten',
 ]

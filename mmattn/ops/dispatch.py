@@ -116,10 +116,10 @@ def _map_reason(x: Tensor) -> str:
     """Why only the definitions can compute the map."""
     if type(x) is not Tensor and not (is_exporting() or has_no_data(x)):
         return 'it is a subclass of Tensor'
-    if x.dim() != 4 or x.dtype not in _DTYPES or x.numel() == 0 or not is_dense(x):
-        return 'it is not a dense map (N, C, H, W) of floating point numbers'
     if not in_graph(x) and (is_watched() or x.is_neg()):
         return 'a tracer, a dispatch mode or functorch must see plain ATen operations'
+    if x.dim() != 4 or x.dtype not in _DTYPES or x.numel() == 0 or not is_dense(x):
+        return 'it is not a dense map (N, C, H, W) of floating point numbers'
     return ''
 
 

@@ -7,8 +7,10 @@ map overflows, and a bf16 one loses the mean.
 
 import torch
 from torch import Tensor
+from torch.jit import is_tracing
 
 from mmattn.ops.precision import accurate_dtype
+from mmattn.ops.sizes import static_size, unflatten
 
 
 def spatial_avg(x: Tensor) -> Tensor:
@@ -46,6 +48,8 @@ def apply_gate(x: Tensor, gate: Tensor) -> Tensor:
     """``x * gate`` in the shape, dtype and memory format of ``x``."""
     gate = gate.to(x.dtype)
     channels, groups = x.shape[1], gate.shape[1]
+    if is_tracing():
+        channels, groups = static_size(x, 1), static_size(gate, 1)
     if groups in (1, channels):
         return x * gate
-    return (x.unflatten(1, (groups, channels // groups)) * gate.unsqueeze(2)).flatten(1, 2)
+    return (unflatten(x, 1, (groups, channels // groups)) * gate.unsqueeze(2)).flatten(1, 2)
