@@ -65,8 +65,9 @@ class EMA(AttentionBlock):
         n, _, h, w = x.shape
         gn = self.gn
         with ops.full_precision(x):
-            x = x.to(gn.weight.dtype).unflatten(1, (self.factor, gn.num_channels)).flatten(0, 1)
-            rows, columns = ops.axis_avgs(x)
+            dtype = gn.weight.dtype
+            x = ops.unflatten(x.to(dtype), 1, (self.factor, gn.num_channels)).flatten(0, 1)
+            rows, columns = (avg.to(dtype) for avg in ops.axis_avgs(x))
             both = self.conv1x1(torch.cat([rows, columns.transpose(2, 3)], 2))
             rows, columns = both.sigmoid().split([h, w], 2)
             # torch.group_norm instead of gn(...), which raises on a single value per channel.
@@ -78,7 +79,7 @@ class EMA(AttentionBlock):
                 (ops.spatial_avg(means_of).softmax(1) * weighted).sum(1, keepdim=True)
                 for means_of, weighted in ((gated, local), (local, gated))
             )
-            return {'group': ops.sigmoid_gate(z.unflatten(0, (n, self.factor)).squeeze(2), self.ceiling)}
+            return {'group': ops.sigmoid_gate(ops.unflatten(z, 0, (n, self.factor)).squeeze(2), self.ceiling)}
 
     def reset_parameters(self) -> None:
         for layer in (self.gn, self.conv1x1, self.conv3x3):

@@ -1,5 +1,6 @@
 """Helpers for the tests of blocks."""
 
+import copy
 import importlib
 import importlib.metadata
 import sys
@@ -8,12 +9,17 @@ from unittest import mock
 
 import pytest
 import torch
+from torch import nn
 
-from mmattn.blocks.contract import randomise, smooth_map  # noqa: F401  for all tests of blocks
+from mmattn.blocks.contract import off_by, randomise, results_of, smooth_map  # noqa: F401  for all tests
 
 
 def check_against(reference, block, x):
-    """Assert that block and reference agree in value and in every gradient, in float64."""
+    """Assert that block and reference agree in value and in every gradient, in float64; nearly, in half."""
+    norms = [each for each in block.modules() if isinstance(each, (nn.BatchNorm1d, nn.BatchNorm2d))]
+    if not any(norm.training for norm in norms):  # statistics of three images amplify what rounding does
+        for dtype in (torch.float16, torch.bfloat16):
+            check_half_model(reference, block, x, dtype)
     block = block.double()
     x = x.double().requires_grad_()
     parameters = {name: p.detach().clone().requires_grad_() for name, p in block.named_parameters()}
@@ -30,6 +36,16 @@ def check_against(reference, block, x):
             continue
         assert p.grad.abs().sum() > 0, name
         torch.testing.assert_close(p.grad, parameters[name].grad, rtol=1e-9, atol=1e-11, msg=name)
+
+
+def check_half_model(reference, block, x, dtype):
+    """Assert that a model in half precision comes near to the reference, which computes in float64."""
+    half, x = copy.deepcopy(block).to(dtype), x.to(dtype)
+    rounded = {name: p.detach().double().requires_grad_() for name, p in half.named_parameters()}
+    buffers = {name: b.double() for name, b in half.named_buffers()}
+    exact = results_of(lambda y: reference(y, {**buffers, **rounded}), x.double(), rounded)
+    problem = off_by(results_of(half, x, dict(half.named_parameters())), exact, dtype)
+    assert not problem, problem
 
 
 def check_agreement(ours, theirs, x, convert=dict):

@@ -8,7 +8,15 @@ import torch
 
 from mmattn.blocks.base import STARTS
 from mmattn.blocks.contract.rules import rule
-from mmattn.blocks.contract.subject import SHAPES, Subject, randomise, smooth_map
+from mmattn.blocks.contract.subject import (
+    PRECISIONS,
+    SHAPES,
+    Subject,
+    off_by,
+    randomise,
+    results_of,
+    smooth_map,
+)
 
 
 @rule('gate', 'additive')
@@ -79,6 +87,21 @@ def does_not_overflow_in_fp16(subject: Subject) -> None:
         out.float().mean().backward()
         for each in (x, *block.parameters()):
             assert torch.isfinite(each.grad).all(), 'a gradient overflows'
+
+
+@rule()
+def is_right_in_models_of_other_precisions(subject: Subject) -> None:
+    """After ``.half()`` or ``.bfloat16()`` of the model, output and gradients are near those in float64."""
+    for dtype in PRECISIONS:
+        block = randomise(subject(32)).eval().to(dtype)
+        exact = copy.deepcopy(block).double()
+        x = subject.map(2, 32, 9, 6, dtype=dtype)
+        got, expected = (
+            results_of(each, value, dict(each.named_parameters()))
+            for each, value in ((block, x), (exact, x.double()))
+        )
+        problem = off_by(got, expected, dtype)
+        assert not problem, problem
 
 
 @rule()

@@ -86,6 +86,42 @@ def grads_of(block: nn.Module, x: Tensor, run: Callable | None = None) -> dict[s
     return {name: p.grad for name, p in block.named_parameters()}
 
 
+PRECISIONS = {torch.float16: 0.025, torch.bfloat16: 0.2, torch.float32: 1e-4}
+"""Relative errors that a model in each precision may make: gradients are sums of terms that cancel out."""
+
+
+def results_of(run: Callable, x: Tensor, parameters: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the output for a map, and the gradients of a weighted sum of it, by what they are of."""
+    x = x.detach().requires_grad_()
+    parameters = {name: p for name, p in parameters.items() if p.requires_grad}
+    out = run(x)
+    # In bfloat16 the same weights for all.
+    weight = smooth_map(*out.shape, dtype=torch.bfloat16, seed=3).to(out.dtype)
+    grads = torch.autograd.grad((out * weight).sum(), [x, *parameters.values()])
+    names = ['the map', *parameters]
+    return {'the output': out, **{f'the gradient of {name}': grad for name, grad in zip(names, grads)}}
+
+
+def off_by(got: dict[str, Tensor], exact: dict[str, Tensor], dtype: torch.dtype) -> str:
+    """Return which result of a model in ``dtype`` is wrong, and by how much; empty if none is.
+
+    Args:
+        got: The :func:`results_of` the model.
+        exact: Those in float64, of the same rounded weights and map.
+        dtype: One of ``PRECISIONS``.
+    """
+    largest = max(each.abs().max() for each in exact.values())
+    for name, value in got.items():
+        if value.dtype != dtype:
+            return f'in a model of {dtype} {name} is in {value.dtype}'
+        error = (value.double() - exact[name]).abs().max()
+        # A gradient may be zero but for rounding, as that of a bias before a norm.
+        bound = PRECISIONS[dtype] * max(exact[name].abs().max(), 0.1 * largest)
+        if not error <= bound:
+            return f'in a model of {dtype} {name} is off by {error:.3g}, more than {bound:.3g}'
+    return ''
+
+
 def is_zero(grad: Tensor | None) -> bool:
     """True if a gradient is missing or zero everywhere."""
     return grad is None or not grad.abs().sum() > 0
