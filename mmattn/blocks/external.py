@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from mmattn._private_apis import NEEDS_DATA, FakeTensorMode
 from mmattn.blocks.base import AttentionBlock
 from mmattn.blocks.clips import clips_set
+from mmattn.blocks.eval_mode import in_eval_mode
 from mmattn.registry import MODELS
 
 
@@ -200,13 +201,11 @@ def check_output(module: nn.Module, channels: int, what: str) -> None:
         channels: Number of channels of its input.
         what: Name of the module in the error message.
     """
-    training = {each: each.training for each in module.modules()}
-    for each in training:
-        each.training = False
     shape = (2, channels, 32, 48)
     like = next((p for p in module.parameters() if p.is_floating_point()), torch.zeros(()))
     try:
         with (
+            in_eval_mode(module),
             FakeTensorMode(allow_non_fake_inputs=True),
             torch.no_grad(),
             torch.random.fork_rng(devices=[]),
@@ -218,9 +217,6 @@ def check_output(module: nn.Module, channels: int, what: str) -> None:
     except Exception as error:  # a forward may raise anything
         text = f'{type(error).__name__}: {error}'
         raise ValueError(f'{what} cannot be run on a map of shape {shape}: {text}') from error
-    finally:
-        for each, mode in training.items():
-            each.training = mode
     if not isinstance(out, Tensor):
         raise ValueError(
             f'{what} returns a {type(out).__name__} for a map of shape {shape}; a block must return one map'

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from mmattn.blocks.base import AttentionBlock
 from mmattn.blocks.clips import clips_set
+from mmattn.blocks.eval_mode import in_eval_mode
 from mmattn.insertion.rule import Rule
 
 _SHAPES = (1, 8, 12), (2, 32, 48)  # the second is what every block has been run on, without values
@@ -60,16 +61,12 @@ def require_identity(rule: Rule, block: nn.Module, channels: int) -> None:
 @torch.no_grad()
 def _difference(block: nn.Module, x: Tensor) -> float:
     """Return by how much the output of the block in evaluation mode differs from its input; 0 for no bit."""
-    training = {module: module.training for module in block.modules()}
     buffers = {buffer: buffer.clone() for buffer in block.buffers()}
-    for module in training:
-        module.training = False
+    rng = torch.random.fork_rng(devices=[x.device] if x.is_cuda else [])
     try:
-        with torch.random.fork_rng(devices=[x.device] if x.is_cuda else []), clips_set(block, (len(x), 1)):
+        with in_eval_mode(block), rng, clips_set(block, (len(x), 1)):
             y = block(x)
     finally:
-        for module, mode in training.items():
-            module.training = mode
         for buffer, value in buffers.items():
             buffer.copy_(value)
     return 0.0 if y.equal(x) else (y.double() - x.double()).abs().max().item() or float('nan')

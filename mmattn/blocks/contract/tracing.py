@@ -1,15 +1,12 @@
-"""Rules on blocks as graphs: compiled, exported, in ONNX Runtime."""
+"""Rules on blocks as graphs: compiled and exported."""
 
 from __future__ import annotations
 
 import copy
-import importlib.util
-import tempfile
-from pathlib import Path
 
 import torch
 
-from mmattn.blocks.contract.rules import NotChecked, rule
+from mmattn.blocks.contract.rules import rule
 from mmattn.blocks.contract.subject import Subject, grads_of, randomise
 
 
@@ -57,33 +54,3 @@ def exports(subject: Subject) -> None:
     for shape in ((2, 32, 9, 6), (3, 32, 21, 4)):
         x = subject.map(*shape)
         torch.testing.assert_close(program.module()(x), block(x))
-
-
-@rule()
-def runs_as_onnx(subject: Subject) -> None:
-    """ONNX Runtime gives the same results, on maps of other sizes too."""
-    for module in ('onnx', 'onnxscript', 'onnxruntime'):
-        if importlib.util.find_spec(module) is None:
-            raise NotChecked(f'{module} is not installed')
-    import onnxruntime
-
-    block = randomise(subject(32)).eval()
-    dim = torch.export.Dim
-    sizes = {0: subject.case.frames * dim('n', max=64), 2: dim('h', max=512), 3: dim('w', max=512)}
-    with tempfile.TemporaryDirectory() as folder:
-        file = str(Path(folder, 'block.onnx'))
-        torch.onnx.export(
-            block,
-            (subject.map(2, 32, 9, 6),),
-            file,
-            verbose=False,
-            input_names=['x'],
-            dynamo=True,
-            opset_version=18,
-            dynamic_shapes=(sizes,),
-        )
-        session = onnxruntime.InferenceSession(file, providers=['CPUExecutionProvider'])
-    for shape in ((2, 32, 9, 6), (3, 32, 21, 4), (1, 32, 1, 5)):
-        x = subject.map(*shape)
-        (got,) = session.run(None, {'x': x.numpy()})
-        torch.testing.assert_close(torch.from_numpy(got), block(x).detach(), rtol=1e-4, atol=1e-5)
