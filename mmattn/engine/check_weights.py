@@ -13,6 +13,7 @@ from mmengine.runner import Runner, find_latest_checkpoint
 from torch import Tensor, nn
 
 from mmattn._private_apis import is_resuming, load_from
+from mmattn.checkpoints.fit import require_weights_for
 from mmattn.checkpoints.pretrained import cached_file, fetch, url_of
 from mmattn.checkpoints.read import read_checkpoint
 from mmattn.insertion.attention_model import AttentionModel
@@ -33,6 +34,29 @@ def check_weights(cfg: Config) -> None:
                 f"no file '{address}' with pretrained weights ({where}); looked in {os.getcwd()}"
             )
         fetch(address, where)
+
+
+def require_pretrained_fit(model: nn.Module, trust_checkpoint: bool = False) -> None:
+    """Check that the files that a model's parts start from are theirs, before training.
+
+    Parts that load files in their own way, such as Swin, and files that are not on this machine are left out.
+
+    Raises:
+        ValueError: If a file has none of a part's weights.
+    """
+    for name, module in model.named_modules():
+        if not _initialises_as_mmengine(module):
+            continue
+        for cfg in pretrained_cfgs(module):
+            url = url_of(cfg['checkpoint'])
+            path = cached_file(url) if url else os.path.expanduser(cfg['checkpoint'])
+            if not os.path.isfile(path):
+                continue
+            where = '.'.join(filter(None, ('model', name, 'init_cfg.checkpoint')))
+            prefix = cfg.get('prefix') or ''
+            prefix += '.' if prefix and not prefix.endswith('.') else ''
+            content = read_checkpoint(path, where, trust_checkpoint)
+            require_weights_for(module, content, f"'{cfg['checkpoint']}' ({where})", prefix)
 
 
 def _pretrained(node: Any, where: str) -> Iterator[tuple[str, str]]:
@@ -84,11 +108,16 @@ def take_pretrained_from_checkpoint(runner: Runner, trust_checkpoint: bool = Fal
 
 def _is_to_fetch(module: nn.Module) -> bool:
     """Whether the module initialises itself as MMEngine does, by weights that are not in the cache."""
-    own = getattr(type(module), 'init_weights', None)
-    if own not in (BaseModule.init_weights, AttentionModel.init_weights):
-        return False  # Swin, for one, converts what it loads
+    if not _initialises_as_mmengine(module):
+        return False
     urls = [url_of(cfg['checkpoint']) for cfg in pretrained_cfgs(module)]
     return any(url and not os.path.isfile(cached_file(url)) for url in urls)
+
+
+def _initialises_as_mmengine(module: nn.Module) -> bool:
+    """Whether a module loads pretrained weights as they are; Swin, for one, converts them."""
+    own = getattr(type(module), 'init_weights', None)
+    return own in (BaseModule.init_weights, AttentionModel.init_weights)
 
 
 def _prefix_of(prefix: str, module: nn.Module, state: Mapping[str, Any]) -> str | None:

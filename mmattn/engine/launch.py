@@ -17,10 +17,14 @@ from mmengine.runner import Runner, find_latest_checkpoint
 
 from mmattn.checkpoints import has_loader, load_checkpoints, read_checkpoint
 from mmattn.checkpoints.damage import checkpoint_to_resume, checkpoints_before, damage_of
-from mmattn.checkpoints.fit import require_fit
+from mmattn.checkpoints.fit import require_fit, require_weights_for
 from mmattn.checkpoints.run_state import require_run
 from mmattn.engine.check_config import check_config
-from mmattn.engine.check_weights import check_weights, take_pretrained_from_checkpoint
+from mmattn.engine.check_weights import (
+    check_weights,
+    require_pretrained_fit,
+    take_pretrained_from_checkpoint,
+)
 from mmattn.engine.data import loading_explained, prepare_data
 from mmattn.engine.data_root import load_config, require_model
 from mmattn.engine.distributed import prepare_processes, read_ranks
@@ -51,12 +55,19 @@ def train(
     """
     with EarlyLog() as log:
         cfg = _prepare(config, data_root, cfg_options, launcher, work_dir)
-        _configure_training(cfg, config, amp, auto_scale_lr, resume, trust_checkpoint, drop_bad_images)
+        content = _configure_training(
+            cfg, config, amp, auto_scale_lr, resume, trust_checkpoint, drop_bad_images
+        )
         with load_checkpoints(trust_checkpoint), loading_explained(cfg, ('train', 'val')):
             runner = _build_runner(cfg)
             log.write_to(runner.logger)
             if isinstance(runner, Runner):  # a FlexibleRunner has no model yet
                 take_pretrained_from_checkpoint(runner, trust_checkpoint)
+                if content is not None:
+                    require_weights_for(runner.model, content, f"'{cfg.load_from}' (load_from)")
+                elif not (cfg.get('load_from') or cfg.get('resume')):
+                    require_pretrained_fit(runner.model, trust_checkpoint)
+                del content
             try:
                 runner.train()
             except OSError as error:
@@ -74,8 +85,12 @@ def _configure_training(
     resume: str | None,
     trust_checkpoint: bool,
     drop_bad_images: bool,
-) -> None:
-    """Check what the options and the config ask for, and write into the config what follows."""
+) -> Mapping[str, Any] | None:
+    """Check what the options and the config ask for, and write into the config what follows.
+
+    Returns:
+        The content of the checkpoint that training starts from, unless it is resumed or not a local file.
+    """
     if amp:
         if get_device() == 'cpu':
             raise ValueError(
@@ -100,7 +115,7 @@ def _configure_training(
     elif resume is not None:
         cfg.resume, cfg.load_from = True, resume
     _check_whole(resume, what)
-    _check_checkpoint(
+    content = _check_checkpoint(
         cfg.get('load_from'), what if resume is not None else 'load_from', trust_checkpoint, cfg.get('resume')
     )
     _prepare_data(cfg, ('train', 'val'), drop_bad_images)
@@ -110,6 +125,7 @@ def _configure_training(
     _keep_last_checkpoint(cfg)
     if cfg.get('exact_resume', True):
         _add_hook(cfg, 'mmattn.ExactResumeHook', strict=False)
+    return None if cfg.get('resume') else content
 
 
 @user_input()

@@ -126,3 +126,18 @@ def test_a_checkpoint_of_another_backbone_leaves_the_weights_to_be_fetched(squar
     save_checkpoint(dict(state_dict=part, meta={}), str(tmp_path / 'part.pth'))
     with pytest.raises(NotFetched, match='resnet18-f37072fd.pth'):
         trained(squares, tmp_path / 'work', load_from=str(tmp_path / 'part.pth'))
+
+
+@pytest.mark.parametrize('key', ['load_from', 'model.backbone.init_cfg.checkpoint'])
+def test_a_checkpoint_of_another_network_is_refused(squares, tmp_path, key):
+    file = str(tmp_path / 'other.pth')
+    torch.save({'backbone.conv9.weight': torch.zeros(3)}, file)
+    with pytest.raises(ValueError) as error:
+        engine.train(
+            CONFIG,
+            str(tmp_path / 'work'),
+            data_root=str(squares),
+            cfg_options=options() | NARROW | {key: file},
+        )
+    assert str(error.value).startswith(f"'{file}' ({key}) has none of the ")
+    assert not list((tmp_path / 'work').glob('*.pth'))
