@@ -63,7 +63,7 @@ def measure(subject, exporter, opset):
         outcome = run_exported(subject, exporter, opset)
     except AssertionError as error:
         return dict(failure=str(error))
-    return dict(opset=outcome.opset, difference=max(outcome.differences.values()))
+    return dict(opset=outcome.opset, difference=outcome.largest)
 
 
 def measure_all():

@@ -11,6 +11,7 @@ from torch import nn
 
 from mmattn.blocks import CBAM, ECA, SE, AttentionBlock, SKConv
 from mmattn.blocks.contract import Subject, breaks, randomise
+from mmattn.blocks.contract.onnx_files import Difference, Outcome
 from tests.test_blocks.cases import all_blocks
 
 onnx = pytest.importorskip('onnx')
@@ -111,6 +112,11 @@ class ByNumber(Own):
         return 1 / max(x.shape[2] * x.shape[3] - 1, 1)
 
 
+class ByReshape(Own):
+    def factor(self, x):
+        return x.reshape([int(size) for size in x.shape]).mean()
+
+
 class ByValue(Own):
     def factor(self, x):
         return 1 if x.mean() > 0 else 2
@@ -135,13 +141,28 @@ class ByValue(Own):
             r'block has sizes or conditions \(test_onnx_files\.py:\d+\); write it',
         ),
         (
+            ByReshape,
+            'runs_as_onnx_by_torchscript',
+            r'ONNX Runtime cannot run the file of torch\.onnx\.export\(\.\.\., opset_version=11, '
+            r'dynamo=False\) on a map of \(3, 32, 21, 4\): exported at \(2, 32, 9, 6\), it has constants '
+            r'where the block has sizes or conditions \((test_onnx_files\.py:\d+(, )?)+\); write it',
+        ),
+        pytest.param(
             ByValue,
             'runs_as_onnx',
             r'torch\.onnx\.export\(\.\.\., opset_version=18, dynamo=True\) fails: \w+: .*; let no value of '
             r'the map decide what is computed, and use sizes',
+            marks=pytest.mark.slow,
         ),
     ],
 )
 def test_what_a_block_lacks_is_said(block, rule, text):
     said = breaks(rule, Subject(block))
     assert re.match(text, said), said
+
+
+def test_not_a_number_is_the_largest_difference():
+    outcome = Outcome(
+        11, [Difference((1,), 1e-7, 1e-7), Difference((2,), float('nan'), 0), Difference((3,), 1, 1)], []
+    )
+    assert outcome.largest != outcome.largest

@@ -24,8 +24,9 @@ class Pyramid(nn.Module):
         return self.detector.extract_feat(image)
 
 
+@pytest.fixture(scope='module')
 def detector():
-    return randomise(build(narrow(model_cfg('RetinaNet', insert=INSERT))))
+    return randomise(build(narrow(model_cfg('RetinaNet', insert=INSERT)))).eval()
 
 
 @pytest.mark.parametrize(
@@ -33,10 +34,10 @@ def detector():
     [('torchscript', 11), pytest.param('dynamo', 18, marks=pytest.mark.slow)],
 )
 @pytest.mark.filterwarnings('ignore')
-def test_a_detector_with_attention_gives_the_same_maps(exporter, opset, tmp_path):
+def test_a_detector_with_attention_gives_the_same_maps(exporter, opset, detector, tmp_path):
     onnxruntime = pytest.importorskip('onnxruntime')
     pytest.importorskip('onnxscript')
-    model = Pyramid(detector()).eval()
+    model = Pyramid(detector).eval()
     file = str(tmp_path / 'pyramid.onnx')
     EXPORTERS[exporter].export(model, torch.randn(2, 3, 64, 96), file, opset, 1)
     session = onnxruntime.InferenceSession(file, providers=['CPUExecutionProvider'])
@@ -51,8 +52,9 @@ def test_a_detector_with_attention_gives_the_same_maps(exporter, opset, tmp_path
 
 
 @pytest.mark.filterwarnings('ignore')
-def test_torchscript_refuses_the_backbone_alone(tmp_path):
+def test_torchscript_refuses_the_backbone_alone(detector, tmp_path):
     """As docs/export_blocks.md says: it does not contain the weights of its attention."""
-    model, image = detector().eval(), torch.randn(1, 3, 32, 32)
     with pytest.raises(RuntimeError, match='Cannot insert a Tensor that requires grad as a constant'):
-        EXPORTERS['torchscript'].export(model.backbone, image, str(tmp_path / 'backbone.onnx'), 11, 1)
+        EXPORTERS['torchscript'].export(
+            detector.backbone, torch.randn(1, 3, 32, 32), str(tmp_path / 'backbone.onnx'), 11, 1
+        )

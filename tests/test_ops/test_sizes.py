@@ -38,6 +38,7 @@ def test_in_a_trace_they_are_not_constants_and_nothing_warns():
         torch.testing.assert_close(traced(x), expected(x), rtol=0, atol=0)
 
 
+@pytest.mark.slow
 def test_in_an_exported_program_they_are_not_constants():
     dims = {axis: torch.export.Dim(name, min=1, max=64) for axis, name in {0: 'n', 2: 'h', 3: 'w'}.items()}
     program = torch.export.export(Sizes(), (MAPS[0],), dynamic_shapes=(dims,)).module()
