@@ -106,7 +106,8 @@ def fetch(address: str, instead: str = 'init_cfg.checkpoint') -> None:
         raise NotFetched(
             f"the pretrained weights '{address}' are not in the cache, and cannot be fetched: {error}. "
             f"Without a network, download {url} elsewhere and put it there as '{path}' (TORCH_HOME names "
-            f'another cache), or name a file that you have: --cfg-options {instead}=FILE'
+            f'another cache), or name a file that you have: --cfg-options {instead}=FILE. Without any, train '
+            'from scratch: docs/train.md says how'
         ) from error
 
 

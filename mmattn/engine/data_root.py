@@ -102,7 +102,8 @@ def replace_data_root(cfg: Config, root: str) -> None:
     count = sum(_replace(cfg.get(part), old, new) for part in _PARTS)
     if isinstance(cfg.get('data_root'), str):
         cfg.data_root = new
-    print_log(f'data root: {new} instead of {old} ({count} places)', logger='current')
+    if new != old.rstrip('/') + '/':
+        print_log(f'data root: {new} instead of {old} ({count} places)', logger='current')
 
 
 def _collect_roots(node: Any, found: set[str]) -> None:

@@ -20,6 +20,7 @@ from mmattn.checkpoints.damage import checkpoint_to_resume, checkpoints_before, 
 from mmattn.checkpoints.fit import require_fit, require_weights_for
 from mmattn.checkpoints.run_state import require_run
 from mmattn.engine.check_config import check_config
+from mmattn.engine.check_schedule import warn_of_late_milestones
 from mmattn.engine.check_weights import (
     check_weights,
     require_pretrained_fit,
@@ -118,6 +119,7 @@ def _configure_training(
     content = _check_checkpoint(
         cfg.get('load_from'), what if resume is not None else 'load_from', trust_checkpoint, cfg.get('resume')
     )
+    warn_of_late_milestones(cfg)
     _prepare_data(cfg, ('train', 'val'), drop_bad_images)
     if not (cfg.get('load_from') or cfg.get('resume')) and read_ranks(cfg.launcher).local_rank == 0:
         check_weights(cfg)

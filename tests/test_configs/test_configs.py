@@ -53,12 +53,13 @@ QUICK = [
     for path in OURS
     if re.search(
         r'_r18-\w+_fpn_1x|_r18-(?!se|cbam|eca).+_folder|^shapes/|retinanet_r50_fpn-(lateral-)?cbam|'
-        'r50-cbam-parallel|retinanet_sknet|temporal',
+        'r50-cbam-parallel|retinanet_sknet|temporal|mobilenet-v2-cbam',
         path,
     )
 ]
 SLOW = [pytest.param(path, marks=pytest.mark.slow) for path in OURS if path not in QUICK]
 
+MOBILENET = {3: 3, 4: 4, 5: 3, 6: 3}
 RESIDUALS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 
 
@@ -78,6 +79,8 @@ def expected_sites(path):
         return {f'neck.lateral_convs.{i}' for i in range(3 if retina else 4)}
     if f'_fpn-{block}_' in path:
         return {f'neck.fpn_convs.{i}' for i in range(5 if retina else 4)}
+    if 'mobilenet-v2' in path:  # where the input is added, in the stages that train
+        return {f'backbone.layer{stage}.{i}.residual' for stage, n in MOBILENET.items() for i in range(1, n)}
     depth = int(re.search(rf'_r(\d+)-{block}(-c3-c5)?_', path).group(1))
     ends = {
         f'backbone.layer{stage}.{i}.residual'
