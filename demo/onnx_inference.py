@@ -54,7 +54,7 @@ def main(model, source, out):
     for (*corners, score), label in zip(dets, labels):
         if score < SCORE:  # rows come by score; those without a detection are -1
             break
-        box = [float(round(c / scale[i % 2], 1)) for i, c in enumerate(corners)]
+        box = [round(float(c) / scale[i % 2], 1) for i, c in enumerate(corners)]
         print(f'{about["classes"][label]} {score:.3f}', *box)
         draw.rectangle(box, outline='red', width=2)
         draw.text(box[:2], f'{about["classes"][label]} {score:.2f}', fill='red')
@@ -62,4 +62,6 @@ def main(model, source, out):
 
 
 if __name__ == '__main__':
+    if len(sys.argv) != 4:
+        sys.exit(__doc__)
     main(*sys.argv[1:])

@@ -255,6 +255,10 @@ def _resume_latest(cfg: Config, what: str) -> None:
 
 def _take_exported(cfg: Config, file: str) -> None:
     """Put an exported file in the place of a config's model, without the hooks for modules and weights."""
+    if cfg.launcher != 'none':
+        raise ValueError(
+            f'--launcher {cfg.launcher}: an .onnx file is evaluated by one process; leave it out'
+        )
     # By its full name: engine imports nothing of export.
     cfg.model = ConfigDict(type='mmattn.export.ExportedDetector', _scope_='mmdet', file=file)
     cfg.load_from, cfg.resume = None, False

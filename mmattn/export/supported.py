@@ -25,7 +25,7 @@ from mmattn.export.two_stage import TwoStageGraph
 
 POSSIBLE = (
     'Possible are detectors with one dense head that predicts as BaseDenseHead (RetinaNet, FCOS, ATSS, '
-    'RTMDet, SSD, ...) and Faster R-CNN. docs/export.md says what else there is'
+    'RTMDet, ...) and Faster R-CNN. docs/export.md says what else there is'
 )
 _NMS_OPTIONS = {'type', 'iou_threshold', 'class_agnostic', 'split_thr'}
 

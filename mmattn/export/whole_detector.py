@@ -11,18 +11,22 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.config import Config
 from torch import nn
 
+from mmattn.blocks.eval_mode import in_eval_mode
 from mmattn.engine.mistakes import user_input
 from mmattn.engine.output_path import require_writable_file
 from mmattn.engine.trained import trained_detector
+from mmattn.export.check import images
 from mmattn.export.description import KEY, describe
-from mmattn.export.detector import DetectorGraph
+from mmattn.export.detector import DetectorGraph, normalized
 from mmattn.export.operators import dynamo_table, register_for_torchscript
 from mmattn.export.packages import require_packages
-from mmattn.export.supported import detector_graph
+from mmattn.export.quantize import quantized
+from mmattn.export.supported import CannotExport, detector_graph
 from mmattn.export.two_stage import TwoStageGraph
 from mmattn.files import require_free, write_file
 
@@ -41,6 +45,7 @@ def export_file(
     normalize: bool = True,
     opset: int = OPSET,
     exporter: str = EXPORTERS[0],
+    int8: int = 0,
     overwrite: bool = False,
     data_root: str | None = None,
     cfg_options: Mapping[str, Any] | None = None,
@@ -55,6 +60,7 @@ def export_file(
         normalize: Whether the file normalises the image.
         opset: Version of ONNX's operators.
         exporter: PyTorch's exporter to ONNX, ``'torchscript'`` or ``'dynamo'``.
+        int8: Quantise to int8, calibrated on this many images of the config's val data; 0: do not.
         overwrite: Replace a file.
         data_root: Folder of the data set; see :func:`~mmattn.engine.load_config`.
         cfg_options: Changes to the config.
@@ -70,6 +76,8 @@ def export_file(
         write = _writer(out)
         require_writable_file(out, 'OUT')
         require_free(out, overwrite)
+        if int8 and (not out.endswith('.onnx') or exporter != EXPORTERS[0]):
+            raise ValueError(f'--int8 quantises an .onnx file of the exporter {EXPORTERS[0]}')
     with user_input(f'{config} and {checkpoint}'):
         cfg, model = trained_detector(
             config, checkpoint, data_root, cfg_options, trust_checkpoint=trust_checkpoint
@@ -77,9 +85,24 @@ def export_file(
     with user_input():
         graph = detector_graph(model, normalize)
         content = write(graph, cfg, opset=opset, exporter=exporter)
+        if int8:
+            content = quantized(content, calibration_images(graph, cfg, int8), gate_names(graph))
         os.makedirs(os.path.dirname(os.path.abspath(out)), exist_ok=True)
         write_file(out, content, overwrite)
     return cfg, graph
+
+
+def calibration_images(graph: DetectorGraph, cfg: Config, count: int) -> Iterator[np.ndarray]:
+    """Yield images of a config's val data as the file takes them, evenly spread."""
+    for batch in images(cfg, count, 'val'):
+        image = batch['inputs'][0].unsqueeze(0).float()
+        yield (image if graph.normalize else normalized(graph.model.data_preprocessor, image)).numpy()
+
+
+def gate_names(graph: DetectorGraph) -> list[str]:
+    """Return the names that the blocks of attention have in the names of a file's nodes."""
+    attention = getattr(graph.model, 'attention', None)
+    return [] if attention is None else [name for name, _ in attention.named_children()]
 
 
 def _writer(out: str) -> Any:
@@ -101,6 +124,7 @@ def onnx_bytes(graph: DetectorGraph, cfg: Config, opset: int = OPSET, exporter: 
         exporter: ``'torchscript'`` or ``'dynamo'``.
 
     Raises:
+        CannotExport: If the exporter, or standard ONNX, lacks what the detector is made of.
         ValueError: If the exporter cannot write this version.
     """
     require_packages('onnx', *(['onnxscript'] if exporter == 'dynamo' else []))
@@ -108,12 +132,29 @@ def onnx_bytes(graph: DetectorGraph, cfg: Config, opset: int = OPSET, exporter: 
     import onnx
 
     description = describe(graph, cfg, exporter=exporter, opset=opset)
-    with _as_for_export(graph):
-        model = _EXPORTERS[exporter](graph, opset)
+    try:
+        with _as_for_export(graph):
+            model = _EXPORTERS[exporter](graph, opset)
+    except torch.onnx.errors.OnnxExporterError as error:
+        other = next(name for name in EXPORTERS if name != exporter)
+        raise CannotExport(
+            f'{description["detector"]} cannot be exported by the exporter {exporter} at opset {opset}: '
+            f'{str(error).strip().partition(chr(10))[0]} Try --exporter {other}, or another --opset'
+        ) from error
+    foreign = sorted({f'{node.domain}::{node.op_type}' for node in model.graph.node} - _standard(model))
+    if foreign:
+        raise CannotExport(
+            f'{description["detector"]} cannot be exported: it has {", ".join(foreign)}, which are no '
+            'operators of standard ONNX'
+        )
     onnx.helper.set_model_props(model, {KEY: json.dumps(description)})
     model.producer_name, model.producer_version = KEY, description['versions'][KEY]
     onnx.checker.check_model(model)
     return model.SerializeToString()
+
+
+def _standard(model: Any) -> set[str]:
+    return {f'{node.domain}::{node.op_type}' for node in model.graph.node if node.domain in ('', 'ai.onnx')}
 
 
 def _check_opset(graph: DetectorGraph, opset: int, exporter: str) -> None:
@@ -158,7 +199,10 @@ def _by_dynamo(graph: DetectorGraph, opset: int) -> Any:
         verbose=False,
         external_data=False,
     )
-    return program.model_proto
+    model = program.model_proto
+    for node in model.graph.node:
+        del node.metadata_props[:]  # lines of source code, with the folders of this machine
+    return model
 
 
 _EXPORTERS = {'torchscript': _by_torchscript, 'dynamo': _by_dynamo}
@@ -166,9 +210,10 @@ _EXPORTERS = {'torchscript': _by_torchscript, 'dynamo': _by_dynamo}
 
 def program_bytes(graph: DetectorGraph, cfg: Config, **_: Any) -> bytes:
     """Return a detector as the content of a ``.pt2`` file; a reader imports ``mmattn.export`` first."""
+    any_size = torch.export.Dim.DYNAMIC  # from what the smallest map needs
     with _as_for_export(graph):
         program = torch.export.export(
-            graph, (_example(graph),), dynamic_shapes=_dynamic_shapes(), strict=False
+            graph, (_example(graph),), dynamic_shapes=({0: any_size, 2: any_size, 3: any_size},), strict=False
         )
         file = io.BytesIO()
         description = json.dumps(describe(graph, cfg, exporter='torch.export'))
@@ -190,21 +235,13 @@ def _dynamic_shapes() -> tuple:
 
 @contextmanager
 def _as_for_export(model: nn.Module) -> Iterator[None]:
-    """Predict, without gradients and chatter, and leave each module's training flag as it was.
-
-    The exporters put back that of the model alone, which would end the eval mode of frozen norms.
-    """
-    training = {module: module.training for module in model.modules()}
+    """Predict, without gradients and chatter, and leave each module's training flag as it was."""
     logger = logging.getLogger('torch.onnx')
     level = logger.level
     try:
         logger.setLevel(logging.ERROR)
-        with torch.no_grad(), warnings.catch_warnings():
+        with torch.no_grad(), in_eval_mode(model), warnings.catch_warnings():
             warnings.simplefilter('ignore')
-            for module in training:
-                module.training = False
             yield
     finally:
         logger.setLevel(level)
-        for module, was in training.items():
-            module.training = was

@@ -10,7 +10,7 @@ from mmdet.structures import DetDataSample
 
 from mmattn.export import ExportedDetector, check_file
 from mmattn.export.agreement import Agreement
-from mmattn.export.whole_detector import onnx_bytes
+from mmattn.export.whole_detector import onnx_bytes, program_bytes
 
 
 def sample(height, width, scale=1.0):
@@ -91,3 +91,33 @@ def test_training_flags_stay(exported):
     onnx_bytes(graph, cfg)
     assert {name: module.training for name, module in graph.model.named_modules()} == before
     graph.model.eval()
+
+
+@pytest.mark.slow
+@torch.no_grad()
+def test_a_program_of_torch_export(exported, tmp_path):
+    cfg, graph, _ = exported
+    path = tmp_path / 'a.pt2'
+    path.write_bytes(program_bytes(graph, cfg))
+    files = {'mmattn.json': ''}
+    program = torch.export.load(path, extra_files=files).module()
+    assert json.loads(files['mmattn.json'])['classes'] == ['bright', 'dark']
+    for height, width in ((160, 160), (175, 250)):
+        batch = image(height, width).float().expand(2, -1, -1, -1)
+        for ours, theirs in zip(graph(batch), program(batch)):
+            torch.testing.assert_close(theirs, ours, atol=1e-3, rtol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('exporter, opset', [('torchscript', 11), ('torchscript', 17), ('dynamo', 18)])
+def test_exporters_and_opsets(exported, exporter, opset, tmp_path):
+    cfg, graph, _ = exported
+    path = tmp_path / 'a.onnx'
+    try:
+        path.write_bytes(onnx_bytes(graph, cfg, opset, exporter))
+    except ValueError as error:
+        assert opset == 11 and "--opset 11: MMDetection's RoIAlign needs 16 or more" in str(error)
+        return
+    agreement = check_file(str(path), cfg, graph, 2)
+    assert agreement.share == 1 and agreement.corner < 1e-2, agreement
+    assert not any(node.metadata_props for node in onnx.load(path).graph.node)

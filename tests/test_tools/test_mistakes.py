@@ -91,6 +91,11 @@ MISTAKES = [
         "'foreign.onnx' was not written by tools/export.py: it does not say which classes it detects "
         "and which images it takes (it has input x ('N', 2), output y ('N', 2)). Export the checkpoint",
     ),
+    (
+        'test.py',
+        'detector.py foreign.onnx --launcher pytorch',
+        '--launcher pytorch: an .onnx file is evaluated by one process; leave it out',
+    ),
     ('test.py', 'detector.py later.onnx', "'later.onnx' was written by a later mmattn (9.9.9, format 99; "),
     (
         'test.py',
@@ -112,7 +117,12 @@ MISTAKES = [
         'detector.py detector.pth x.onnx --opset 10',
         '--opset 10: the exporter torchscript needs 11',
     ),
-    ('export.py', 'detector.py detector.pth x.onnx --check -1', '--check is at least 0'),
+    ('export.py', 'detector.py detector.pth x.onnx --check -1', '--check and --int8 are at least 0'),
+    (
+        'export.py',
+        'detector.py detector.pth x.pt2 --int8 2',
+        '--int8 quantises an .onnx file of the exporter torchscript',
+    ),
     ('export.py', 'detector.py detector.pth x.pt2 --check 1', 'OUT has to be .onnx'),
     (
         'export.py',
