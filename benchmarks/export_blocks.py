@@ -104,8 +104,8 @@ def table(results):
         for asked in (opset for opset in opsets[name] if opset < FIRST[name]):
             other = sum(found[name][str(asked)].get('opset') != asked for found in blocks.values())
             lines.append(
-                f'Asked for opset {asked}, the {NAMES[name]} exporter wrote one of opset {FIRST[name]} for '
-                f'{other} of these {len(blocks)} blocks.'
+                f'Asked for opset {asked}, the {NAMES[name]} exporter wrote a file of opset {FIRST[name]} '
+                f'for {other} of these {len(blocks)} blocks.'
             )
     packages = ', '.join(f'{package} {results["machine"]["versions"][package]}' for package in PACKAGES)
     return '\n'.join([*lines, '', f'{packages}; `{results["machine"]["command"]}`.'])
