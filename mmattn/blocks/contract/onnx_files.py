@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import os
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -131,7 +133,7 @@ def run_exported(subject: Subject, exporter: str, opset: int) -> Outcome:
     with in_eval_mode(block), torch.no_grad(), tempfile.TemporaryDirectory() as folder:
         file = str(Path(folder, 'block.onnx'))
         try:
-            with warnings.catch_warnings(record=True) as caught:
+            with _no_output(), warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter('always')
                 export(block, subject.map(*EXPORTED_AT), file, opset, subject.case.frames)
             opsets = {each.domain: each.version for each in onnx.load(file).opset_import}
@@ -153,6 +155,20 @@ def run_exported(subject: Subject, exporter: str, opset: int) -> Outcome:
                 ) from error
             found.append(_difference(shape, torch.from_numpy(got), expected))
     return Outcome(opsets[''], found, constants)
+
+
+@contextmanager
+def _no_output() -> Iterator[None]:
+    """Nothing is printed: torch.onnx prints the graph of a failed export, from C++."""
+    print(end='', flush=True)
+    kept = os.dup(1)
+    try:
+        with open(os.devnull, 'wb') as nothing:
+            os.dup2(nothing.fileno(), 1)
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def _difference(shape: tuple[int, ...], got: Tensor, expected: Tensor) -> Difference:
