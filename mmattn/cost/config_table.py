@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+from mmengine.logging import print_log
 from torch import nn
 
 from mmattn.engine.config_model import build_model
@@ -39,7 +41,7 @@ class ConfigRow:
 
 
 def list_configs(folder: str | Path) -> list[str]:
-    """Return the sorted paths, relative to ``folder``, of all configs of detectors there that can be run."""
+    """Return the sorted paths, relative to ``folder``, of all configs there that can be run."""
     folder = Path(folder)
     found = sorted(path.relative_to(folder) for path in folder.rglob('*.py'))
     return [path.as_posix() for path in found if path.parts[0] not in ('_base_', 'studies')]
@@ -60,10 +62,17 @@ def config_row(model: nn.Module, path: str | Path) -> ConfigRow:
 
 
 def configs_to_markdown(folder: str | Path) -> str:
-    """Build all configs under ``folder`` one by one and return them as a Markdown table."""
+    """Build all configs under ``folder`` one by one and return them as a Markdown table.
+
+    Those of a codebase that is not installed are left out, and a warning says so.
+    """
     lines = ['| config | parameters | trained | attention | sites |', '|---|---|---|---|---|']
     for path in list_configs(folder):
-        row = config_row(build_model(str(Path(folder, path))), path)
+        try:
+            row = config_row(build_model(str(Path(folder, path))), path)
+        except ModuleNotFoundError as error:
+            print_log(f'{path} is left out: {error}', logger='current', level=logging.WARNING)
+            continue
         lines.append(
             f'| `{path}` | {_millions(row.parameters)} | {_millions(row.trained)} | '
             f'{row.attention:,} | {row.sites} |'

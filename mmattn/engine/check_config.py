@@ -94,7 +94,6 @@ _METRIC = Wanted(
 _DATASET = {
     'ann_file': TEXT | NOTHING,
     'data_root': TEXT | NOTHING,
-    'data_prefix': _FOLDERS,
     'metainfo': DICT | NOTHING,
     'metainfo.classes': _CLASSES,
     'pipeline': _TRANSFORMS,
@@ -107,6 +106,7 @@ _KEYS = {
     'parse_large_ann_files': BOOL,
     'find_unused_parameters': BOOL,
     'data_made_by': TEXT | NOTHING,
+    'weights_made_by': TEXT | NOTHING,
     'custom_hooks': _HOOKS | NOTHING,
     'default_hooks': DICT | NOTHING,
     'default_hooks.*': _HOOK | NOTHING,
@@ -160,9 +160,14 @@ def check_config(cfg: Config) -> None:
         ...
         TypeError: exact_resume='no' in the config, but True or False is needed
     """
-    places = [at for part in ('train', 'val', 'test') for at in _datasets(cfg, f'{part}_dataloader.dataset')]
-    keys = {**_KEYS, **{f'{place}.{key}': wanted for place in places for key, wanted in _DATASET.items()}}
     scope = cfg.get('default_scope')
+    # MMPretrain's data sets take one folder, which MMDetection's fail at.
+    folders = dict(data_prefix=_FOLDERS if scope in (None, 'mmdet') else _FOLDERS | TEXT)
+    places = [at for part in ('train', 'val', 'test') for at in _datasets(cfg, f'{part}_dataloader.dataset')]
+    keys = {
+        **_KEYS,
+        **{f'{place}.{key}': wanted for place in places for key, wanted in {**_DATASET, **folders}.items()},
+    }
     if not (_NAME | NOTHING).fits(scope):
         raise TypeError(f'default_scope={shown(scope)} in the config, but a name is needed')
     with DefaultScope.overwrite_default_scope(scope):  # for the name of the optimizer

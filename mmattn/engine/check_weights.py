@@ -19,6 +19,9 @@ from mmattn.checkpoints.read import read_checkpoint
 from mmattn.insertion.attention_model import AttentionModel
 from mmattn.insertion.pretrained_check import pretrained_cfgs
 
+PRETRAINED_VARIABLE = 'MMATTN_PRETRAINED'
+"""Environment variable that some configs read: the file with the pretrained weights."""
+
 
 def check_weights(cfg: Config) -> None:
     """Fetch the pretrained weights that the model of a config names, unless they are in the cache.
@@ -32,8 +35,16 @@ def check_weights(cfg: Config) -> None:
         if '://' not in address and not os.path.isfile(os.path.expanduser(address)):
             raise FileNotFoundError(
                 f"no file '{address}' with pretrained weights ({where}); looked in {os.getcwd()}"
+                f'{_made_by(cfg, where)}'
             )
         fetch(address, where)
+
+
+def _made_by(cfg: Config, where: str) -> str:
+    """Return how to make the weights or to name others, where a config says it; else an empty string."""
+    command = cfg.get('weights_made_by')
+    variable = f'{PRETRAINED_VARIABLE} or ' if f'${PRETRAINED_VARIABLE}:' in cfg.text else ''
+    return f'. `{command}` makes it; {variable}--cfg-options {where}=FILE names another' if command else ''
 
 
 def require_pretrained_fit(model: nn.Module, trust_checkpoint: bool = False) -> None:

@@ -19,7 +19,7 @@ from mmattn.wanted import shown, values_at
 RUN_KEYS = (
     {key for runner in (Runner, FlexibleRunner) for key in inspect.signature(runner).parameters}
     | {'auto_scale_lr', 'custom_imports', 'runner_type', 'tta_model', 'tta_pipeline'}  # MMEngine, MMDetection
-    | {'data_made_by', 'exact_resume', 'find_unused_parameters', 'parse_large_ann_files'}
+    | {'data_made_by', 'exact_resume', 'find_unused_parameters', 'parse_large_ann_files', 'weights_made_by'}
 )
 """The keys of a config that a run reads."""
 _SWITCHES = ('yes', 'no', 'on', 'off', 'none', 'null', 'nil')

@@ -12,6 +12,7 @@ from torch import nn
 from mmattn import blocks
 from mmattn.cost import config_row, list_configs
 from mmattn.engine.config_model import build_model
+from tests.codebases import codebase
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / 'configs'
@@ -46,14 +47,19 @@ BLOCKS.update(
         'spatial-attention': blocks.SpatialAttention,
     }
 )
-DETECTORS = {'faster-rcnn': 'FasterRCNN', 'retinanet': 'RetinaNet', 'mask2former': 'Mask2FormerVideo'}
+MODELS = {
+    'faster-rcnn': 'FasterRCNN',
+    'retinanet': 'RetinaNet',
+    'mask2former': 'Mask2FormerVideo',
+    'pretrain/': 'ImageClassifier',
+}
 # The other configs take a minute or two and run with the slow tests.
 QUICK = [
     path
     for path in OURS
     if re.search(
         r'_r18-\w+_fpn_1x|_r18-(?!se|cbam|eca).+_folder|^shapes/|retinanet_r50_fpn-(lateral-)?cbam|'
-        'r50-cbam-parallel|retinanet_sknet|temporal|mobilenet-v2-cbam',
+        'r50-cbam-parallel|retinanet_sknet|temporal|mobilenet-v2-cbam|resnet18|faster-rcnn_r18-cbam-in1k',
         path,
     )
 ]
@@ -65,7 +71,7 @@ RESIDUALS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 
 def expected_block(path):
     """Return the block in a config's name."""
-    found = re.search(rf'-({"|".join(sorted(BLOCKS, key=len, reverse=True))})(-c3-c5)?_', path)
+    found = re.search(rf'-({"|".join(sorted(BLOCKS, key=len, reverse=True))})(-c3-c5|-in1k)?_', path)
     return found and found.group(1)
 
 
@@ -81,7 +87,7 @@ def expected_sites(path):
         return {f'neck.fpn_convs.{i}' for i in range(5 if retina else 4)}
     if 'mobilenet-v2' in path:  # where the input is added, in the stages that train
         return {f'backbone.layer{stage}.{i}.residual' for stage, n in MOBILENET.items() for i in range(1, n)}
-    depth = int(re.search(rf'_r(\d+)-{block}(-c3-c5)?_', path).group(1))
+    depth = int(re.search(rf'_r(?:esnet)?(\d+)-{block}(-c3-c5|-in1k)?_', f'_{Path(path).stem}').group(1))
     ends = {
         f'backbone.layer{stage}.{i}.residual'
         for stage, blocks_in_stage in enumerate(RESIDUALS[depth], 1)
@@ -103,12 +109,14 @@ def test_no_config_is_taken_for_a_lazy_one(monkeypatch):
 
 @pytest.mark.parametrize('path', [*QUICK, *SLOW])
 def test_config_builds_what_name_and_header_say(path):
+    if path.startswith('pretrain/'):
+        codebase('mmpretrain')
     model = build_model(str(CONFIGS / path))
     header = [line for line in (CONFIGS / path).read_text().splitlines() if line.startswith('#')]
     assert any(f'configs/{path}' in line.split() for line in header), header
     assert f'# {config_row(model, path).header()}' in header
-    detector = next(name for key, name in DETECTORS.items() if key in path)
-    assert any(cls.__name__ == detector for cls in type(model).__mro__)
+    kept = next(name for key, name in MODELS.items() if key in path)
+    assert any(cls.__name__ == kept for cls in type(model).__mro__)
     expected = expected_sites(path)
     if not expected:
         assert not hasattr(model, 'attention')
@@ -116,7 +124,24 @@ def test_config_builds_what_name_and_header_say(path):
     assert {site.name for site in model.attention.claims} == expected
     for block in model.attention.values():
         assert type(block) is BLOCKS[expected_block(path)]
-        assert block.start == 'identity' or block.paper_is_identity
+        # What was pretrained with attention starts as in pretraining.
+        assert block.start == ('paper' if 'in1k' in path else 'identity') or block.paper_is_identity
+
+
+@pytest.mark.parametrize('path', [path for path in OURS if '-in1k_' in path])
+def test_detectors_begin_with_what_pretraining_leaves(path, monkeypatch):
+    codebase('mmpretrain')
+    monkeypatch.delenv('MMATTN_PRETRAINED', raising=False)
+    cfg = Config.fromfile(CONFIGS / path)
+    name = cfg.weights_made_by.removeprefix('python tools/train.py configs/pretrain/').removesuffix('.py')
+    pretraining = Config.fromfile(CONFIGS / f'pretrain/{name}.py')
+    assert cfg.model.insert == pretraining.model.insert
+    assert cfg.model.backbone.depth == pretraining.model.backbone.depth
+    assert cfg.model.backbone.init_cfg == dict(
+        type='Pretrained',
+        checkpoint=f'work_dirs/{name}/epoch_{pretraining.train_cfg.max_epochs}.pth',
+        prefix='backbone.',
+    )
 
 
 def test_sknet_50_is_that_of_the_paper():
