@@ -37,18 +37,7 @@ def make(*args):
 
 def test_pins_are_within_what_the_lists_ask_for():
     pins = requirements('constraints')
-    lists = (
-        'onedl',
-        'openmmlab',
-        'study',
-        'deploy',
-        'tests',
-        'docs',
-        'build',
-        'dist',
-        'runtime',
-        'codebases',
-    )
+    lists = 'onedl openmmlab study deploy tests docs build dist runtime codebases'.split()
     for name in lists:
         for asked in requirements(name).values():
             if asked.name in ('torch', 'triton'):

@@ -73,7 +73,8 @@ def compare_configs(
         models = {WITHOUT_ATTENTION: _without_attention(models[configs[0]], configs[0]), **models}
     reports = {name: cost_report(model, size) for name, model in models.items()}
     if timing:
-        measure_time(models, reports, size, **vars(timing))
+        with user_input(errors=(ValueError,)):
+            measure_time(models, reports, size, **vars(timing))
     return reports
 
 

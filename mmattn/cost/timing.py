@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from statistics import median, quantiles
 
@@ -98,7 +98,7 @@ def inference(
 
     def run():
         model.eval()
-        with torch.no_grad(), _autocast(model, dtype):
+        with torch.no_grad(), _autocast(model, dtype), _on_random_data(model):
             return model(**data, mode='predict')
 
     return run
@@ -117,7 +117,7 @@ def training_step(
     def run():
         model.train()
         optimizer.zero_grad()
-        with _autocast(model, dtype):
+        with _autocast(model, dtype), _on_random_data(model):
             loss, _ = model.parse_losses(model(**data, mode='loss'))
         loss.backward()
         optimizer.step()
@@ -146,16 +146,31 @@ def peak_memory(function: Callable[[], object], device: str | torch.device = 'cp
 
 def _random_batch(model: nn.Module, size: tuple[int, int], batch: int, training: bool) -> dict:
     device = next(model.parameters()).device
+    classes = _num_classes(model)
     packed = demo_mm_inputs(
         batch,
         [(3, *size)] * batch,
         [10] * batch,
-        num_classes=_num_classes(model),
+        num_classes=max(classes, 2),  # it draws labels from 1 on
         with_mask=getattr(getattr(model, 'roi_head', None), 'with_mask', False),
     )
+    for sample in packed['data_samples']:
+        sample.gt_instances.labels.clamp_(max=classes - 1)
     model.data_preprocessor.to(device)
     data = model.data_preprocessor(packed, training)
     return dict(inputs=data['inputs'], data_samples=data['data_samples'])
+
+
+@contextmanager
+def _on_random_data(model: nn.Module) -> Iterator[None]:
+    """Say what a model was given that fails at it."""
+    try:
+        yield
+    except (AssertionError, AttributeError, KeyError, TypeError) as error:
+        raise ValueError(
+            f'{type(model).__name__} cannot be timed: it was given random images with upright boxes, for '
+            f'detectors of MMDetection, and that raised {type(error).__name__}: {error}'
+        ) from error
 
 
 def _num_classes(model: nn.Module) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.logging import print_log
+from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
 from mmattn.checkpoints import refuse_code
@@ -28,7 +29,8 @@ def build_model(
     log line says so. A warning says if the data of the root has another number of classes than the model.
 
     Args:
-        config: Config file, or ``mmdet::FOLDER/FILE.py``.
+        config: Config file, or ``mmdet::FOLDER/FILE.py``, or that of another codebase, such as
+            ``mmpretrain::FOLDER/FILE.py``.
         cfg_options: Changes to the config, as MMDetection's tools take them.
         data_root: Folder of the data set; see :func:`~mmattn.engine.data_root.load_config`.
     """
@@ -38,15 +40,13 @@ def build_model(
 
 def _build(config: str, cfg_options: Mapping[str, Any] | None, data_root: str | None) -> nn.Module:
     from mmdet.datasets import CocoDataset
-    from mmdet.registry import MODELS
-    from mmengine.registry import DefaultScope
 
     cfg = load_without_data(config, data_root, cfg_options, CocoDataset.METAINFO['classes'], 'COCO')
     require_model(cfg, config)
     if data_root or os.environ.get(DATA_ROOT_VARIABLE):
         _tell_of_other_classes(cfg, config)
     _drop_pretrained(cfg.model)
-    with DefaultScope.overwrite_default_scope('mmdet'), refuse_code():
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmdet'), refuse_code():
         return MODELS.build(cfg.model)
 
 

@@ -23,6 +23,7 @@ class InputFrame:
         padded: Height and width of the input.
         content: Height and width of the part of the input that is not padding.
         size: Height and width at which the image is drawn.
+        cropped: True if the input is a part of the image only, as in most classifiers' test pipelines.
     """
 
     def __init__(self, image: np.ndarray, meta: Mapping):
@@ -30,7 +31,10 @@ class InputFrame:
         self.padded = tuple(meta.get('batch_input_shape') or meta.get('pad_shape') or meta['img_shape'])[:2]
         # not img_shape: a Pad in the pipeline changes it
         scale_w, scale_h = meta.get('scale_factor') or (self.padded[1] / w, self.padded[0] / h)
-        self.content = (min(round(h * scale_h), self.padded[0]), min(round(w * scale_w), self.padded[1]))
+        whole = round(h * scale_h), round(w * scale_w)
+        # by more than rounding; where the crop lies, its transform does not say
+        self.cropped = any(side > padded + 1 for side, padded in zip(whole, self.padded))
+        self.content = (min(whole[0], self.padded[0]), min(whole[1], self.padded[1]))
         scale = LONG_SIDE / max(h, w)
         self.size = max(round(h * scale), 1), max(round(w * scale), 1)
 
@@ -41,9 +45,9 @@ class InputFrame:
         return resized[0].permute(1, 2, 0).round().clamp(0, 255).byte().numpy()
 
     def covers_input(self, shape: tuple[int, int, int]) -> bool:
-        """Return True if a map ``(C, H, W)`` can cover the input: one stride fits both sides."""
+        """Return True if a map ``(C, H, W)`` can cover the image: one stride fits both sides of the input."""
         h, w = shape[1:]
-        if not h or not w:
+        if self.cropped or not h or not w:
             return False
         low, high = (
             max(self.padded[0] / (h + 1), self.padded[1] / (w + 1)),

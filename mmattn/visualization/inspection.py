@@ -227,9 +227,18 @@ def _detections(sample, score_thr: float, x_scale: float, y_scale: float) -> Ins
     keep = instances.scores >= score_thr
     scales = torch.tensor([x_scale, y_scale, x_scale, y_scale])
     kept = InstanceData(
-        bboxes=instances.bboxes[keep].float() * scales,
+        bboxes=_upright(instances.bboxes[keep].float()) * scales,
         scores=instances.scores[keep],
         labels=instances.labels[keep],
         indices=keep.nonzero()[:, 0],
     )
     return kept[kept.scores.argsort(descending=True)] if len(kept) else kept
+
+
+def _upright(boxes: Tensor) -> Tensor:
+    """Return boxes by their corners. Around a rotated one, of centre, size and angle, it is upright."""
+    if boxes.shape[1] != 5:
+        return boxes
+    (width, height), cos, sin = boxes[:, 2:4].T, boxes[:, 4].cos().abs(), boxes[:, 4].sin().abs()
+    half = torch.stack([width * cos + height * sin, width * sin + height * cos], 1) / 2
+    return torch.cat([boxes[:, :2] - half, boxes[:, :2] + half], 1)

@@ -10,6 +10,7 @@ from mmengine.dataset import Compose
 from mmengine.registry import DefaultScope
 
 from mmattn.engine.data import image_paths
+from mmattn.engine.data.image_loader import transform_name
 from mmattn.engine.data_root import DATA_ROOT_VARIABLE
 from mmattn.engine.trained import trained_detector
 from mmattn.visualization.inspection import ImageInspection, inspect_image
@@ -21,7 +22,7 @@ class UnreadableImage(ValueError):
 
 
 class Inspector:
-    """A trained detector that inspects images.
+    """A trained detector, or a model of another codebase, that inspects images.
 
     Args:
         config: Config file, as MMDetection's tools take it.
@@ -68,14 +69,16 @@ class Inspector:
             UnreadableImage: If the file cannot be read as an image.
         """
         if self._pipeline is None:
-            self._pipeline = Compose(get_test_pipeline_cfg(self.cfg))
+            # An image file has no annotations, and MMSegmentation's transform asks for them.
+            own = get_test_pipeline_cfg(self.cfg)
+            self._pipeline = Compose([each for each in own if transform_name(each) != 'LoadAnnotations'])
         try:
             image = mmcv.imread(path)
         except cv2.error:  # an empty file
             image = None
         if image is None:
             raise UnreadableImage(f"'{path}' cannot be read as an image")
-        with DefaultScope.overwrite_default_scope('mmdet'):
+        with DefaultScope.overwrite_default_scope(self.cfg.get('default_scope') or 'mmdet'):
             packed = self._pipeline(dict(img_path=path, img_id=0))
         return inspect_image(
             self.model,
@@ -101,7 +104,7 @@ class Inspector:
             raise ValueError(f'--dataset {split}: the config has no {split}_dataloader')
         if paths := image_paths(self.cfg, split):
             return paths
-        with DefaultScope.overwrite_default_scope('mmdet'):
+        with DefaultScope.overwrite_default_scope(self.cfg.get('default_scope') or 'mmdet'):
             try:
                 dataset = DATASETS.build(loader.dataset)
             except FileNotFoundError as error:

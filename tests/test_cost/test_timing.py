@@ -51,3 +51,21 @@ def test_a_step_leaves_the_weights_as_they_are(detector):
     assert all(p.equal(b) for p, b in zip(model.parameters(), before))
     assert all(p.grad is not None for p in model.attention.parameters())
     assert len(inference(model, (64, 96), batch=2)()) == 2
+
+
+def test_a_detector_of_one_class_is_timed():
+    config = narrow(model_cfg('RetinaNet', insert=[RESIDUAL]))
+    config['bbox_head']['num_classes'] = 1
+    training_step(build(config), (64, 96), batch=2)()
+
+
+def test_a_model_that_random_boxes_do_not_fit_is_refused_with_what_it_was_given():
+    model = build(narrow(model_cfg('RetinaNet', insert=[RESIDUAL])))
+    model.bbox_head.loss = lambda x, samples: samples[0].gt_label  # as a classifier's
+    with pytest.raises(ValueError) as error:
+        training_step(model, (64, 96))()
+    assert str(error.value) == (
+        'RetinaNetWithAttention cannot be timed: it was given random images with upright boxes, for '
+        "detectors of MMDetection, and that raised AttributeError: 'DetDataSample' object has no attribute "
+        "'gt_label'"
+    )

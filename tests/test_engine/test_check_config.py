@@ -37,6 +37,8 @@ WRONG = [
             pipeline=3)]))),
         r'train_dataloader.dataset.datasets.1.pipeline=3 in the config, but a list of transforms',
     ),
+    (dict(train_dataloader=dict(dataset=dict(type='X', data_prefix='train'))),
+        "train_dataloader.dataset.data_prefix='train' in the config, but a dict of folders"),
     (dict(param_scheduler=['x' * 200]), r"param_scheduler=\['x{75}\.\.\. in the config"),
 ]  # fmt: skip
 
@@ -49,6 +51,7 @@ RIGHT = [
     dict(test_evaluator=[], param_scheduler=dict(generator=dict(type='LinearLR'))),
     dict(optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0))),
     dict(train_dataloader=dict(dataset=dict(type='X', metainfo=dict(classes='names.txt'), pipeline=[str]))),
+    dict(default_scope='mmpretrain', train_dataloader=dict(dataset=dict(type='X', data_prefix='train'))),
     dict(train_cfg=dict(by_epoch=True, max_epochs=1, val_interval=10**9), log_level=20),
 ]  # fmt: skip
 

@@ -37,3 +37,12 @@ def test_which_maps_are_of_the_image(shape, fits):
     meta = dict(batch_input_shape=(64, 128), scale_factor=(1.2, 1.2))
     frame = InputFrame(np.zeros((50, 100, 3), np.uint8), meta)
     assert frame.covers_input(shape) is fits
+
+
+@pytest.mark.parametrize('side, cropped', [(64, False), (66, True)])
+def test_nothing_is_laid_over_an_image_that_was_cropped(side, cropped):
+    """A classifier's centre crop: the gates are of a part of the image, and nobody says of which."""
+    frame = InputFrame(
+        np.zeros((50, 50, 3), np.uint8), dict(img_shape=(64, 64), scale_factor=(side / 50,) * 2)
+    )
+    assert frame.cropped is cropped and frame.covers_input((4, 8, 8)) is not cropped

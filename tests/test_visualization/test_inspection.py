@@ -6,7 +6,7 @@ import torch
 
 from mmattn.visualization import contact_sheet, write_attention_page
 from mmattn.visualization.frame import LONG_SIDE
-from mmattn.visualization.inspection import inside_minus_outside
+from mmattn.visualization.inspection import _upright, inside_minus_outside
 from tests.test_insertion.models import build, model_cfg, narrow
 from tests.test_visualization.helpers import assert_same_traces, batch, inspect, preprocessed, traces
 
@@ -98,3 +98,21 @@ def test_what_finds_no_boxes(mmdet_scope, wide, monkeypatch, tmp_path):
     contact_sheet({'model': found}).savefig(tmp_path / 'sheet.png', dpi=20)
     write_attention_page([{'model': found}], tmp_path / 'page.html', 'title')
     assert '0 detections' in (tmp_path / 'page.html').read_text()
+
+
+def test_an_upright_box_is_around_a_rotated_one():
+    """The corners of the rotated box, computed one by one, touch each of its sides."""
+    boxes = torch.tensor(
+        [[50.0, 40.0, 20.0, 6.0, 0.7], [9.0, 8.0, 4.0, 2.0, -1.2], [5.0, 5.0, 4.0, 2.0, 0.0]]
+    )
+    for (x, y, w, h, angle), found in zip(boxes.tolist(), _upright(boxes).tolist()):
+        cos, sin = np.cos(angle), np.sin(angle)
+        corners = np.array(
+            [
+                (x + u * w / 2 * cos - v * h / 2 * sin, y + u * w / 2 * sin + v * h / 2 * cos)
+                for u in (-1, 1)
+                for v in (-1, 1)
+            ]
+        )
+        np.testing.assert_allclose(found, [*corners.min(0), *corners.max(0)], rtol=1e-5)
+    assert _upright(boxes[:, :4]).equal(boxes[:, :4])

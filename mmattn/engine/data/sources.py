@@ -10,6 +10,7 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.fileio import list_from_file
+from mmengine.registry import DATASETS
 
 from mmattn.engine.data.image_loader import ImageLoader, find_loader, find_transform
 
@@ -89,7 +90,7 @@ def leaf_datasets(dataset: Any, where: str) -> Iterator[tuple[str, dict]]:
 
 
 def _read_source(cfg: Config, part: str, where: str, dataset: dict) -> Source | None:
-    coco_class = _coco_class(dataset)
+    coco_class = _coco_class(dataset, cfg.get('default_scope'))
     ann_file, root = dataset.get('ann_file') or '', dataset.get('data_root') or ''
     if coco_class is None or '://' in ann_file or '://' in root:
         return None
@@ -130,13 +131,14 @@ def _made_by(cfg: Config, root: str) -> str:
     return f'Write it with `{command.format(data_root=shlex.quote(root))}`. ' if command else ''
 
 
-def _coco_class(dataset: dict) -> type | None:
-    """Return the data set's class if it reads COCO format, else None."""
+def _coco_class(dataset: dict, scope: str | None) -> type | None:
+    """Return the data set's class if it is MMDetection's for COCO's format, else None."""
     from mmdet.datasets import CocoDataset
-    from mmdet.registry import DATASETS
 
     found = dataset.get('type')
-    found = DATASETS.get(found) if isinstance(found, str) else found
+    if isinstance(found, str):
+        with DATASETS.switch_scope_and_registry(scope or 'mmdet') as registry:
+            found = registry.get(found)
     # Subclasses that read another format (LVIS, panoptic, ...) have loaders of their own.
     same = isinstance(found, type) and issubclass(found, CocoDataset)
     return found if same and found.load_data_list is CocoDataset.load_data_list else None
