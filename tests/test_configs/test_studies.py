@@ -14,6 +14,7 @@ from mmattn.study.config import read_study
 STUDIES = Path(__file__).parents[2] / 'configs/studies'
 SHOWN = {
     'pretrained_start': ['plain', 'capacity', 'cbam_paper', 'cbam_identity', 'se_paper', 'se_identity'],
+    'pretrain_chain': ['scratch', 'pretrained'],
     'pretrained_start_neck': ['plain', 'capacity', 'cbam_paper', 'cbam_identity'],
     'shapes_attention': [
         *('plain', 'static_gate', 'capacity', 'se_paper', 'se_identity'),
@@ -24,7 +25,7 @@ SHOWN = {
     'coco_retinanet_r50_1x': ['plain', 'se', 'eca', 'cbam'],
 }
 SEARCHES = ['search_shapes']
-QUICK = ('smallest', 'pretrained_start')
+QUICK = ('smallest', 'pretrained_start', 'pretrain_chain')
 
 
 def test_all_are_listed():
@@ -52,10 +53,10 @@ def test_the_pretrained_study_is_evaluated_after_epochs_1_3_6_and_12(squares, mo
 def test_every_variant_builds(name, squares, monkeypatch):
     monkeypatch.delenv('MMATTN_DATA_ROOT', raising=False)
     monkeypatch.setattr(study_config, '_check_data_and_weights', lambda variants: None)
-    data = str(squares) if name.startswith('pretrained_start') else None
+    data = str(squares) if name.startswith('pretrain') else None
     study = read_study(str(STUDIES / f'{name}.py'), data)
     by_name = {each.name: each for each in study.variants}
-    assert list(by_name) == SHOWN[name] and study.control == 'plain'
+    assert list(by_name) == SHOWN[name] and study.control == SHOWN[name][0]
     assert len(study.seeds) == (5 if 'capacity' in by_name else 3)
     blocks = {each.name: each.attention for each in study.variants}
     if name == 'pretrained_start_neck':
