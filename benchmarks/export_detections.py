@@ -4,6 +4,7 @@
     python benchmarks/export_detections.py agreement NAME CONFIG CHECKPOINT DATA_ROOT
     python benchmarks/export_detections.py latency NAME CONFIG CHECKPOINT DATA_ROOT
     python benchmarks/export_detections.py openvino NAME CONFIG CHECKPOINT DATA_ROOT
+    python benchmarks/export_detections.py untrained mmdet::retinanet/retinanet_r18_fpn_1x_coco.py ...
     python benchmarks/export_detections.py page
 
 Each part adds to the results of the detector NAME. ``latency`` needs an idle machine: PyTorch, the file, and
@@ -15,17 +16,22 @@ import contextlib
 import io
 import json
 import statistics
+import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
 from machine import describe
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
+from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
 from pages import with_text, write_page
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from mmattn.engine import load_config
 from mmattn.engine.trained import trained_detector
 from mmattn.export import Agreement, ExportedDetector, detector_graph, onnx_bytes
 from mmattn.export.check import images
@@ -193,6 +199,37 @@ def openvino(detector):
     )
 
 
+@torch.no_grad()
+def untrained(configs):
+    """Compare detectors of MMDetection with random weights on noise: many boxes of nearly the same score."""
+    rows = {}
+    for config in configs:
+        cfg = load_config(config)
+        cfg.model.init_cfg = cfg.model.backbone.init_cfg = None
+        if 'rcnn' in cfg.model.test_cfg:
+            cfg.model.test_cfg.rcnn.score_thr = 0.0
+        torch.manual_seed(0)
+        with DefaultScope.overwrite_default_scope('mmdet'):
+            model = MODELS.build(cfg.model).eval()
+        graph, found = detector_graph(model), Agreement()
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, 'a.onnx')
+            path.write_bytes(onnx_bytes(graph, cfg))
+            exported = ExportedDetector(str(path))
+            for height, width in ((256, 320), (320, 192)):
+                image = torch.randint(0, 256, (3, height, width), dtype=torch.uint8)
+                sample = DetDataSample(
+                    metainfo=dict(img_shape=(height, width), ori_shape=(height, width), scale_factor=(1, 1))
+                )
+                batch = dict(inputs=[image], data_samples=[sample])
+                found.add(predict(model, batch), predict(exported, batch))
+        rows[config] = dict(
+            detections=found.detections, share=found.share, corner=found.corner, score=found.score
+        )
+        print(config, rows[config], flush=True)
+    return rows
+
+
 PARTS = dict(agreement=agreement, latency=latency, openvino=openvino)
 NAMES = dict(
     torch='MMDetection', onnx='ONNX Runtime', int8='int8, gates in float', int8_gates='int8, gates too'
@@ -203,7 +240,13 @@ def page(results):
     """Return docs/export.md with its tables."""
     found = results['detectors']
     text = PAGE.read_text(encoding='utf-8')
-    for name, lines in dict(same=_same(found), exports=_exports(found), speed=_speed(found)).items():
+    tables = dict(
+        same=_same(found),
+        exports=_exports(found),
+        untrained=_untrained(results['untrained']),
+        speed=_speed(found),
+    )
+    for name, lines in tables.items():
         begin = f'<!-- benchmarks/export_detections.py: {name} -->'
         text = with_text(text, begin, f'<!-- end of {name} -->', '\n'.join(lines))
     return text
@@ -237,6 +280,16 @@ def _exports(found):
                 yield f'{head} {row["share"]:.2%} | {row["corner"]:.1g} px, {row["score"]:.1g} in score |'
 
 
+def _untrained(found):
+    yield '| config | detections | the same | largest difference |'
+    yield '|---|--:|--:|---|'
+    for config, row in found.items():
+        yield (
+            f'| `{config}` | {row["detections"]} | {row["share"]:.2%} | {row["corner"]:.1g} px, '
+            f'{row["score"]:.1g} in score |'
+        )
+
+
 def _speed(found):
     yield '| detector | | AP | ms an image | against MMDetection | MB |'
     yield '|---|---|--:|--:|--:|--:|'
@@ -249,25 +302,35 @@ def _speed(found):
             )
 
 
+def save(**parts):
+    """Add what was measured to the results."""
+    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    results['machine'] = describe()
+    for part, rows in parts.items():
+        for name, row in rows.items():
+            results.setdefault(part, {}).setdefault(name, {}).update(row)
+    write_file(RESULTS, json.dumps(results, indent=1) + '\n')
+
+
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('part', choices=[*PARTS, 'page'])
-    parser.add_argument('detector', nargs='*', help='NAME CONFIG CHECKPOINT DATA_ROOT')
+    parser.add_argument('part', choices=[*PARTS, 'untrained', 'page'])
+    parser.add_argument('detector', nargs='*', help='NAME CONFIG CHECKPOINT DATA_ROOT, or configs')
     parser.add_argument('--work-dir', default='work_dirs/export_detections', help='folder for the files')
     args = parser.parse_args()
     if args.part == 'page':
         write_page(PAGE, page(json.loads(RESULTS.read_text())))
         return
+    if args.part == 'untrained':
+        save(untrained=untrained(args.detector))
+        return
     name, config, checkpoint, data_root = args.detector
     with brief_log():
         detector = Detector(config, checkpoint, data_root, Path(args.work_dir, name.replace(' ', '_')))
         measured = PARTS[args.part](detector)
-    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else dict(detectors={})
-    results['machine'] = describe()
-    results['detectors'].setdefault(name, {}).update(measured)
-    write_file(RESULTS, json.dumps(results, indent=1) + '\n')
+    save(detectors={name: measured})
     print(json.dumps(measured, indent=1)[:3000])
 
 
