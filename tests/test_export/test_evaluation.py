@@ -2,6 +2,7 @@
 
 import pickle
 
+import pytest
 import torch
 from mmengine.structures import InstanceData
 
@@ -9,6 +10,9 @@ from mmattn.engine import test as evaluate
 from mmattn.export.agreement import Agreement
 
 
+@pytest.mark.parametrize(
+    'exported', ['single_stage', pytest.param('two_stage', marks=pytest.mark.slow)], indirect=True
+)
 def test_the_same_predictions_by_the_same_loop(exported, single_stage, two_stage, tmp_path):
     config, checkpoint = next(
         files for files in (single_stage, two_stage) if exported[0].filename == files[0]

@@ -109,7 +109,9 @@ def test_a_program_of_torch_export(exported, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('exporter, opset', [('torchscript', 11), ('torchscript', 17), ('dynamo', 18)])
+@pytest.mark.parametrize(
+    'exporter, opset', [('torchscript', 11), ('torchscript', 17), ('dynamo', 18), ('dynamo', 23)]
+)
 def test_exporters_and_opsets(exported, exporter, opset, tmp_path):
     cfg, graph, _ = exported
     path = tmp_path / 'a.onnx'
