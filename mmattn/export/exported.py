@@ -82,6 +82,10 @@ class ExportedDetector(BaseModel):
         return data_samples
 
 
+_REMEDIES = {'NotImplemented': 'Export with a lower --opset, or update ONNX Runtime'}
+"""What to do, by ONNX Runtime's class of the error."""
+
+
 def _session(file: str, threads: int) -> Any:
     require_packages('onnxruntime')
     import onnxruntime
@@ -95,9 +99,8 @@ def _session(file: str, threads: int) -> Any:
         return onnxruntime.InferenceSession(file, options, providers=['CPUExecutionProvider'])
     except Exception as error:  # its errors have no base class of their own
         text = ' '.join(str(error).split())
-        raise ValueError(
-            f"'{file}' cannot be read by ONNX Runtime: {text}. If it was whole once, copy it again"
-        ) from error
+        remedy = _REMEDIES.get(type(error).__name__, 'If it was whole once, copy it again')
+        raise ValueError(f"'{file}' cannot be read by ONNX Runtime: {text}. {remedy}") from error
 
 
 def _input(session: Any) -> str:

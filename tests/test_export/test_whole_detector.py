@@ -120,6 +120,10 @@ def test_exporters_and_opsets(exported, exporter, opset, tmp_path):
     except ValueError as error:
         assert opset == 11 and "--opset 11: MMDetection's RoIAlign needs 16 or more" in str(error)
         return
-    agreement = check_file(str(path), cfg, graph, 2)
+    try:
+        agreement = check_file(str(path), cfg, graph, 2)
+    except ValueError as error:  # ONNX Runtime 1.32 has no RoiAlign of opset 22
+        assert opset == 23 and 'Export with a lower --opset, or update ONNX Runtime' in str(error)
+        return
     assert agreement.share == 1 and agreement.corner < 1e-2, agreement
     assert not any(node.metadata_props for node in onnx.load(path).graph.node)
