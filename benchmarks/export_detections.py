@@ -291,13 +291,15 @@ def _untrained(found):
 
 
 def _speed(found):
-    yield '| detector | | AP | ms an image | against MMDetection | MB |'
-    yield '|---|---|--:|--:|--:|--:|'
+    yield '| detector | image | threads | | AP | ms an image | against MMDetection | MB |'
+    yield '|---|--:|--:|---|--:|--:|--:|--:|'
     for name, each in found.items():
         for way, said in NAMES.items():
             size = each['megabytes'].get(way)
+            height, width = each['latency_size']
             yield (
-                f'| {name} | {said} | {100 * each["ap"][way]:.2f} | {each["latency"][way]:.1f} | '
+                f'| {name} | {height}x{width} | {each["latency_threads"]} | {said} '
+                f'| {100 * each["ap"][way]:.2f} | {each["latency"][way]:.1f} | '
                 f'x{each["latency_ratio"][way]:.2f} | {f"{size:.1f}" if size else ""} |'
             )
 
