@@ -52,4 +52,4 @@ DATASETS = _child(MMENGINE_DATASETS, 'mmattn.datasets')
 TRANSFORMS = _child(MMENGINE_TRANSFORMS, 'mmattn.datasets')
 # What one room calls in another that may not be imported there.
 FUNCTIONS = _child(MMENGINE_FUNCTIONS, 'mmattn.checkpoints')
-HOOKS = _child(MMENGINE_HOOKS, 'mmattn.hooks')
+HOOKS = _child(MMENGINE_HOOKS, 'mmattn.hooks', 'mmattn.study.record_hook')
