@@ -144,7 +144,7 @@ def page(results):
             study_page.metrics_table(study),
             *(
                 ['AP after each evaluation, and its difference from scratch:', study_page.epochs_table(study)]
-                if study['by_epoch']
+                if len(study['by_epoch']) > 1
                 else []
             ),
             study_page.note(study),

@@ -33,7 +33,8 @@ def build_peer(known: KnownModel) -> tuple[nn.Module, tuple[str, ...]]:
     if find_spec(known.library) is None:
         raise NoPeer(f'{known.library} is not installed: pip install {known.library}')
     model, stages = _BUILDERS[known.library](known)
-    return model.eval(), stages
+    model.eval()  # which MMPretrain's returns nothing from
+    return model, stages
 
 
 def _timm(known: KnownModel) -> tuple[nn.Module, tuple[str, ...]]:

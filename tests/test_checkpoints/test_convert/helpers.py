@@ -15,7 +15,8 @@ def randomise(model):
             value.normal_(0, value[0].numel() ** -0.5, generator=generator)
         elif value.is_floating_point():
             value.normal_(0.5 * name.endswith('weight'), 0.3, generator=generator)
-    return model.eval()
+    model.eval()  # which MMPretrain's returns nothing from
+    return model
 
 
 def peer(name='se', attention=(resnets.SE,) * 4, blocks=(2, 2, 2, 2), bottleneck=False, between=None):
