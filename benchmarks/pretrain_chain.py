@@ -136,7 +136,7 @@ def page(results):
     text = '\n\n'.join(
         [
             f'The classifier: {len(results["crops"])} classes, {trained:,} crops to train on, '
-            f'{pretrained["epochs"]} epochs, {pretrained["minutes"]:.0f} minutes;\n'
+            f'{pretrained["epochs"]} epochs, {pretrained["minutes"]:.1f} minutes;\n'
             f'{pretrained["accuracy"]:.1f} % of {validated:,} other crops are named right, where the most '
             f'frequent class is {results["most_frequent"]:.1f} %.\n'
             f'The detector begins with {found["equal"]} of the {found["tensors"]} tensors of its backbone '
