@@ -1,6 +1,7 @@
 """Shared by all tests: few threads, data from outside, OpenMMLab's global state put back."""
 
 import functools
+import gc
 import logging
 import os
 
@@ -21,6 +22,12 @@ torch.set_num_threads(int(os.environ['OMP_NUM_THREADS']))
 
 # For each `mmdet::` config MMEngine reads MMDetection's hundred metafiles again: half a second.
 mmengine.config.utils.load = functools.cache(mmengine.config.utils.load)
+
+
+def pytest_collection_finish(session):
+    """Leave all that is imported by now out of garbage collections: MMEngine makes one for each data set."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope='session')
