@@ -6,6 +6,7 @@ python benchmarks/front_page.py --demo demo.log  # from `make demo | tee demo.lo
 
 import argparse
 import json
+import os
 import re
 import subprocess
 import sys
@@ -142,8 +143,9 @@ def sites(printed):
 
 
 def printed(log):
-    """Return the lines of the demo's output that the page shows."""
-    return [line for line in log.splitlines() if SHOWN.match(line)]
+    """Return the lines of the demo's output that the page shows, with paths relative to the checkout."""
+    lines = log.replace(f'{ROOT}{os.sep}', '').splitlines()
+    return [line for line in lines if SHOWN.match(line)]
 
 
 def demo(results):

@@ -17,7 +17,14 @@ import front_page  # noqa: E402
 README = (ROOT / 'README.md').read_text(encoding='utf-8')
 
 
-@pytest.mark.parametrize('name, part', [('promises', front_page.promises), ('studies', front_page.studies)])
+@pytest.mark.parametrize(
+    'name, part',
+    [
+        ('promises', front_page.promises),
+        ('studies', front_page.studies),
+        ('demo', lambda: front_page.demo(front_page.read('demo'))),
+    ],
+)
 def test_the_page_shows_todays_results(name, part):
     assert front_page.page(README, {name: part()}) == README, 'run benchmarks/front_page.py'
 
@@ -37,7 +44,7 @@ def test_a_result_that_changes_changes_the_page(monkeypatch):
 
 def test_of_the_demo_its_result_is_shown():
     result = DemoResult(
-        dict.fromkeys(NAMES, 0.5), dict(page=Path('index.html'), log=Path('a.log')), dict(data=1, training=2)
+        dict.fromkeys(NAMES, 0.5), dict(page=ROOT / 'index.html', log=Path('a.log')), dict(data=1, training=2)
     )
     log = f'shapes data set in data/shapes\ntraining x on the CPU\nmmengine - INFO - Iter(train)\n{result}\n'
     shown = ['training x on the CPU', *metrics_table(result.metrics).splitlines()]
