@@ -80,6 +80,11 @@ def speedup(row, way):
     return f'**{text}**' if way == 'ours' else text
 
 
+def fastest_rounds(row):
+    """Return how many times as fast ours is, by the fastest round of each."""
+    return min(row['seconds']['official']) / min(row['seconds']['ours'])
+
+
 def blocks_table(results):
     """Return the speed of each block on each map, as one table per dtype."""
     if results is None:
@@ -97,12 +102,14 @@ def blocks_table(results):
                 f'{row["clone_seconds"] * 1e3:.2f}',
                 f'{median(row["seconds"]["official"]) * 1e3:.2f}',
                 *(speedup(row, way) for way in ways),
+                f'{fastest_rounds(row):.2f}',
                 f'{row["share_of_copy"]["ours"]:.0%}',
             ]
             for row in rows
             if row['dtype'] == dtype
         ]
-        parts.append(table([*titles, "ours, share of a copy's bandwidth"], cells))
+        ends = 'ours, fastest rounds', "ours, share of a copy's bandwidth"
+        parts.append(table([*titles, *ends], cells))
     batch, repeats = rows[0]['shape'][0], len(rows[0]['seconds']['official'])
     note = f'Batch {batch}, medians of the ratios of {repeats} interleaved runs.\n{setting(results)}'
     return '\n\n'.join([*parts, note])
@@ -224,22 +231,22 @@ def targets_table(blocks, detectors):
     rows = [row for row in blocks['rows'] if row['dtype'] == 'fp32']
 
     def slowest(names, training):
-        return min(
-            row['times_as_fast']['ours']
-            for row in rows
-            if row['block'] in names and row['training'] is training
-        )
+        found = [row for row in rows if row['block'] in names and row['training'] is training]
+        return min(row['times_as_fast']['ours'] for row in found), min(map(fastest_rounds, found))
 
     def reached(is_reached, text):
         return text if is_reached else f'**not reached:** {text}'
 
     cells = []
     for what, target, found in (
-        ('CBAM, forward + backward: speed over the official formula', 2.5, slowest(['CBAM'], True)),
+        ('CBAM, forward + backward: speed over the official formula', 3, slowest(['CBAM'], True)),
         ('CBAM, inference: the same', 2.5, slowest(['CBAM'], False)),
-        ('SE and ECA, forward + backward: the same', 1.3, slowest(['SE', 'ECA'], True)),
+        ('SE and ECA, forward + backward: the same', 1.5, slowest(['SE', 'ECA'], True)),
+        ('SE and ECA, inference: the same', 1, slowest(['SE', 'ECA'], False)),
     ):
-        cells.append([what, f'at least {target}', reached(found >= target, f'{found:.2f}')])
+        median_, fastest = found
+        text = f'{median_:.2f}; by the fastest rounds {fastest:.2f}'
+        cells.append([what, f'at least {target}', reached(median_ >= target, text)])
     kept = max(maps_kept(row, 'ours') for row in rows if row['training'])
     cells.append(['maps kept for the backward pass', '1 and small vectors', f'at most {kept:.2f}'])
     if detectors:
