@@ -10,7 +10,7 @@ from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
 from mmattn.checkpoints.state import ATTENTION, specs_in, state_dict_of
-from mmattn.insertion.pretrained_check import warn_of_other_insertion
+from mmattn.insertion.pretrained_check import prefix_of, warn_of_other_insertion
 from mmattn.insertion.site import Site
 from mmattn.registry import FUNCTIONS
 
@@ -34,8 +34,7 @@ def load_pretrained_blocks(model: nn.Module, path: str, cfg: Mapping) -> set[Sit
     state = state_dict_of(
         CheckpointLoader.load_checkpoint(cfg['checkpoint'], map_location='cpu', logger='silent')
     )
-    prefix = cfg.get('prefix') or ''
-    prefix += '.' if prefix and not prefix.endswith('.') else ''
+    prefix = prefix_of(cfg)
     found = _blocks_of(state, prefix)
     if not found:
         return set()

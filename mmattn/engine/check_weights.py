@@ -17,7 +17,7 @@ from mmattn.checkpoints.fit import require_weights_for
 from mmattn.checkpoints.pretrained import cached_file, fetch, url_of
 from mmattn.checkpoints.read import read_checkpoint
 from mmattn.insertion.attention_model import AttentionModel
-from mmattn.insertion.pretrained_check import pretrained_cfgs
+from mmattn.insertion.pretrained_check import prefix_of, pretrained_cfgs
 
 PRETRAINED_VARIABLE = 'MMATTN_PRETRAINED'
 """Environment variable that some configs read: the file with the pretrained weights."""
@@ -64,10 +64,8 @@ def require_pretrained_fit(model: nn.Module, trust_checkpoint: bool = False) -> 
             if not os.path.isfile(path):
                 continue
             where = '.'.join(filter(None, ('model', name, 'init_cfg.checkpoint')))
-            prefix = cfg.get('prefix') or ''
-            prefix += '.' if prefix and not prefix.endswith('.') else ''
             content = read_checkpoint(path, where, trust_checkpoint)
-            require_weights_for(module, content, f"'{cfg['checkpoint']}' ({where})", prefix)
+            require_weights_for(module, content, f"'{cfg['checkpoint']}' ({where})", prefix_of(cfg))
 
 
 def _pretrained(node: Any, where: str) -> Iterator[tuple[str, str]]:

@@ -25,6 +25,12 @@ def pretrained_cfgs(module: nn.Module) -> list[dict]:
     ]
 
 
+def prefix_of(cfg: Mapping) -> str:
+    """Return what comes before a part's names in the file of its ``init_cfg``, with the dot."""
+    prefix = cfg.get('prefix') or ''
+    return f'{prefix}.' if prefix and not prefix.endswith('.') else prefix
+
+
 def warn_of_other_insertion(
     spec: Mapping, state: Any, ours: Callable[[str], str | None] | None = None
 ) -> None:
