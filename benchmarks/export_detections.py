@@ -32,9 +32,9 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from mmattn.engine import load_config
+from mmattn.engine.config_images import images
 from mmattn.engine.trained import trained_detector
 from mmattn.export import Agreement, ExportedDetector, detector_graph, onnx_bytes
-from mmattn.export.check import images
 from mmattn.export.quantize import quantized
 from mmattn.export.whole_detector import calibration_images, gate_names
 from mmattn.files import write_file

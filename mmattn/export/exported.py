@@ -15,7 +15,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from mmattn.export.description import read_description
-from mmattn.export.packages import require_packages
+from mmattn.packages import require_packages
 
 
 class ExportedDetector(BaseModel):
@@ -87,7 +87,7 @@ _REMEDIES = {'NotImplemented': 'Export with a lower --opset, or update ONNX Runt
 
 
 def _session(file: str, threads: int) -> Any:
-    require_packages('onnxruntime')
+    require_packages('deploy', 'onnxruntime')
     import onnxruntime
 
     if not os.path.isfile(file):

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable
 
 import numpy as np
 
-from mmattn.export.packages import require_packages
+from mmattn.packages import require_packages
 
 _QUANTIZED = ('Conv', 'Gemm', 'MatMul')
 """Operators that are quantised: nearly all of the time goes into them."""
@@ -22,7 +22,7 @@ def quantized(content: bytes, images: Iterable[np.ndarray], in_float: Collection
         images: Inputs to calibrate with.
         in_float: Names of modules that stay in float, such as those of blocks.
     """
-    require_packages('onnx', 'onnxruntime')
+    require_packages('deploy', 'onnx', 'onnxruntime')
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process

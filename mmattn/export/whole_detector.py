@@ -17,18 +17,18 @@ from mmengine.config import Config
 from torch import nn
 
 from mmattn.blocks.eval_mode import in_eval_mode
+from mmattn.engine.config_images import images
 from mmattn.engine.mistakes import user_input
 from mmattn.engine.output_path import require_writable_file
 from mmattn.engine.trained import trained_detector
-from mmattn.export.check import images
 from mmattn.export.description import KEY, describe
 from mmattn.export.detector import DetectorGraph, normalized
 from mmattn.export.operators import dynamo_table, register_for_torchscript
-from mmattn.export.packages import require_packages
 from mmattn.export.quantize import quantized
 from mmattn.export.supported import CannotExport, detector_graph
 from mmattn.export.two_stage import TwoStageGraph
 from mmattn.files import require_free, write_file
+from mmattn.packages import require_packages
 
 INPUT, OUTPUTS = 'image', ('dets', 'labels')
 OPSET = 18
@@ -127,7 +127,7 @@ def onnx_bytes(graph: DetectorGraph, cfg: Config, opset: int = OPSET, exporter: 
         CannotExport: If the exporter, or standard ONNX, lacks what the detector is made of.
         ValueError: If the exporter cannot write this version.
     """
-    require_packages('onnx', *(['onnxscript'] if exporter == 'dynamo' else []))
+    require_packages('deploy', 'onnx', *(['onnxscript'] if exporter == 'dynamo' else []))
     _check_opset(graph, opset, exporter)
     import onnx
 

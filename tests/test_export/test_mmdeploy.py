@@ -7,8 +7,8 @@ import torch
 from mmengine.config import Config
 
 from mmattn.engine import load_config
+from mmattn.engine.config_images import images
 from mmattn.engine.trained import trained_detector
-from mmattn.export.check import images
 
 DEPLOY = dict(
     onnx_config=dict(

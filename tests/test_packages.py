@@ -2,10 +2,10 @@
 
 import pytest
 
-from mmattn.export.packages import require_packages
+from mmattn.packages import require_packages
 
 
 def test_a_missing_package_is_named_with_the_remedy():
-    require_packages('torch')
+    require_packages('deploy', 'torch')
     with pytest.raises(ModuleNotFoundError, match=r'no_such is needed.*pip install "mmattn\[deploy\]"'):
-        require_packages('torch', 'no_such')
+        require_packages('deploy', 'torch', 'no_such')
