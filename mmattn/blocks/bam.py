@@ -133,6 +133,14 @@ class BAM(AttentionBlock):
                 return {'element': ops.sigmoid_gate(z, self.ceiling)}
             return {'element': 1 + ops.sigmoid_gate(z)}
 
+    def channel_axes(self) -> dict[str, tuple[int, ...]]:
+        first = ('channel_att.gate_c.gate_c_fc_0.weight', 'spatial_att.gate_s.gate_s_conv_reduce0.weight')
+        layers = {'gate_c_fc_final': ('weight', 'bias')}
+        if self.form == 'paper':
+            layers['gate_c_bn_final'] = ('weight', 'bias', 'running_mean', 'running_var')
+        last = [f'channel_att.gate_c.{layer}.{name}' for layer, names in layers.items() for name in names]
+        return {**dict.fromkeys(first, (1,)), **dict.fromkeys(last, (0,))}
+
     def reset_parameters(self) -> None:
         for layer in (*self.channel_att.gate_c, *self.spatial_att.gate_s):
             if hasattr(layer, 'reset_parameters'):

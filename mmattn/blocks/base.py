@@ -143,6 +143,23 @@ class AttentionBlock(BaseModule):
         """The parameters that at zero make ``z`` zero: those of :meth:`last_layers`."""
         return [p for layer in self.last_layers() for p in (layer.weight, layer.bias) if p is not None]
 
+    def channel_axes(self) -> dict[str, tuple[int, ...]]:
+        """Return the axes of parameters and buffers that run over the map's channels, by their names.
+
+        Pruning needs them: channels that a map loses are taken out of these axes.
+
+        Raises:
+            ValueError: The block cannot lose channels of its map; the text says why.
+        """
+        raise ValueError(
+            f'{type(self).__name__} does not say by channel_axes() which axes of its parameters run over '
+            'channels'
+        )
+
+    def forget_start(self) -> None:
+        """Forget the values that the block started with, as they are those of other parameters."""
+        self._at_start = None
+
     def reset_start(self) -> None:
         """Give every parameter its value before training, as ``start`` says. Ends each constructor."""
         self.reset_parameters()

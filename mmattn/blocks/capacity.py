@@ -73,6 +73,9 @@ class Capacity(AttentionBlock):
             added = self.fc2(self.relu(self.fc1(x.to(self.fc1.weight.dtype))))
             return x + added.to(x.dtype)
 
+    def channel_axes(self) -> dict[str, tuple[int, ...]]:
+        return {'fc1.weight': (1,), 'fc2.weight': (0,), 'fc2.bias': (0,)}
+
     def reset_parameters(self) -> None:
         self.fc1.reset_parameters()
         nn.init.zeros_(self.fc2.weight)

@@ -8,6 +8,7 @@ from mmattn import ops
 from mmattn.blocks._checks import check_choice, hidden_width
 from mmattn.blocks.base import AttentionBlock
 from mmattn.blocks.channel_attention import ChannelAttention
+from mmattn.blocks.channels import inner_channel_axes
 from mmattn.blocks.spatial_attention import SpatialAttention
 from mmattn.registry import MODELS
 
@@ -82,6 +83,9 @@ class CBAM(AttentionBlock):
             return ops.materialize(self.apply_gates(lazy))
         # gates() would compute the product with the channel gate, which the output needs too, twice.
         return self.SpatialGate(self.ChannelGate(x))
+
+    def channel_axes(self) -> dict[str, tuple[int, ...]]:
+        return inner_channel_axes(self)
 
     def reset_parameters(self) -> None:
         self.ChannelGate.reset_start()

@@ -84,6 +84,9 @@ class ChannelAttention(AttentionBlock):
                 z = z[: x.shape[0]] + z[x.shape[0] :]
             return {'channel': ops.sigmoid_gate(z[..., None, None], self.ceiling)}
 
+    def channel_axes(self) -> dict[str, tuple[int, ...]]:
+        return {'mlp.1.weight': (1,), 'mlp.3.weight': (0,), 'mlp.3.bias': (0,)}
+
     def reset_parameters(self) -> None:
         for layer in (self.mlp[1], self.mlp[3]):
             layer.reset_parameters()

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from mmattn import ops
 from mmattn.blocks._checks import check_choice, check_options
 from mmattn.blocks.base import AttentionBlock
+from mmattn.blocks.channels import inner_channel_axes
 from mmattn.registry import MODELS
 
 
@@ -153,6 +154,9 @@ class Compose(AttentionBlock):
         for block in self.blocks:
             x = block(x)
         return x
+
+    def channel_axes(self) -> dict[str, tuple[int, ...]]:
+        return inner_channel_axes(self)
 
     def reset_parameters(self) -> None:
         for block in self.blocks:

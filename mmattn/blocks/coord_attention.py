@@ -73,6 +73,10 @@ class CoordAttention(AttentionBlock):
             width = ops.sigmoid_gate(self.conv_w(columns.transpose(2, 3)), self.ceiling)
             return {'width': width, 'height': ops.sigmoid_gate(self.conv_h(rows), self.ceiling)}
 
+    def channel_axes(self) -> dict[str, tuple[int, ...]]:
+        last = ('conv_h.weight', 'conv_h.bias', 'conv_w.weight', 'conv_w.bias')
+        return {'conv1.weight': (1,), **dict.fromkeys(last, (0,))}
+
     def reset_parameters(self) -> None:
         for layer in (self.conv1, self.bn1, self.conv_h, self.conv_w):
             layer.reset_parameters()

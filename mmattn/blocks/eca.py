@@ -93,6 +93,9 @@ class ECA(AttentionBlock):
             pooled = ops.spatial_avg(x).to(self.conv.weight.dtype)
             return {'channel': ops.sigmoid_gate(along_channels(self.conv, pooled), self.ceiling)}
 
+    def channel_axes(self) -> dict[str, tuple[int, ...]]:
+        return {}
+
     def reset_parameters(self) -> None:
         self.conv.reset_parameters()
 

@@ -81,6 +81,9 @@ class EMA(AttentionBlock):
             )
             return {'group': ops.sigmoid_gate(ops.unflatten(z, 0, (n, self.factor)).squeeze(2), self.ceiling)}
 
+    def channel_axes(self) -> dict[str, tuple[int, ...]]:
+        raise ValueError('EMA convolves groups of successive channels, which need the same size')
+
     def reset_parameters(self) -> None:
         for layer in (self.gn, self.conv1x1, self.conv3x3):
             layer.reset_parameters()

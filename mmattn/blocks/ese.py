@@ -59,6 +59,9 @@ class ESE(AttentionBlock):
             # Divided rather than multiplied by 1/6: exactly 1/2 at z = 0 on every device.
             return {'channel': F.relu6(z + 3) / 6 * self.ceiling}
 
+    def channel_axes(self) -> dict[str, tuple[int, ...]]:
+        return {'fc.weight': (0, 1), 'fc.bias': (0,)}
+
     def reset_parameters(self) -> None:
         self.fc.reset_parameters()
         nn.init.kaiming_normal_(self.fc.weight)

@@ -154,6 +154,11 @@ class External(AttentionBlock):
             y = x * (1 - self.mix).to(x.dtype) + y.to(x.dtype) * self.mix.to(x.dtype)
         return y.to(x.dtype)
 
+    def channel_axes(self) -> dict[str, tuple[int, ...]]:
+        raise ValueError(
+            f'{self._module_class.__name__} of another package does not say where its channels are'
+        )
+
     def reset_parameters(self) -> None:
         # A parent's init_cfg may have overwritten the module's initial values; a new module has them.
         fresh = self._module_class(**self._options)

@@ -83,6 +83,9 @@ class GCT(AttentionBlock):
                 scale = s.abs().mean(1, keepdim=True) + self.epsilon
             return {'channel': 1 + torch.tanh(self.gamma * s / scale + self.beta)}
 
+    def channel_axes(self) -> dict[str, tuple[int, ...]]:
+        return {'alpha': (1,), 'gamma': (1,), 'beta': (1,)}
+
     def reset_parameters(self) -> None:
         nn.init.ones_(self.alpha)
         nn.init.zeros_(self.gamma)

@@ -127,6 +127,13 @@ class GlobalContext(AttentionBlock):
                 x = x + self.channel_add_conv(context).to(x.dtype)
         return x
 
+    def channel_axes(self) -> dict[str, tuple[int, ...]]:
+        axes = {} if self.conv_mask is None else {'conv_mask.weight': (1,)}
+        for name in ('channel_add_conv', 'channel_mul_conv'):
+            if getattr(self, name) is not None:
+                axes |= {f'{name}.0.weight': (1,), f'{name}.3.weight': (0,), f'{name}.3.bias': (0,)}
+        return axes
+
     def reset_parameters(self) -> None:
         for layer in self.modules():
             if layer is not self and hasattr(layer, 'reset_parameters'):

@@ -123,6 +123,9 @@ class NonLocal(AttentionBlock):
         scaled = self.mode == 'embedded_gaussian' and self.use_scale
         return torch.softmax(products * theta.shape[1] ** -0.5 if scaled else products, -1)
 
+    def channel_axes(self) -> dict[str, tuple[int, ...]]:
+        raise ValueError("NonLocal takes the widths of its layers from MMCV, by its map's channels")
+
     def reset_parameters(self) -> None:
         self.load_state_dict(self._layers_from(**self._options).state_dict())
 

@@ -111,6 +111,14 @@ class SCSE(AttentionBlock):
         # From the products instead of gates(), whose gradient at x = 0 differs.
         return torch.maximum(*(ops.apply_gate(x, gate) for gate in self._halves(x)))
 
+    def channel_axes(self) -> dict[str, tuple[int, ...]]:
+        return {
+            'cSE.fc1.weight': (1,),
+            'cSE.fc2.weight': (0,),
+            'cSE.fc2.bias': (0,),
+            'sSE.conv.weight': (1,),
+        }
+
     def reset_parameters(self) -> None:
         for layer in (self.cSE.fc1, self.cSE.fc2, self.sSE.conv):
             layer.reset_parameters()

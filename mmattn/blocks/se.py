@@ -72,6 +72,9 @@ class SE(AttentionBlock):
             z = perceptron(self.fc1, self.relu, self.fc2, pooled)
             return {'channel': ops.sigmoid_gate(z, self.ceiling)}
 
+    def channel_axes(self) -> dict[str, tuple[int, ...]]:
+        return {'fc1.weight': (1,), 'fc2.weight': (0,), 'fc2.bias': (0,)}
+
     def reset_parameters(self) -> None:
         self.fc1.reset_parameters()
         self.fc2.reset_parameters()

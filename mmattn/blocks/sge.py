@@ -72,6 +72,9 @@ class SGE(AttentionBlock):
             std = torch.linalg.vector_norm(t, dim=(2, 3), keepdim=True) / freedom.sqrt()
             return {'group': ops.sigmoid_gate(t / (std + 1e-5) * self.weight + self.bias, self.ceiling)}
 
+    def channel_axes(self) -> dict[str, tuple[int, ...]]:
+        raise ValueError('SGE compares groups of successive channels, which need the same size')
+
     def reset_parameters(self) -> None:
         nn.init.zeros_(self.weight)
         nn.init.ones_(self.bias)

@@ -63,6 +63,9 @@ class SimAM(AttentionBlock):
             z = squared / (4 * (variance + self.e_lambda)) + 0.5
             return {'element': ops.sigmoid_gate(z if self.weight is None else self.weight * z, self.ceiling)}
 
+    def channel_axes(self) -> dict[str, tuple[int, ...]]:
+        return {}
+
     def reset_parameters(self) -> None:
         if self.weight is not None:
             nn.init.ones_(self.weight)

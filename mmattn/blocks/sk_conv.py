@@ -205,6 +205,9 @@ class SKConv(AttentionBlock):
         outputs, weights = self._branches(x)
         return sum(ops.apply_gate(output, weight) for output, weight in zip(outputs, weights.unbind(1)))
 
+    def channel_axes(self) -> dict[str, tuple[int, ...]]:
+        raise ValueError('SKConv is a convolution of several branches, and not one block on a map')
+
     def reset_parameters(self) -> None:
         for layer in self.modules():
             if layer is not self and hasattr(layer, 'reset_parameters'):

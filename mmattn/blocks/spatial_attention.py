@@ -93,6 +93,9 @@ class SpatialAttention(AttentionBlock):
                 stats = self.reduce(ops.materialize(x).to(dtype))
             return {'spatial': ops.sigmoid_gate(self.spatial(stats), self.ceiling)}
 
+    def channel_axes(self) -> dict[str, tuple[int, ...]]:
+        return {}
+
     def reset_parameters(self) -> None:
         for conv in (self.reduce, self.spatial.conv):
             if conv is not None:

@@ -60,6 +60,9 @@ class StaticGate(AttentionBlock):
         with ops.full_precision(x):
             return {'channel': ops.sigmoid_gate(self.z, self.ceiling).repeat(x.shape[0], 1, 1, 1)}
 
+    def channel_axes(self) -> dict[str, tuple[int, ...]]:
+        return {'z': (1,)}
+
     def reset_parameters(self) -> None:
         nn.init.zeros_(self.z)
 

@@ -128,6 +128,10 @@ class TemporalAttention(AttentionBlock):
             gate = ops.sigmoid_gate(z, 2.0) if self.start == 'identity' else 1 + ops.sigmoid_gate(z)
         return {'channel' if self.per_channel else 'frame': gate}
 
+    def channel_axes(self) -> dict[str, tuple[int, ...]]:
+        last = {'action_p2_expand.weight': (0,)} if self.per_channel else {}
+        return {'action_p2_squeeze.weight': (1,), **last}
+
     def reset_parameters(self) -> None:
         for layer in (self.action_p2_squeeze, self.action_p2_conv1, self.action_p2_expand):
             layer.reset_parameters()

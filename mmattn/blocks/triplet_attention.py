@@ -82,6 +82,9 @@ class TripletAttention(AttentionBlock):
     def _layers(self) -> list[ConvNorm]:
         return [gate.conv for gate in (self.cw, self.hc, self.hw) if gate is not None]
 
+    def channel_axes(self) -> dict[str, tuple[int, ...]]:
+        return {}
+
     def reset_parameters(self) -> None:
         for layer in self._layers():
             layer.conv.reset_parameters()
