@@ -7,6 +7,8 @@ gives the copied host the copied block.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -141,6 +143,29 @@ def has_block(module: nn.Module) -> bool:
     return (_resnet is not None and _resnet.ends_with_block(module)) or any(
         isinstance(hook, (_AfterOutput, _BeforeInput)) for hook in hooks
     )
+
+
+@contextmanager
+def blocks_last(model: nn.Module) -> Iterator[None]:
+    """Call blocks on outputs after all other forward hooks, which then see what the host itself returns."""
+    before = {}
+    for module in model.modules():
+        hooks = forward_hooks(module)
+        ours = [key for key, hook in hooks.items() if isinstance(hook, _AfterOutput)]
+        if ours:
+            before[module] = list(hooks)
+            _reorder(hooks, [*(key for key in hooks if key not in ours), *ours])
+    try:
+        yield
+    finally:
+        for module, keys in before.items():
+            hooks = forward_hooks(module)
+            _reorder(hooks, [key for key in keys if key in hooks])
+
+
+def _reorder(hooks: dict, keys: Sequence[int]) -> None:
+    for key in keys:
+        hooks[key] = hooks.pop(key)
 
 
 _POSITIONS = {

@@ -34,10 +34,12 @@ def spec_of(attention) -> dict[str, Any]:
     Returns:
         A dict with ``format``, ``mmattn`` (the version), ``detector`` (the class of the model) and
         ``insert``: for each block, in the model's order, ``at`` (the name of one site), ``block`` (its
-        config, with its actual ``start``), ``order`` and ``freeze_with_host``.
+        config, with its actual ``start``), ``order`` and ``freeze_with_host``; also ``channels``, the number
+        that a pruned block has.
     """
     insert = []
     for site, rule, block in attention.blocks():
+        channels = getattr(block, 'in_channels', site.channels)
         options = {key: _as_data(value) for key, value in rule.block.items() if key != 'type'}
         if hasattr(block, 'start'):
             options['start'] = block.start
@@ -47,6 +49,7 @@ def spec_of(attention) -> dict[str, Any]:
                 block=dict(type=_type_name(rule), **dict(sorted(options.items()))),
                 order=rule.order,
                 freeze_with_host=rule.freeze_with_host,
+                **({} if channels == site.channels else dict(channels=channels)),
             )
         )
     return dict(format=FORMAT, mmattn=__version__, detector=attention.detector, insert=insert)
@@ -56,10 +59,17 @@ def rules_of(spec: Mapping) -> list[Rule]:
     """Return the rules that make the insertion of ``spec`` again.
 
     Raises:
-        ValueError: A block has an option that could not be recorded, or a type that is not imported.
+        ValueError: A block has an option that could not be recorded, or a type that is not imported, or was
+            pruned.
     """
     check_recorded(spec)
     for entry in spec['insert']:
+        if 'channels' in entry:
+            raise ValueError(
+                f"the block at '{entry['at']}' was pruned to {entry['channels']} channels, with the layers "
+                'around it: it fits its own detector alone. Load the checkpoint with the config that '
+                'tools/prune.py wrote'
+            )
         name = _not_imported(entry['block'])
         if name:
             raise ValueError(
@@ -188,7 +198,8 @@ def _by_site(spec: Mapping) -> dict[str, list[dict]]:
     """Return the blocks of each site in their order, with their defaults written out."""
     found: dict[str, list[dict]] = {}
     for entry in spec['insert']:
-        found.setdefault(entry['at'], []).append(_with_defaults(entry['block']))
+        pruned = {key: entry[key] for key in ('channels',) if key in entry}
+        found.setdefault(entry['at'], []).append(_with_defaults(entry['block']) | pruned)
     return found
 
 

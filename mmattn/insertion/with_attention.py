@@ -11,6 +11,7 @@ from torch import nn
 
 from mmattn import _compat
 from mmattn.insertion.attach_detach import attach
+from mmattn.insertion.widths import set_widths
 from mmattn.registry import MODELS
 
 
@@ -21,6 +22,7 @@ def WithAttention(
     freeze_detector: bool = False,
     recompute: bool | None = None,
     model: str | None = None,
+    widths: Mapping | None = None,
     **config,
 ) -> nn.Module:
     """Build a detector and insert attention into it.
@@ -40,6 +42,8 @@ def WithAttention(
             :func:`~mmattn.insertion.attach_detach.attach`.
         recompute: Compute frozen stages again in the backward pass; see there too.
         model: The same as ``detector``, for a model that has a setting ``detector`` of its own.
+        widths: Numbers of channels of a pruned model, as ``tools/prune.py`` writes them; see
+            :func:`~mmattn.insertion.widths.set_widths`.
         config: All other settings of the detector.
 
     Returns:
@@ -71,12 +75,30 @@ def WithAttention(
             "WithAttention: give 'insert', a list of rules, such as [dict(at='backbone.**.residual', "
             f"block=dict(type='mmattn.CBAM', start='identity'))]. Got {_instead_of('insert', config)}"
         )
+    built = attach(_build(detector, config, 'mmattn.WithAttention'), insert, freeze_detector, recompute)
+    return built if widths is None else set_widths(built, widths)
+
+
+@MODELS.register_module()
+def Pruned(detector: str, widths: Mapping, **config) -> nn.Module:
+    """Build a pruned detector without attention; one with attention has ``widths`` in ``WithAttention``.
+
+    Args:
+        detector: Type of the model, as for :func:`WithAttention`.
+        widths: Numbers of channels, as ``tools/prune.py`` writes them; see
+            :func:`~mmattn.insertion.widths.set_widths`.
+        config: All other settings of the detector.
+    """
+    return set_widths(_build(detector, config, 'mmattn.Pruned'), widths)
+
+
+def _build(detector: str | type, config: Mapping, needed_by: str) -> nn.Module:
+    """Build the model without attention."""
     scope = _scope_of(detector) if DefaultScope.get_current_instance() is None else None
     for module in ('mmcv', 'mmdet') if scope in (None, 'mmdet') else ('mmcv',):
-        _compat.require(module, 'mmattn.WithAttention')
+        _compat.require(module, needed_by)
     with ROOT_MODELS.switch_scope_and_registry(scope) as registry:
-        built = registry.build(dict(type=detector, **config))
-    return attach(built, insert, freeze_detector, recompute)
+        return registry.build(dict(type=detector, **config))
 
 
 def _scope_of(detector: str | type) -> str:
