@@ -63,7 +63,8 @@ setup(
     # overwrite each other, so which of them is a choice (an extra), never a side effect.
     install_requires=requirements('runtime'),
     extras_require={
-        name: requirements(name) for name in ('onedl', 'openmmlab', 'study', 'deploy', 'tests', 'docs')
+        name: requirements(name)
+        for name in ('onedl', 'openmmlab', 'study', 'deploy', 'prune', 'tests', 'docs')
     },
     cmdclass={'build_py': BuildWithMim},
     zip_safe=False,

@@ -24,9 +24,9 @@ DESIGN = ROOT / 'docs/design.md'
 
 # The one direction of imports: a room may import those of lower rank. Datasets know no other room.
 RANKS = dict(
-    _compat=0, _private_apis=0, version=0, errors=0, files=0, wanted=0, registry=1, ops=2, blocks=3,
-    insertion=4,
-    checkpoints=5, datasets=5, engine=6, cost=7, visualization=7, hooks=8, export=8, study=8, demo=8,
+    _compat=0, _private_apis=0, version=0, errors=0, files=0, packages=0, wanted=0, registry=1, ops=2,
+    blocks=3, insertion=4, checkpoints=5, datasets=5, engine=6, cost=7, visualization=7,
+    hooks=8, export=8, pruning=8, study=8, demo=8,
 )  # fmt: skip
 
 # Names that once meant several things each, or nothing to a stranger; design.md has their successors.
@@ -286,6 +286,7 @@ TESTED_BY = {
     'datasets.image_header': 'test_engine/test_check_data_variants.py',
     'demo.report': 'test_demo/test_run.py',
     'engine.check_weights': 'test_tools/test_first_command.py',
+    'engine.config_images': 'test_export/test_whole_detector.py',
     'engine.data': 'test_engine/test_check_data_variants.py',  # a file goes in, a message comes out
     'engine.trained': 'test_tools/test_mistakes.py',
     'engine.whole_files': 'test_hooks/test_checkpoint_hook.py',

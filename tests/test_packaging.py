@@ -37,7 +37,7 @@ def make(*args):
 
 def test_pins_are_within_what_the_lists_ask_for():
     pins = requirements('constraints')
-    lists = 'onedl openmmlab study deploy tests docs build dist runtime codebases'.split()
+    lists = 'onedl openmmlab study deploy prune tests docs build dist runtime codebases'.split()
     for name in lists:
         for asked in requirements(name).values():
             if asked.name in ('torch', 'triton'):
@@ -375,7 +375,7 @@ def test_the_wheel_says_which_extras_there_are(installed):
     metadata = zipfile.ZipFile(installed[1])
     text = metadata.read(next(n for n in metadata.namelist() if n.endswith('/METADATA'))).decode()
     extras = re.findall(r'^Provides-Extra: (.+)$', text, re.MULTILINE)
-    assert extras == ['onedl', 'openmmlab', 'study', 'deploy', 'tests', 'docs']
+    assert extras == ['onedl', 'openmmlab', 'study', 'deploy', 'prune', 'tests', 'docs']
     unconditional = re.findall(r'^Requires-Dist: ([^;\n]+)$', text, re.MULTILINE)
     assert {Requirement(line).name for line in unconditional} == {'torch', 'numpy', 'rich', 'safetensors'}
 

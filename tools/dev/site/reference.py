@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[3]
 ORDER = (
     'mmattn', 'insertion', 'blocks', 'hooks', 'checkpoints', 'checkpoints.convert', 'engine', 'engine.data',
     'datasets', 'cost', 'visualization', 'study', 'study.statistics', 'study.comparison', 'study.evaluation',
-    'study.report', 'export', 'demo', 'ops',
+    'study.report', 'export', 'pruning', 'demo', 'ops',
 )  # fmt: skip
 """What a user needs first comes first; packages that are not named here come last."""
 

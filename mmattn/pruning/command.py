@@ -1,0 +1,264 @@
+"""From a trained detector to a pruned one, in files: what ``tools/prune.py`` calls."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import partial
+from io import BytesIO
+from typing import Any
+
+import torch
+from mmengine.config import Config, ConfigDict
+from mmengine.registry import MODELS, DefaultScope
+from torch import nn
+
+from mmattn.checkpoints import read_checkpoint
+from mmattn.checkpoints.state import ATTENTION, specs_in, state_dict_of
+from mmattn.cost import inference, model_cost, time_interleaved
+from mmattn.engine import test
+from mmattn.engine.config_images import images
+from mmattn.engine.machine import describe_machine
+from mmattn.engine.mistakes import user_input
+from mmattn.engine.output_path import require_writable_folder
+from mmattn.engine.trained import trained_detector
+from mmattn.files import require_free, write_file
+from mmattn.insertion import Attention
+from mmattn.insertion.spec import decode_spec, differences
+from mmattn.pruning.ranking import RANKINGS, Gates, Magnitude, Random, Ranking, channel_gates
+from mmattn.pruning.target import CannotPrune, Pruning, Target, narrowed, prune_to
+from mmattn.visualization import gate_sources, why_no_gates
+
+CHECKPOINT, RECORD = 'pruned.pth', 'pruning.json'
+
+
+@dataclass(frozen=True)
+class PrunedFiles:
+    """A pruned detector that was written.
+
+    Attributes:
+        config: The config file; ``tools/train.py`` fine-tunes what it loads.
+        checkpoint: The checkpoint.
+        pruning: What was taken.
+        before: Parameters, operations and seconds an image (``latency``); the metrics, if it was evaluated.
+        after: The same of the pruned detector.
+    """
+
+    config: str
+    checkpoint: str
+    pruning: Pruning
+    before: dict[str, float]
+    after: dict[str, float]
+
+
+def prune_file(
+    config: str,
+    checkpoint: str,
+    out: str,
+    target: Target,
+    rank: str = RANKINGS[0],
+    count: int = 200,
+    seed: int = 0,
+    ignore: Sequence[str] = (),
+    round_to: int = 1,
+    evaluate: bool = True,
+    overwrite: bool = False,
+    data_root: str | None = None,
+    cfg_options: Mapping[str, Any] | None = None,
+    device: str = 'cpu',
+    trust_checkpoint: bool = False,
+) -> PrunedFiles:
+    """Prune a trained detector and write its config, its checkpoint and a record into a folder.
+
+    Args:
+        config: Config file.
+        checkpoint: Checkpoint file.
+        out: Folder to write into.
+        target: What may remain.
+        rank: One of :data:`~mmattn.pruning.ranking.RANKINGS`.
+        count: Number of images of the config's val data whose gates are averaged; 0: all.
+        seed: Seed of a random ranking.
+        ignore: Globs over layers whose channels stay.
+        round_to: Widths become multiples of this, where there is that much.
+        evaluate: Also evaluate both detectors on the config's test data.
+        overwrite: Replace what such a call wrote there before.
+        data_root: Folder of the data set; see :func:`~mmattn.engine.load_config`.
+        cfg_options: Changes to the config.
+        device: Device to run on.
+        trust_checkpoint: Let the checkpoint run code.
+
+    Raises:
+        CannotPrune: If the detector cannot be pruned as asked for; nothing is written.
+    """
+    new_config = os.path.join(out, f'{os.path.splitext(os.path.basename(config))[0]}_pruned.py')
+    new_checkpoint = os.path.join(out, CHECKPOINT)
+    with user_input():
+        require_writable_folder(out, 'OUT')
+        for file in (new_config, new_checkpoint, os.path.join(out, RECORD)):
+            require_free(file, overwrite)
+    with user_input(f'{config} and {checkpoint}'):
+        cfg, model = trained_detector(
+            config, checkpoint, data_root, cfg_options, device, trust_checkpoint=trust_checkpoint
+        )
+        content = read_checkpoint(checkpoint, trust_checkpoint=trust_checkpoint)
+        _require_its_attention(model, content)
+    with user_input():
+        ranking = partial(_ranking, rank, seed, _gates(model, cfg, count) if rank == Gates.name else None)
+        pruning = prune_to(model, target, ranking, ignore, round_to)
+    pruned_cfg = config_of(cfg, narrowed(pruning.model, model), os.path.abspath(new_checkpoint))
+    state = pruning.model.state_dict()
+    with user_input('the pruned detector cannot be built again'):
+        rebuilt = _rebuilt(pruned_cfg, state).to(device).eval()
+    before, after = _costs(model, rebuilt, target.size, device)
+    meta = {key: value for key, value in content.get('meta', {}).items() if key in ('dataset_meta', 'seed')}
+    os.makedirs(out, exist_ok=True)
+    write_file(new_checkpoint, _saved(dict(meta=meta, state_dict=_on_cpu(rebuilt.state_dict()))), overwrite)
+    write_file(new_config, pruned_cfg.pretty_text, overwrite)
+    if evaluate:
+        runs = ((before, 'before', config, checkpoint), (after, 'after', new_config, new_checkpoint))
+        for found, name, *files in runs:
+            options = dict(cfg_options or {}) if name == 'before' else None
+            found |= test(
+                *files,
+                work_dir=os.path.join(out, 'evaluation', name),
+                data_root=data_root,
+                cfg_options=options,
+                trust_checkpoint=trust_checkpoint,
+            )
+    record = _record(pruning, target, rank, seed, ignore, before, after)
+    write_file(os.path.join(out, RECORD), json.dumps(record, indent=1) + '\n', overwrite)
+    return PrunedFiles(new_config, new_checkpoint, pruning, before, after)
+
+
+def _require_its_attention(model: nn.Module, checkpoint: Mapping[str, Any]) -> None:
+    """Raise ``CannotPrune`` if the attention that was trained is not that of the model."""
+    attention, state = getattr(model, 'attention', None), specs_in(state_dict_of(checkpoint)).get('')
+    if isinstance(attention, Attention) and state is not None:
+        found = differences(decode_spec(state), attention.spec)
+        if found:
+            raise CannotPrune(
+                f'its attention is not that of the config: {"; ".join(found)}. Give the config that the '
+                'checkpoint was trained with'
+            )
+    trained = any(key.startswith(ATTENTION) for key in state_dict_of(checkpoint))
+    if trained != isinstance(attention, Attention):
+        raise CannotPrune(
+            f'the checkpoint has {"attention" if trained else "none"}, and the config has '
+            f'{"none" if trained else "attention"}. Give the config that the checkpoint was trained with'
+        )
+
+
+def _gates(model: nn.Module, cfg: Config, count: int) -> dict[str, torch.Tensor]:
+    remedy = 'Or rank by another than gates: --rank magnitude'
+    if not gate_sources(model):
+        raise CannotPrune(f'there are no gates to rank by: {why_no_gates(model)}. {remedy}')
+    gates = channel_gates(model, images(cfg, count, 'val'), lambda detector, batch: detector.test_step(batch))
+    if not gates:
+        raise CannotPrune(f'no block of this detector has a gate for each channel. {remedy}')
+    return gates
+
+
+def _ranking(rank: str, seed: int, gates: Mapping[str, torch.Tensor] | None) -> Ranking:
+    if rank == Magnitude.name:
+        return Magnitude()
+    return Random(seed) if gates is None else Gates(gates)
+
+
+def config_of(cfg: Config, widths: Mapping[str, Any], checkpoint: str) -> Config:
+    """Return the config of a pruned detector, which starts from its checkpoint.
+
+    Args:
+        cfg: Config of the detector before.
+        widths: Widths of its layers; those of a detector that was pruned before are replaced.
+        checkpoint: Path of the pruned weights.
+    """
+    found = deepcopy(cfg)
+    model = found.model
+    kept = model.get('widths') or {}
+    if 'insert' not in model and not kept:
+        model = ConfigDict(model, type='mmattn.Pruned', detector=model.type)
+    model['widths'] = {**kept, **widths}
+    _drop_init_cfg(model)
+    found.model = model
+    found.load_from, found.resume = checkpoint, False
+    found.pop('work_dir', None)
+    return found
+
+
+def _drop_init_cfg(node: Any) -> None:
+    """Leave out pretrained weights, which are those of the wider layers, and replaced by the checkpoint's."""
+    if isinstance(node, dict):
+        given = node.get('init_cfg')
+        if isinstance(given, dict) and given.get('type') == 'Pretrained':
+            node['init_cfg'] = None
+        node = node.values()
+    if not isinstance(node, str) and hasattr(node, '__iter__'):
+        for child in node:
+            _drop_init_cfg(child)
+
+
+def _rebuilt(cfg: Config, state: Mapping[str, Any]) -> nn.Module:
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmdet'):
+        model = MODELS.build(deepcopy(cfg.model))
+    spec = {key: value for key, value in model.state_dict().items() if key.endswith('_extra_state')}
+    model.load_state_dict({**state, **spec})
+    return model
+
+
+def _costs(
+    model: nn.Module, pruned: nn.Module, size: tuple[int, int], device: str
+) -> tuple[dict[str, float], dict[str, float]]:
+    models = dict(before=model, after=pruned)
+    found = {}
+    for name, each in models.items():
+        cost = model_cost(each, size, memory=False)
+        found[name] = dict(parameters=cost.parameters, operations=cost.ops.total())
+    timed = time_interleaved(
+        {name: inference(each, size) for name, each in models.items()}, repeats=10, device=device
+    )
+    for name, timing in timed.items():
+        found[name]['latency'] = timing.median
+    return found['before'], found['after']
+
+
+def _on_cpu(state: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value.cpu() if isinstance(value, torch.Tensor) else value for key, value in state.items()}
+
+
+def _saved(content: Mapping[str, Any]) -> bytes:
+    file = BytesIO()
+    torch.save(content, file)
+    return file.getvalue()
+
+
+def _record(
+    pruning: Pruning,
+    target: Target,
+    rank: str,
+    seed: int,
+    ignore: Sequence[str],
+    before: Mapping[str, float],
+    after: Mapping[str, float],
+) -> dict[str, Any]:
+    return dict(
+        target=dict(ops=target.ops, parameters=target.parameters, size=list(target.size)),
+        rank=rank,
+        seed=seed,
+        ignore=list(ignore),
+        ratio=pruning.ratio,
+        groups=[
+            dict(
+                layers=list(group.layers),
+                channels=group.channels,
+                taken=list(taken),
+                ranked=not pruning.ranked.isdisjoint(group.layers),
+            )
+            for group, taken in pruning.groups
+        ],
+        before=dict(before),
+        after=dict(after),
+        machine=describe_machine(),
+    )
