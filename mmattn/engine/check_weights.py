@@ -13,14 +13,15 @@ from mmengine.runner import Runner, find_latest_checkpoint
 from torch import Tensor, nn
 
 from mmattn._private_apis import is_resuming, load_from
-from mmattn.checkpoints.fit import require_weights_for
+from mmattn.checkpoints import check_insertion, has_loader
+from mmattn.checkpoints.fit import require_fit, require_weights_for
 from mmattn.checkpoints.pretrained import cached_file, fetch, url_of
 from mmattn.checkpoints.read import read_checkpoint
 from mmattn.insertion.attention_model import AttentionModel
 from mmattn.insertion.pretrained_check import prefix_of, pretrained_cfgs
 
-PRETRAINED_VARIABLE = 'MMATTN_PRETRAINED'
-"""Environment variable that some configs read: the file with the pretrained weights."""
+VARIABLES = 'MMATTN_PRETRAINED', 'MMATTN_TEACHER'
+"""Environment variables that some configs read: the file with pretrained weights, and that of a teacher."""
 
 
 def check_weights(cfg: Config) -> None:
@@ -43,7 +44,7 @@ def check_weights(cfg: Config) -> None:
 def _made_by(cfg: Config, where: str) -> str:
     """Return how to make the weights or to name others, where a config says it; else an empty string."""
     command = cfg.get('weights_made_by')
-    variable = f'{PRETRAINED_VARIABLE} or ' if f'${PRETRAINED_VARIABLE}:' in cfg.text else ''
+    variable = ''.join(f'{name} or ' for name in VARIABLES if f'${name}:' in cfg.text)
     return f'. `{command}` makes it; {variable}--cfg-options {where}=FILE names another' if command else ''
 
 
@@ -68,11 +69,26 @@ def require_pretrained_fit(model: nn.Module, trust_checkpoint: bool = False) -> 
             require_weights_for(module, content, f"'{cfg['checkpoint']}' ({where})", prefix_of(cfg))
 
 
+def require_teacher_fit(model: nn.Module, cfg: Config, trust_checkpoint: bool = False) -> None:
+    """Check that the checkpoint of a teacher is one of its config; MMDetection would train with what fits.
+
+    Raises:
+        ValueError: If it is of another detector, or of other classes.
+    """
+    path, teacher = cfg.model.get('teacher_ckpt'), getattr(model, 'teacher_model', None)
+    if isinstance(path, str) and isinstance(teacher, nn.Module) and not has_loader(path):
+        content = read_checkpoint(path, 'model.teacher_ckpt', trust_checkpoint)
+        require_fit(teacher, content, f'{path} (model.teacher_ckpt)')
+        check_insertion(teacher, content)
+
+
 def _pretrained(node: Any, where: str) -> Iterator[tuple[str, str]]:
     """Yield the config key and the address of all pretrained weights in a model's config."""
     if isinstance(node, Mapping):
         if node.get('type') in ('Pretrained', PretrainedInit) and isinstance(node.get('checkpoint'), str):
             yield f'{where}.checkpoint', node['checkpoint']
+        if isinstance(node.get('teacher_ckpt'), str):
+            yield f'{where}.teacher_ckpt', node['teacher_ckpt']
         node = node.items()
     elif isinstance(node, (list, tuple)):
         node = enumerate(node)

@@ -88,8 +88,10 @@ def _tell_of_other_classes(cfg: Config, config: str) -> None:
 
 
 def _drop_pretrained(node: Any) -> None:
-    """Remove the pretrained weights of all backbones, also of one inside a wrapper's ``detector``."""
+    """Remove the pretrained weights of backbones, also inside a wrapper's ``detector``, and of teachers."""
     if isinstance(node, dict):
+        if node.get('teacher_ckpt') is not None:
+            node['teacher_ckpt'] = None
         if isinstance(node.get('backbone'), dict):
             node['backbone']['init_cfg'] = None
         node = node.values()

@@ -24,6 +24,7 @@ from mmattn.engine.check_schedule import warn_of_late_milestones
 from mmattn.engine.check_weights import (
     check_weights,
     require_pretrained_fit,
+    require_teacher_fit,
     take_pretrained_from_checkpoint,
 )
 from mmattn.engine.data import loading_explained, prepare_data
@@ -63,6 +64,7 @@ def train(
             runner = _build_runner(cfg)
             log.write_to(runner.logger)
             if isinstance(runner, Runner):  # a FlexibleRunner has no model yet
+                require_teacher_fit(runner.model, cfg, trust_checkpoint)
                 take_pretrained_from_checkpoint(runner, trust_checkpoint)
                 if content is not None:
                     require_weights_for(runner.model, content, f"'{cfg.load_from}' (load_from)")

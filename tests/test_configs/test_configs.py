@@ -48,6 +48,8 @@ BLOCKS.update(
     }
 )
 MODELS = {
+    'ld/': 'KnowledgeDistillationSingleStageDetector',
+    'gfl_': 'GFL',
     'faster-rcnn': 'FasterRCNN',
     'retinanet': 'RetinaNet',
     'mask2former': 'Mask2FormerVideo',
@@ -58,7 +60,7 @@ QUICK = [
     path
     for path in OURS
     if re.search(
-        r'_r18-\w+_fpn_1x|_r18-(?!se|cbam|eca).+_folder|^shapes/|retinanet_r50_fpn-(lateral-)?cbam|'
+        r'_r18-\w+_fpn_1x|_r18-(?!se|cbam|eca).+_folder|^shapes/|^ld/|retinanet_r50_fpn-(lateral-)?cbam|'
         'r50-cbam-parallel|retinanet_sknet|temporal|mobilenet-v2-cbam|resnet18|faster-rcnn_r18-cbam-in1k',
         path,
     )
@@ -71,7 +73,8 @@ RESIDUALS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 
 def expected_block(path):
     """Return the block in a config's name."""
-    found = re.search(rf'-({"|".join(sorted(BLOCKS, key=len, reverse=True))})(-c3-c5|-in1k)?_', path)
+    student = re.sub('-gflv1-.*', '_', path)  # and not the teacher
+    found = re.search(rf'-({"|".join(sorted(BLOCKS, key=len, reverse=True))})(-c3-c5|-in1k)?_', student)
     return found and found.group(1)
 
 
@@ -87,7 +90,9 @@ def expected_sites(path):
         return {f'neck.fpn_convs.{i}' for i in range(5 if retina else 4)}
     if 'mobilenet-v2' in path:  # where the input is added, in the stages that train
         return {f'backbone.layer{stage}.{i}.residual' for stage, n in MOBILENET.items() for i in range(1, n)}
-    depth = int(re.search(rf'_r(?:esnet)?(\d+)-{block}(-c3-c5|-in1k)?_', f'_{Path(path).stem}').group(1))
+    depth = int(
+        re.search(rf'_r(?:esnet)?(\d+)-{block}(-c3-c5|-in1k|-gflv1.*)?_', f'_{Path(path).stem}').group(1)
+    )
     ends = {
         f'backbone.layer{stage}.{i}.residual'
         for stage, blocks_in_stage in enumerate(RESIDUALS[depth], 1)
