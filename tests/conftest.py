@@ -30,6 +30,15 @@ def pytest_collection_finish(session):
     gc.freeze()
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item, nextitem):
+    """Leave out also what the tests of a file leave behind: loggers, caches, what was imported late."""
+    yield
+    if nextitem is None or nextitem.path != item.path:
+        gc.collect()
+        gc.freeze()
+
+
 @pytest.fixture(scope='session')
 def test_data():
     """Folder of real images, annotations and fixtures, for the tests that need them."""
