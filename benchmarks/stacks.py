@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ElementTree
+from collections import Counter
 from pathlib import Path
 
 from machine import describe
@@ -41,6 +42,7 @@ CELLS = [
 FAMILIES = {'onedl': 'forks', 'openmmlab': 'upstream'}
 # What depends on the packages below mmattn, and takes minutes: not studies, tools and pages.
 TESTS = ['tests/test_' + name for name in ('insertion', 'checkpoints', 'blocks', 'ops', 'hooks', 'configs')]
+COLOUR = re.compile(r'(\x1b|#x1B)\[[0-9;]*m')  # of a terminal, as it is or as JUnit's XML writes it
 ERROR = re.compile(r'error:|^\[mmcv\] FAILED:', re.IGNORECASE)  # pip's or the compiler's
 DESCRIBE = 'import json; from mmattn.engine.machine import describe_machine as d; print(json.dumps(d()))'
 
@@ -109,7 +111,7 @@ def counts(report):
     for case in cases:
         problem = next((part for part in case if part.tag in ('failure', 'error')), None)
         if problem is not None:
-            error = (problem.get('message') or '').partition('\n')[0][:300]
+            error = COLOUR.sub('', (problem.get('message') or '').partition('\n')[0])[:200].strip()
             failed.append(dict(test=f'{case.get("classname")}::{case.get("name")}', error=error))
         skipped += any(part.tag == 'skipped' for part in case)
     return dict(
@@ -117,6 +119,7 @@ def counts(report):
         passed=len(cases) - len(failed) - skipped,
         failed=len(failed),
         skipped=skipped,
+        errors=Counter(each['error'] for each in failed).most_common(),
         failures=failed[:20],
     )
 
@@ -127,12 +130,17 @@ def verdict(cell):
         return f'{cell["outcome"]}: {cell["reason"]}'
     text = f'{cell["passed"]:,} passed'
     if cell['failed']:
-        first = cell['failures'][0]
-        where = first['test'].rpartition('.')[2]
-        text += f', **{cell["failed"]:,} failed**; the first: `{where}`: {first["error"]}'
+        text += f', **{cell["failed"]:,} failed**: ' + '; '.join(map(shown, cell['errors'][:3]))
+        text += '; ...' * (len(cell['errors']) > 3)
     if cell['tests'] != TESTS:
         text += f'; only of {", ".join(each.removeprefix("tests/") for each in cell["tests"])}'
     return text
+
+
+def shown(error):
+    """Return an error as the table shows it, with the number of tests that it failed."""
+    text, count = error
+    return f'{count} with `{text if len(text) <= 100 else text[:97] + "..."}`'
 
 
 def packages(cell):

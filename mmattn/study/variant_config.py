@@ -96,6 +96,10 @@ def _remove_attention(cfg: Config) -> None:
         model.type = model.pop('model' if isinstance(model.get('model'), (str, type)) else 'detector')
         for key in ('insert', 'freeze_detector', 'recompute'):
             model.pop(key, None)
+        if model.get('widths'):
+            model.detector, model.type = model.type, 'mmattn.Pruned'
+            for path in [path for path in model.widths if path.startswith('attention.')]:
+                del model.widths[path]
 
 
 def _keep_one_checkpoint(cfg: Config) -> None:

@@ -13,7 +13,7 @@ import stacks  # noqa: E402
 
 REPORT = """<testsuites><testsuite>
 <testcase classname="tests.test_a" name="test_one" time="1"/>
-<testcase classname="tests.test_a" name="test_two"><failure message="ValueError: no&#10;more"/></testcase>
+<testcase classname="tests.test_a" name="test_two"><failure message="E: #x1B[1mno#x1B[0m&#10;more"/></testcase>
 <testcase classname="tests.test_b" name="test_three"><skipped message="no GPU"/></testcase>
 <testcase classname="tests.test_b" name="test_four"><error message="ImportError">x</error></testcase>
 </testsuite></testsuites>"""
@@ -28,12 +28,13 @@ def test_tests_are_counted_from_pytests_report(tmp_path):
         passed=1,
         failed=2,
         skipped=1,
+        errors=[('E: no', 1), ('ImportError', 1)],
         failures=[
-            dict(test='tests.test_a::test_two', error='ValueError: no'),
+            dict(test='tests.test_a::test_two', error='E: no'),
             dict(test='tests.test_b::test_four', error='ImportError'),
         ],
     )
-    text = '1 passed, **2 failed**; the first: `test_a::test_two`: ValueError: no'
+    text = '1 passed, **2 failed**: 1 with `E: no`; 1 with `ImportError`'
     assert stacks.verdict(dict(BASE, **found, tests=stacks.TESTS)) == text
     only = stacks.verdict(dict(BASE, **found, tests=['tests/test_a', 'tests/test_b']))
     assert only == f'{text}; only of test_a, test_b'

@@ -47,6 +47,22 @@ def test_plain_is_without_the_attention_of_the_base(a_study, tmp_path):
     assert plain.attention == 0 < same.attention
 
 
+def test_plain_of_a_pruned_detector_keeps_its_widths(a_study, tmp_path):
+    rule = f"dict(at='{SITES}', block=dict(type='mmattn.SE', reduction=4))"
+    (tmp_path / 'pruned.py').write_text(
+        "_base_ = './base.py'\n"
+        f"model = dict(type='mmattn.WithAttention', detector='RetinaNet', insert=[{rule}], widths={{\n"
+        "'backbone.layer4.0.conv1': [40, 32], 'backbone.layer4.0.bn1': 40,\n"
+        "'backbone.layer4.0.conv2': [64, 40], 'attention.backbone_layer4_0_residual': 64})\n"
+    )
+    study = read_study(a_study(base="'pruned.py'", variants='dict(more=dict())', controls="['plain']"))
+    plain = next(variant for variant in study.variants if variant.name == 'plain')
+    assert plain.attention == 0 and plain.config.model.type == 'mmattn.Pruned'
+    assert list(plain.config.model.widths) == [
+        f'backbone.layer4.0.{part}' for part in ('conv1', 'bn1', 'conv2')
+    ]
+
+
 def test_controls_take_the_sites_of_the_variants(a_study):
     variants = f"""dict(
         se={SE},
