@@ -13,7 +13,7 @@ import stacks  # noqa: E402
 
 REPORT = """<testsuites><testsuite>
 <testcase classname="tests.test_a" name="test_one" time="1"/>
-<testcase classname="tests.test_a" name="test_two"><failure message="E: #x1B[1mno#x1B[0m&#10;more"/></testcase>
+<testcase classname="tests.test_a" name="test_two"><failure message="E: #x1B[1mno#x1B[0m&#10;b"/></testcase>
 <testcase classname="tests.test_b" name="test_three"><skipped message="no GPU"/></testcase>
 <testcase classname="tests.test_b" name="test_four"><error message="ImportError">x</error></testcase>
 </testsuite></testsuites>"""
