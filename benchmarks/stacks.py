@@ -95,45 +95,44 @@ def run_tests(folder, tests, workers, env):
     began = time.monotonic()
     with (folder / 'tests.log').open('w') as file:
         subprocess.run(command, cwd=ROOT, env=env, stdout=file, stderr=subprocess.STDOUT)
-    cell = dict(
-        test_seconds=round(time.monotonic() - began), tests=tests, machine=json.loads(described.stdout)
-    )
+    cell = dict(test_seconds=round(time.monotonic() - began), machine=json.loads(described.stdout))
     if not report.is_file():
         last = (folder / 'tests.log').read_text(errors='replace').strip().splitlines()[-1:]
         return dict(cell, outcome='not tested', reason=f'pytest wrote no report: {" ".join(last)}')
-    return dict(cell, **counts(report))
+    return dict(cell, outcome='tested', folders=counts(report))
 
 
 def counts(report):
-    """Return how many tests of a JUnit report passed, failed and were skipped, and the first failures."""
-    cases = list(ElementTree.parse(report).getroot().iter('testcase'))
-    failed, skipped = [], 0
-    for case in cases:
+    """Return how many tests of a JUnit report passed, failed and were skipped, and why, by folder."""
+    found = {}
+    for case in ElementTree.parse(report).getroot().iter('testcase'):
+        folder = case.get('classname').removeprefix('tests.').partition('.')[0]
+        here = found.setdefault(folder, dict(passed=0, failed=0, skipped=0, failures=[]))
         problem = next((part for part in case if part.tag in ('failure', 'error')), None)
         if problem is not None:
             error = COLOUR.sub('', (problem.get('message') or '').partition('\n')[0])[:200].strip()
-            failed.append(dict(test=f'{case.get("classname")}::{case.get("name")}', error=error))
-        skipped += any(part.tag == 'skipped' for part in case)
-    return dict(
-        outcome='failed' if failed else 'passed',
-        passed=len(cases) - len(failed) - skipped,
-        failed=len(failed),
-        skipped=skipped,
-        errors=Counter(each['error'] for each in failed).most_common(),
-        failures=failed[:20],
-    )
+            here['failures'].append(dict(test=f'{case.get("classname")}::{case.get("name")}', error=error))
+            here['failed'] += 1
+        elif any(part.tag == 'skipped' for part in case):
+            here['skipped'] += 1
+        else:
+            here['passed'] += 1
+    return found
 
 
 def verdict(cell):
     """Return the last column of the table."""
-    if 'passed' not in cell:
+    if 'folders' not in cell:
         return f'{cell["outcome"]}: {cell["reason"]}'
-    text = f'{cell["passed"]:,} passed'
-    if cell['failed']:
-        text += f', **{cell["failed"]:,} failed**: ' + '; '.join(map(shown, cell['errors'][:3]))
-        text += '; ...' * (len(cell['errors']) > 3)
-    if cell['tests'] != TESTS:
-        text += f'; only of {", ".join(each.removeprefix("tests/") for each in cell["tests"])}'
+    folders = cell['folders']
+    passed, failed = (sum(each[key] for each in folders.values()) for key in ('passed', 'failed'))
+    text = f'{passed:,} passed'
+    if failed:
+        errors = Counter(each['error'] for folder in folders.values() for each in folder['failures'])
+        text += f', **{failed:,} failed**: ' + '; '.join(map(shown, errors.most_common(3)))
+        text += '; ...' * (len(errors) > 3)
+    if set(folders) != {each.removeprefix('tests/') for each in TESTS}:
+        text += f'; only of {", ".join(sorted(folders))}'
     return text
 
 
@@ -168,8 +167,15 @@ def page(results):
 
 
 def with_cell(results, cell):
-    """Return the results with this cell's in place of an earlier one, in the order of ``CELLS``."""
-    cells = {key(each): each for each in results.get('cells', [])} | {key(cell): cell}
+    """Return the results with this cell's in place of an earlier one, in the order of ``CELLS``.
+
+    Folders of tests that did not run again stay, if the packages are the same.
+    """
+    cells = {key(each): each for each in results.get('cells', [])}
+    old = cells.get(key(cell), {})
+    if 'folders' in cell and old.get('machine', {}).get('versions') == cell['machine']['versions']:
+        cell = dict(cell, folders={**old.get('folders', {}), **cell['folders']})
+    cells[key(cell)] = cell
     order = sorted(cells, key=lambda name: CELLS.index(name) if name in CELLS else len(CELLS))
     return dict(machine=describe(), cells=[cells[name] for name in order])
 

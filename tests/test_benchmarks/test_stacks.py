@@ -20,24 +20,24 @@ REPORT = """<testsuites><testsuite>
 BASE = dict(family='openmmlab', python='3.11', torch='2.13.0')
 
 
-def test_tests_are_counted_from_pytests_report(tmp_path):
+def test_tests_are_counted_from_pytests_report(tmp_path, monkeypatch):
     (tmp_path / 'tests.xml').write_text(REPORT)
     found = stacks.counts(tmp_path / 'tests.xml')
     assert found == dict(
-        outcome='failed',
-        passed=1,
-        failed=2,
-        skipped=1,
-        errors=[('E: no', 1), ('ImportError', 1)],
-        failures=[
-            dict(test='tests.test_a::test_two', error='E: no'),
-            dict(test='tests.test_b::test_four', error='ImportError'),
-        ],
+        test_a=dict(
+            passed=1, failed=1, skipped=0, failures=[dict(test='tests.test_a::test_two', error='E: no')]
+        ),
+        test_b=dict(
+            passed=0,
+            failed=1,
+            skipped=1,
+            failures=[dict(test='tests.test_b::test_four', error='ImportError')],
+        ),
     )
     text = '1 passed, **2 failed**: 1 with `E: no`; 1 with `ImportError`'
-    assert stacks.verdict(dict(BASE, **found, tests=stacks.TESTS)) == text
-    only = stacks.verdict(dict(BASE, **found, tests=['tests/test_a', 'tests/test_b']))
-    assert only == f'{text}; only of test_a, test_b'
+    assert stacks.verdict(dict(BASE, folders=found)) == f'{text}; only of test_a, test_b'
+    monkeypatch.setattr(stacks, 'TESTS', ['tests/test_a', 'tests/test_b'])
+    assert stacks.verdict(dict(BASE, folders=found)) == text
 
 
 def test_a_python_that_is_not_there_is_a_line(tmp_path):
@@ -55,13 +55,21 @@ set-up FAILED at: PyTorch
     assert stacks.first_error(log) == 'PyTorch: ERROR: No matching distribution found for torch==2.0.1'
 
 
+def cell(versions, **passed):
+    folders = {name: dict(passed=count, failed=0, skipped=0, failures=[]) for name, count in passed.items()}
+    return dict(BASE, outcome='tested', machine=dict(versions=versions), folders=folders)
+
+
 def test_a_cell_that_runs_again_replaces_its_line():
-    old = dict(BASE, outcome='passed', passed=1, failed=0)
     other = dict(BASE, python='3.13', outcome='skipped', reason='x')
-    results = stacks.with_cell(dict(cells=[other, old]), dict(old, passed=2))
-    assert [cell.get('passed') for cell in results['cells']] == [2, None], (
-        'in the order of CELLS, others last'
-    )
+    old = cell(dict(torch='2'), test_a=1, test_b=1)
+    results = stacks.with_cell(dict(cells=[other, old]), cell(dict(torch='2'), test_b=5))
+    first, last = results['cells']  # in the order of CELLS, others last
+    assert {name: each['passed'] for name, each in first['folders'].items()} == dict(test_a=1, test_b=5)
+    assert last == other
+    # What other packages did says nothing.
+    results = stacks.with_cell(results, cell(dict(torch='3'), test_b=5))
+    assert list(results['cells'][0]['folders']) == ['test_b']
 
 
 @pytest.mark.parametrize('name', ['3.11', 'onedl/3.11', 'conda/3.11/2.4.1', 'onedl//2.4.1'])
