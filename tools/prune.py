@@ -86,6 +86,8 @@ def main():
         )
     print_tables([comparison(files)])
     print(summary(files.pruning, args.rank))
+    for names, why in files.pruning.kept.items():
+        print(f"'{names[0]}' and what depends on it keep their channels, because of {why}")
     print(f'wrote {files.config} and {files.checkpoint}; fine-tune it: python tools/train.py {files.config}')
 
 

@@ -17,6 +17,9 @@ from mmattn.insertion.spec import spec_of
 
 _NORMS = (BatchNorm, InstanceNorm, nn.GroupNorm)
 _WEIGHTED = (nn.Conv2d, nn.Linear)
+_OF_NORMS = 'weight', 'bias', 'running_mean', 'running_var'
+LAYERS = (AttentionBlock, *_WEIGHTED, *_NORMS)
+"""The layers whose widths can be set."""
 
 
 def widths_of(model: nn.Module) -> dict[str, Any]:
@@ -37,8 +40,10 @@ def widths_of(model: nn.Module) -> dict[str, Any]:
             found[path] = [module.out_channels, module.in_channels]
         elif isinstance(module, nn.Linear):
             found[path] = [module.out_features, module.in_features]
-        elif isinstance(module, _NORMS) and module.weight is not None:
-            found[path] = len(module.weight)
+        elif isinstance(module, _NORMS):
+            widths = [len(getattr(module, name)) for name in _OF_NORMS if _has(module, name)]
+            if widths:
+                found[path] = widths[0]
     return found
 
 
@@ -91,10 +96,14 @@ def _narrow(layer: nn.Module, width: Any) -> None:
     elif isinstance(layer, _WEIGHTED):
         _narrow_weight(layer, *width)
     else:
-        for name in ('weight', 'bias', 'running_mean', 'running_var'):
-            if getattr(layer, name, None) is not None:
+        for name in _OF_NORMS:
+            if _has(layer, name):
                 take(layer, name, 0, torch.arange(width))
         note_sizes(layer)
+
+
+def _has(layer: nn.Module, name: str) -> bool:
+    return getattr(layer, name, None) is not None
 
 
 def _narrow_weight(layer: nn.Module, out: int, into: int) -> None:

@@ -179,6 +179,10 @@ def config_of(cfg: Config, widths: Mapping[str, Any], checkpoint: str) -> Config
     model = found.model
     kept = model.get('widths') or {}
     if 'insert' not in model and not kept:
+        if 'detector' in model:
+            raise CannotPrune(
+                f'{model.type} wraps a detector: prune that one, with its own config and checkpoint'
+            )
         model = ConfigDict(model, type='mmattn.Pruned', detector=model.type)
     model['widths'] = {**kept, **widths}
     _drop_init_cfg(model)
@@ -249,6 +253,7 @@ def _record(
         seed=seed,
         ignore=list(ignore),
         ratio=pruning.ratio,
+        kept=[dict(layers=list(names), because=why) for names, why in pruning.kept.items()],
         groups=[
             dict(
                 layers=list(group.layers),

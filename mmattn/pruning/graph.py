@@ -21,6 +21,7 @@ from mmattn.blocks.channels import keep_channels
 from mmattn.insertion.attention import Attention
 from mmattn.insertion.globs import glob_match, nearest_names
 from mmattn.insertion.positions import blocks_last
+from mmattn.insertion.widths import LAYERS
 from mmattn.packages import require_packages
 
 SIZE = 256
@@ -58,6 +59,9 @@ class PruningGraph:
         model: A detector, with or without attention. It is left as it is until :meth:`prune`.
         ignore: Globs over names of layers, or of modules that contain them, whose channels all stay.
 
+    Attributes:
+        kept: Why layers keep their channels though nobody asked for it, by their names.
+
     Raises:
         ValueError: If a glob matches no module, or a block of attention is not one of ours.
     """
@@ -72,6 +76,8 @@ class PruningGraph:
         self._names = {module: name for name, module in model.named_modules()}
         self._blocks = {block: path for path, block in blocks_of(model)}
         _require_own_blocks(model)
+        self._parameters = {parameter: name for name, parameter in model.named_parameters()}
+        self.kept: dict[tuple[str, ...], str] = {}
         self._graph = self._built()
 
     def _built(self) -> Any:
@@ -99,11 +105,30 @@ class PruningGraph:
             names = tuple(dict.fromkeys(self._names[module] for module in computing))
             if any(dep.target.type == output for dep, _ in items) or self.ignored.intersection(names):
                 continue
+            other = self._other(items)
+            if other:
+                self.kept[names] = other
+                continue
             root = items[0].dep.target.module
             blocks = {self._blocks[each]: each for each in computing if each in self._blocks}
             yield ChannelGroup(
                 root, self._graph.get_out_channels(root), self._sets(items), names, blocks, items
             )
+
+    def _other(self, items: Any) -> str:
+        """Return what depends on the channels whose width cannot be set; empty if there is nothing."""
+        for item in items:
+            dep, layer = item.dep, item.dep.target.module
+            if isinstance(layer, nn.Parameter):  # of a layer that Torch-Pruning does not know
+                return f"the parameter '{self._parameters[layer]}'"
+            if layer in self._names and not isinstance(layer, LAYERS):
+                return f"the {type(layer).__name__} '{self._names[layer]}'"
+            if layer in self._names:
+                out = self._graph.is_out_channel_pruning_fn(dep.handler)
+                size = (self._graph.get_out_channels if out else self._graph.get_in_channels)(layer)
+                if max(item.idxs) >= size:  # as behind Res2Net's splits
+                    return f"'{self._names[layer]}', whose channels Torch-Pruning does not follow"
+        return ''
 
     def _sets(self, items: Any) -> int:
         sets = [1]
@@ -130,6 +155,19 @@ class PruningGraph:
                 f"with --ignore '{group.layers[0]}'"
             )
         items.prune()
+
+
+@torch.no_grad()
+def require_running(model: nn.Module) -> None:
+    """Raise ``ValueError`` if a pruned model does not run: its layers depend on each other unseen."""
+    like = next(model.parameters())
+    try:
+        _features(model, torch.zeros(1, 3, SIZE, SIZE, device=like.device, dtype=like.dtype))
+    except (RuntimeError, IndexError, ValueError) as error:
+        raise ValueError(
+            'the pruned model does not run, as layers depend on each other in a way that Torch-Pruning does '
+            f'not see: {error}. Leave that part alone with --ignore'
+        ) from error
 
 
 def blocks_of(model: nn.Module) -> Iterator[tuple[str, AttentionBlock]]:
@@ -195,9 +233,39 @@ def _set_modes(modes: dict[nn.Module, bool]) -> None:
 
 
 def _outputs(model: nn.Module, image: Tensor) -> list[Tensor]:
-    with blocks_last(model):  # behind Torch-Pruning's hooks, which ask what the host itself returns
-        found = model._forward(image) if isinstance(model, SingleStageDetector) else model.extract_feat(image)
-    return [tensor * 1 for tensor in _tensors(found)]
+    made: list[Tensor] = []
+    hooks = [
+        layer.register_forward_hook(lambda _, __, output: made.append(output))
+        for layer in model.modules()
+        if isinstance(layer, (nn.Conv2d, nn.Linear))
+    ]
+    try:
+        with blocks_last(model):  # behind Torch-Pruning's hooks, which ask what the host itself returns
+            found = _features(model, image)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    outputs = list(_tensors(found))
+    seen = _steps_of(outputs)
+    # What is computed and then dropped depends on channels too, as the end of YOLOv3's MobileNetV2.
+    dropped = [tensor for tensor in made if tensor.grad_fn not in seen]
+    return [tensor * 1 for tensor in outputs + dropped]
+
+
+def _features(model: nn.Module, image: Tensor) -> Any:
+    return model._forward(image) if isinstance(model, SingleStageDetector) else model.extract_feat(image)
+
+
+def _steps_of(outputs: Sequence[Tensor]) -> set:
+    """Return all steps of the graph of a gradient that lead to some tensors."""
+    seen: set = set()
+    waiting = [tensor.grad_fn for tensor in outputs]
+    while waiting:
+        step = waiting.pop()
+        if step is not None and step not in seen:
+            seen.add(step)
+            waiting += [each for each, _ in step.next_functions]
+    return seen
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:

@@ -11,7 +11,7 @@ from torch import nn
 
 from mmattn.cost import model_cost
 from mmattn.insertion.widths import widths_of
-from mmattn.pruning.graph import ChannelGroup, PruningGraph
+from mmattn.pruning.graph import ChannelGroup, PruningGraph, require_running
 from mmattn.pruning.ranking import Ranking
 
 _STEPS = 10  # the ratio is then known to 1/1024
@@ -76,12 +76,14 @@ class Pruning:
         ratio: The part of the channels of each group that was taken.
         groups: The groups as they were, with the channels that were taken from each.
         ranked: Names of the layers of the groups whose channels the ranking itself scored.
+        kept: Why layers keep their channels though nobody asked for it, by their names.
     """
 
     model: nn.Module
     ratio: float
     groups: tuple[tuple[ChannelGroup, tuple[int, ...]], ...]
     ranked: frozenset[str]
+    kept: dict[tuple[str, ...], str]
 
 
 def prune_to(
@@ -121,6 +123,7 @@ def prune_to(
             high, best = middle, found
         else:
             low = middle
+    require_running(best.model.eval())
     return best
 
 
@@ -132,7 +135,9 @@ def _pruned(
     groups = list(graph.groups())
     if not groups:
         raise CannotPrune(
-            'there is no layer whose channels may be taken' + (' outside --ignore' if ignore else '')
+            'there is no layer whose channels may be taken'
+            + (' outside --ignore' if ignore else '')
+            + ''.join(f'; {names[0]} and what depends on it: {why}' for names, why in graph.kept.items())
         )
     _require_prunable(groups)
     taken = []
@@ -143,7 +148,7 @@ def _pruned(
     for group, channels in zip(groups, taken):
         if channels:
             graph.prune(group, channels)
-    return Pruning(copied, ratio, tuple(zip(groups, taken)), ranked)
+    return Pruning(copied, ratio, tuple(zip(groups, taken)), ranked, graph.kept)
 
 
 def _require_prunable(groups: Sequence[ChannelGroup]) -> None:

@@ -8,10 +8,10 @@ import torch
 from mmattn.insertion import brief_log
 from mmattn.insertion.attach_detach import attach
 from mmattn.pruning import PruningGraph
-from mmattn.pruning.graph import _outputs
+from mmattn.pruning.graph import _features, _tensors, require_running
 from mmattn.pruning.target import _count, _lowest
 from tests.test_insertion.models import build, model_cfg, narrow
-from tests.test_pruning.models import network, randomize, zeroed
+from tests.test_pruning.models import Network, network, randomize, zeroed
 
 pytest.importorskip('torch_pruning')
 SE = dict(type='mmattn.SE', reduction=4)
@@ -34,7 +34,7 @@ def prune_at_random(model, ratio=0.3, seed=0, ignore=()):
 def outputs(model, size=64):
     torch.manual_seed(1)
     with torch.no_grad():
-        return _outputs(model, torch.randn(2, 3, size, size))
+        return list(_tensors(_features(model, torch.randn(2, 3, size, size))))
 
 
 @pytest.mark.parametrize('block', [None, SE, dict(type='mmattn.ESE'), dict(type='mmattn.CoordAttention')])
@@ -116,3 +116,62 @@ def test_several_blocks_on_one_site_are_pruned_alike():
     pruned, _, _ = prune_at_random(model)
     assert [block.in_channels for block in pruned.attention['conv3']] == [pruned.conv3.conv.out_channels] * 2
     assert all(each.isfinite().all() for each in outputs(pruned))
+
+
+class Scaled(Network):
+    """With a parameter that is none of a layer's, as ConvNeXt's gamma."""
+
+    def __init__(self):
+        super().__init__()
+        self.gamma = torch.nn.Parameter(torch.ones(24, 1, 1))
+
+    def extract_feat(self, x):
+        x = self.conv1(x) * self.gamma
+        return self.out(self.conv3(self.depthwise(x)).relu())
+
+
+class Transposed(Network):
+    """With a layer whose width cannot be set."""
+
+    def __init__(self):
+        super().__init__()
+        self.up = torch.nn.ConvTranspose2d(24, 24, 2, 2)
+
+    def extract_feat(self, x):
+        return self.out(self.conv3(self.depthwise(self.up(self.conv1(x)))).relu())
+
+
+@pytest.mark.parametrize(
+    ('model', 'why', 'layers'),
+    [(Scaled, "the parameter 'gamma'", 1), (Transposed, "the ConvTranspose2d 'up'", 2)],
+)
+def test_what_a_config_could_not_say_is_left_alone_and_said(model, why, layers):
+    graph = PruningGraph(model().eval())
+    groups = list(graph.groups())
+    assert [group.layers for group in groups] == [('conv3.conv',)]
+    assert set(graph.kept.values()) == {why} and len(graph.kept) == layers
+    assert {'conv1.conv', 'depthwise.conv'} & {name for names in graph.kept for name in names}
+
+
+class Dropping(Network):
+    """Computes what it does not return."""
+
+    def extract_feat(self, x):
+        x = self.conv1(x)
+        self.conv2(x)
+        return self.out(self.conv3(x).relu())
+
+
+def test_what_is_computed_and_dropped_still_runs():
+    pruned, whole, taken = prune_at_random(randomize(Dropping()).eval())
+    assert len(taken) == 2 and pruned.conv2.conv.in_channels == pruned.conv1.conv.out_channels < 24
+    torch.testing.assert_close(outputs(pruned)[0], outputs(whole)[0], rtol=1e-4, atol=1e-5)
+
+
+def test_a_model_that_does_not_run_is_refused_with_the_reason():
+    model = network()
+    model.conv2.conv = torch.nn.Conv2d(7, 24, 3, padding=1)
+    with pytest.raises(
+        ValueError, match='does not run, .* expected input.*Leave that part alone with --ignore'
+    ):
+        require_running(model)
