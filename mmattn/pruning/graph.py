@@ -83,7 +83,7 @@ class PruningGraph:
     def _built(self) -> Any:
         pruner = _block_pruner(self._tp)
         graph = self._tp.DependencyGraph()
-        with _traceable(self.model, list(self._blocks)), torch.enable_grad():
+        with traceable(self.model, list(self._blocks)), torch.enable_grad():
             like = next(self.model.parameters())
             return graph.build_dependency(
                 self.model,
@@ -157,19 +157,6 @@ class PruningGraph:
         items.prune()
 
 
-@torch.no_grad()
-def require_running(model: nn.Module) -> None:
-    """Raise ``ValueError`` if a pruned model does not run: its layers depend on each other unseen."""
-    like = next(model.parameters())
-    try:
-        _features(model, torch.zeros(1, 3, SIZE, SIZE, device=like.device, dtype=like.dtype))
-    except (RuntimeError, IndexError, ValueError) as error:
-        raise ValueError(
-            'the pruned model does not run, as layers depend on each other in a way that Torch-Pruning does '
-            f'not see: {error}. Leave that part alone with --ignore'
-        ) from error
-
-
 def blocks_of(model: nn.Module) -> Iterator[tuple[str, AttentionBlock]]:
     """Yield the blocks of ``model`` with their paths, but not the blocks inside of blocks."""
     found: list[str] = []
@@ -208,7 +195,7 @@ def _block_pruner(tp: Any) -> Any:
 
 
 @contextmanager
-def _traceable(model: nn.Module, blocks: Sequence[AttentionBlock]) -> Iterator[None]:
+def traceable(model: nn.Module, blocks: Sequence[AttentionBlock]) -> Iterator[None]:
     """Let the graph of a gradient show each layer and each block as one step."""
     frozen = [parameter for parameter in model.parameters() if not parameter.requires_grad]
     modes = {module: module.training for module in model.modules()}
@@ -241,19 +228,20 @@ def _outputs(model: nn.Module, image: Tensor) -> list[Tensor]:
     ]
     try:
         with blocks_last(model):  # behind Torch-Pruning's hooks, which ask what the host itself returns
-            found = _features(model, image)
+            outputs = features(model, image)
     finally:
         for hook in hooks:
             hook.remove()
-    outputs = list(_tensors(found))
     seen = _steps_of(outputs)
     # What is computed and then dropped depends on channels too, as the end of YOLOv3's MobileNetV2.
     dropped = [tensor for tensor in made if tensor.grad_fn not in seen]
     return [tensor * 1 for tensor in outputs + dropped]
 
 
-def _features(model: nn.Module, image: Tensor) -> Any:
-    return model._forward(image) if isinstance(model, SingleStageDetector) else model.extract_feat(image)
+def features(model: nn.Module, image: Tensor) -> list[Tensor]:
+    """Return what backbone and neck return, and in a single-stage detector its head."""
+    found = model._forward(image) if isinstance(model, SingleStageDetector) else model.extract_feat(image)
+    return list(_tensors(found))
 
 
 def _steps_of(outputs: Sequence[Tensor]) -> set:

@@ -11,8 +11,9 @@ from torch import nn
 
 from mmattn.cost import model_cost
 from mmattn.insertion.widths import widths_of
-from mmattn.pruning.graph import ChannelGroup, PruningGraph, require_running
+from mmattn.pruning.graph import ChannelGroup, PruningGraph
 from mmattn.pruning.ranking import Ranking
+from mmattn.pruning.zeros import require_same
 
 _STEPS = 10  # the ratio is then known to 1/1024
 _MOST = 1 - 2**-_STEPS
@@ -107,6 +108,7 @@ def prune_to(
 
     Raises:
         CannotPrune: If the target cannot be reached, nothing can be pruned, or a block cannot lose channels.
+        ValueError: If the result does not compute what it should, see :mod:`mmattn.pruning.zeros`.
     """
 
     def attempt(ratio: float) -> Pruning:
@@ -123,7 +125,7 @@ def prune_to(
             high, best = middle, found
         else:
             low = middle
-    require_running(best.model.eval())
+    require_same(best.model, model, best.groups)
     return best
 
 
