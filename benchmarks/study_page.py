@@ -4,6 +4,7 @@
     python benchmarks/study_page.py work_dirs/smallest
     python benchmarks/study_page.py work_dirs/shapes_attention
     python benchmarks/study_page.py work_dirs/pretrained_start_bccd
+    python benchmarks/study_page.py work_dirs/pretrained_start_early
 
 Without a folder, the page is written from the files.
 """
@@ -24,7 +25,7 @@ from mmattn.study.record import read_record
 ROOT = Path(__file__).parents[1]
 RESULTS, PAGE = ROOT / 'benchmarks/results', ROOT / 'docs/study.md'
 SIMULATED = RESULTS / 'study_variances.json'
-STUDIES = ('smallest', 'shapes_attention', 'pretrained_start_bccd')
+STUDIES = ('smallest', 'shapes_attention', 'pretrained_start_bccd', 'pretrained_start_early')
 END = '<!-- end of the study -->'
 LEFT_OUT = ('images_that_differ_most', 'drawn_images', 'annotations')
 

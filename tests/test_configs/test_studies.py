@@ -14,6 +14,7 @@ from mmattn.study.config import read_study
 STUDIES = Path(__file__).parents[2] / 'configs/studies'
 SHOWN = {
     'pretrained_start': ['plain', 'capacity', 'cbam_paper', 'cbam_identity', 'se_paper', 'se_identity'],
+    'pretrained_start_early': ['plain', 'cbam_paper', 'cbam_identity'],
     'pretrain_chain': ['scratch', 'pretrained'],
     'pretrained_start_neck': ['plain', 'capacity', 'cbam_paper', 'cbam_identity'],
     'shapes_attention': [
@@ -57,7 +58,7 @@ def test_every_variant_builds(name, squares, monkeypatch):
     study = read_study(str(STUDIES / f'{name}.py'), data)
     by_name = {each.name: each for each in study.variants}
     assert list(by_name) == SHOWN[name] and study.control == SHOWN[name][0]
-    assert len(study.seeds) == (5 if 'capacity' in by_name else 3)
+    assert len(study.seeds) == (4 if name.endswith('early') else 5 if 'capacity' in by_name else 3)
     blocks = {each.name: each.attention for each in study.variants}
     if name == 'pretrained_start_neck':
         assert blocks['cbam_identity'] == blocks['cbam_paper'] > 0
