@@ -7,11 +7,13 @@ from mmattn.insertion.log import brief_log
 from mmattn.insertion.rule import Rule
 from mmattn.insertion.site import Site
 from mmattn.insertion.site_search import SiteTable, find_sites, sites
-from mmattn.insertion.with_attention import WithAttention
+from mmattn.insertion.widths import set_widths, widths_of
+from mmattn.insertion.with_attention import Pruned, WithAttention
 
 __all__ = [
     'Attention',
     'IdentityReport',
+    'Pruned',
     'Rule',
     'Site',
     'SiteTable',
@@ -21,5 +23,7 @@ __all__ = [
     'check_identity',
     'detach',
     'find_sites',
+    'set_widths',
     'sites',
+    'widths_of',
 ]

@@ -76,7 +76,7 @@ class PruningGraph:
         self._names = {module: name for name, module in model.named_modules()}
         self._blocks = {block: path for path, block in blocks_of(model)}
         _require_own_blocks(model)
-        self._parameters = {parameter: name for name, parameter in model.named_parameters()}
+        self._named_parameters = {parameter: name for name, parameter in model.named_parameters()}
         self.kept: dict[tuple[str, ...], str] = {}
         self._graph = self._built()
 
@@ -120,7 +120,7 @@ class PruningGraph:
         for item in items:
             dep, layer = item.dep, item.dep.target.module
             if isinstance(layer, nn.Parameter):  # of a layer that Torch-Pruning does not know
-                return f"the parameter '{self._parameters[layer]}'"
+                return f"the parameter '{self._named_parameters[layer]}'"
             if layer in self._names and not isinstance(layer, LAYERS):
                 return f"the {type(layer).__name__} '{self._names[layer]}'"
             if layer in self._names:
@@ -240,7 +240,9 @@ def _outputs(model: nn.Module, image: Tensor) -> list[Tensor]:
 
 def features(model: nn.Module, image: Tensor) -> list[Tensor]:
     """Return what backbone and neck return, and in a single-stage detector its head."""
-    found = model._forward(image) if isinstance(model, SingleStageDetector) else model.extract_feat(image)
+    found = (
+        model(image, mode='tensor') if isinstance(model, SingleStageDetector) else model.extract_feat(image)
+    )
     return list(_tensors(found))
 
 

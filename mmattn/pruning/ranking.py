@@ -137,3 +137,4 @@ def _means(source: Any, x: Tensor, gates: Mapping[str, Tensor]) -> Tensor | None
 
 
 RANKINGS = ('gates', Magnitude.name, Random.name)
+"""The names of all rankings; ``tools/prune.py --rank`` takes them."""

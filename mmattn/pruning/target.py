@@ -108,7 +108,7 @@ def prune_to(
 
     Raises:
         CannotPrune: If the target cannot be reached, nothing can be pruned, or a block cannot lose channels.
-        ValueError: If the result does not compute what it should, see :mod:`mmattn.pruning.zeros`.
+        ValueError: If the result does not compute what the whole model does with those channels at zero.
     """
 
     def attempt(ratio: float) -> Pruning:

@@ -112,7 +112,7 @@ MISTAKES = [
     (
         'prune.py',
         'detector.py detector.pth file --ops 0.7',
-        "OUT file: 'file' is a file, and a folder is needed",
+        f'OUT file: {IN_THE_WAY}',
     ),
     ('prune.py', f'{NO_DETECTOR[0]} detector.pth out --ops 0.7', NO_DETECTOR[1]),
     ('prune.py', 'detector.py no.pth out --ops 0.7', "no checkpoint file 'no.pth'"),
