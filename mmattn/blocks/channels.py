@@ -47,18 +47,19 @@ def inner_channel_axes(block: AttentionBlock) -> dict[str, tuple[int, ...]]:
     """Return the :meth:`~mmattn.blocks.base.AttentionBlock.channel_axes` of the blocks in a block."""
     return {
         f'{path}.{name}': axes
-        for path, inner in _outermost(block)
+        for path, inner in outermost_blocks(block)
         for name, axes in inner.channel_axes().items()
     }
 
 
-def _outermost(block: AttentionBlock) -> Iterator[tuple[str, AttentionBlock]]:
+def outermost_blocks(module: nn.Module) -> Iterator[tuple[str, AttentionBlock]]:
+    """Yield the blocks below ``module`` with their paths, but not the blocks inside of these."""
     found: list[str] = []
-    for path, module in block.named_modules():
-        inside = any(path.startswith(f'{each}.') for each in found)
-        if module is not block and isinstance(module, AttentionBlock) and not inside:
+    for path, each in module.named_modules():
+        inside = any(path.startswith(f'{block}.') for block in found)
+        if each is not module and isinstance(each, AttentionBlock) and not inside:
             found.append(path)
-            yield path, module
+            yield path, each
 
 
 def take(layer: nn.Module, name: str, axis: int, kept: Tensor) -> None:

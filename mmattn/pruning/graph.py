@@ -17,7 +17,7 @@ from mmdet.models.detectors import SingleStageDetector
 from torch import Tensor, nn
 
 from mmattn.blocks import AttentionBlock
-from mmattn.blocks.channels import keep_channels
+from mmattn.blocks.channels import keep_channels, outermost_blocks
 from mmattn.insertion.attention import Attention
 from mmattn.insertion.globs import glob_match, nearest_names
 from mmattn.insertion.positions import blocks_last
@@ -74,7 +74,7 @@ class PruningGraph:
         self.model = model
         self.ignored = _matching(model, ignore)
         self._names = {module: name for name, module in model.named_modules()}
-        self._blocks = {block: path for path, block in blocks_of(model)}
+        self._blocks = {block: path for path, block in outermost_blocks(model)}
         _require_own_blocks(model)
         self._named_parameters = {parameter: name for name, parameter in model.named_parameters()}
         self.kept: dict[tuple[str, ...], str] = {}
@@ -155,15 +155,6 @@ class PruningGraph:
                 f"with --ignore '{group.layers[0]}'"
             )
         items.prune()
-
-
-def blocks_of(model: nn.Module) -> Iterator[tuple[str, AttentionBlock]]:
-    """Yield the blocks of ``model`` with their paths, but not the blocks inside of blocks."""
-    found: list[str] = []
-    for path, module in model.named_modules():
-        if isinstance(module, AttentionBlock) and not any(path.startswith(f'{each}.') for each in found):
-            found.append(path)
-            yield path, module
 
 
 def _require_own_blocks(model: nn.Module) -> None:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from mmattn.blocks import AttentionBlock
-from mmattn.pruning.graph import ChannelGroup, blocks_of
+from mmattn.blocks.channels import outermost_blocks
+from mmattn.pruning.graph import ChannelGroup
 from mmattn.visualization import record_gates
 
 CHANNELWISE = ('channel', 'height', 'width', 'element')
@@ -109,7 +110,7 @@ def channel_gates(
         batches: Images as ``run`` takes them.
         run: Called with the model and each batch.
     """
-    paths = {inner: path for path, block in blocks_of(model) for inner in block.modules()}
+    paths = {inner: path for path, block in outermost_blocks(model) for inner in block.modules()}
     sums: dict[str, Tensor] = {}
     counts: dict[str, int] = {}
     model.eval()

@@ -13,7 +13,8 @@ import torch
 from torch import nn
 
 from mmattn.blocks import AttentionBlock
-from mmattn.pruning.graph import SIZE, ChannelGroup, blocks_of, features, traceable
+from mmattn.blocks.channels import outermost_blocks
+from mmattn.pruning.graph import SIZE, ChannelGroup, features, traceable
 
 _TOLERANCE = 1e-3  # of the largest value of a map; sums in another order differ by some 1e-6
 
@@ -55,7 +56,7 @@ def require_same(
 
 
 def _maps(model: nn.Module, image: torch.Tensor) -> list[torch.Tensor]:
-    with traceable(model, [block for _, block in blocks_of(model)]):
+    with traceable(model, [block for _, block in outermost_blocks(model)]):
         return features(model.eval(), image)
 
 
