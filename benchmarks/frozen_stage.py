@@ -150,15 +150,23 @@ def page(results):
             cells.append(shown(ratios(times, variant, 'none')) if timed else '-')
             cells.append(shown(ratios(times, variant, 'kept')) if timed and variant == 'recomputed' else '-')
             lines.append(f'| {" | ".join(cells)} |')
-    machine = results['machine']
-    rounds = ', '.join(f'{len(each["none"])} with {block}' for block, each in results['times'].items())
+    rounds = ';\n'.join(
+        f'{len(times["none"])} with {block} on {on(results["machines"][block])}'
+        for block, times in results['times'].items()
+    )
     note = (
         f'ResNet-50, `norm_eval`, stage 1 frozen, 1x3x{SIZE[0]}x{SIZE[1]}, float32, forward and backward. '
         'Bytes are counted; times are\nmedians of ratios in interleaved rounds, with 10th and 90th '
-        f'percentiles ({rounds}).\n{machine["processor"]}, {machine["threads"]} of {machine["cores"]} cores, '
-        f'torch {machine["versions"]["torch"]}.'
+        f'percentiles:\n{rounds}.'
     )
     return with_text(PAGE.read_text(encoding='utf-8'), BEGIN, END, '\n'.join([*lines, '', note]))
+
+
+def on(machine):
+    return (
+        f'{machine["processor"]}, {machine["threads"]} of {machine["cores"]} cores, '
+        f'torch {machine["versions"]["torch"]}'
+    )
 
 
 def main():
@@ -169,16 +177,14 @@ def main():
     parser.add_argument('--threads', type=int, default=2, help='of PyTorch (default: %(default)s)')
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else dict(times={}, counted={})
+    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else dict(counted={}, times={}, machines={})
     if args.count:
         results['counted'] = count()
     for block in args.blocks:
-        before = results['times'].get(block, {variant: [] for variant in TIMED})
         times = measure(block, args.seconds)
-        results['times'][block] = {variant: before[variant] + times[variant] for variant in TIMED}
+        results['times'][block], results['machines'][block] = times, describe()
         print(block, {variant: shown(ratios(times, variant, 'none')) for variant in TIMED}, flush=True)
     if args.count or args.blocks:
-        results = dict(machine=describe(), **{key: results[key] for key in ('counted', 'times')})
         write_file(RESULTS, json.dumps(results, indent=1) + '\n')
     if results['counted']:
         write_file(PAGE, page(results))

@@ -134,6 +134,12 @@ def large_pages_table(results):
     return table([f'`{variable}=1`', *titles], cells) + f'\n\n{note}'
 
 
+def with_range(row, without):
+    """Return the median of the ratios of interleaved runs, and the least and the largest of them."""
+    ratios = [own / other for own, other in zip(row['seconds'], without['seconds'], strict=True)]
+    return f'{row["ratio"]:.3f} ({min(ratios):.3f} to {max(ratios):.3f})'
+
+
 def detectors_table(results):
     """Return the table of time and memory of whole detectors, with and without attention."""
     if results is None:
@@ -145,15 +151,15 @@ def detectors_table(results):
         if not training:
             continue
         test = found[detector, dtype, attention, False]
-        without = found[detector, dtype, 'none', True]
+        without, idle = (found[detector, dtype, 'none', each] for each in (True, False))
         cells.append(
             [
                 f'{detector} {dtype}',
                 attention,
                 f'{median(step["seconds"]):.3f}',
-                f'{step["ratio"]:.3f}',
+                with_range(step, without),
                 f'{median(test["seconds"]):.3f}',
-                f'{test["ratio"]:.3f}',
+                with_range(test, idle),
                 f'{step["peak_bytes"] / 2**20:,.0f} MiB',
                 f'{step["peak_bytes"] / without["peak_bytes"]:.3f}',
             ]
@@ -162,8 +168,8 @@ def detectors_table(results):
     titles = [title for what in measured for title in (what, 'ratio to none')]
     batch, size, repeats = rows[0]['batch'], 'x'.join(map(str, rows[0]['size'])), len(rows[0]['seconds'])
     note = (
-        f'ResNet-50, batch {batch} at {size}, medians of the ratios of {repeats} interleaved runs.\n'
-        f'{setting(results)}'
+        f'ResNet-50, batch {batch} at {size}, medians of the ratios of {repeats} interleaved runs, and all '
+        f'that they lie between.\n{setting(results)}'
     )
     return table(['detector', 'attention', *titles], cells) + f'\n\n{note}'
 
@@ -253,7 +259,7 @@ def targets_table(blocks, detectors):
         ratio = max(
             row['ratio']
             for row in detectors['rows']
-            if row['detector'] == 'Faster R-CNN' and row['training'] and row['attention'].endswith('ours')
+            if row['detector'] == 'Faster R-CNN' and row['training'] and row['attention'] == 'CBAM ours'
         )
         what = 'training step of Faster R-CNN R50 with CBAM in all residual branches, ratio to none'
         cells.append([what, 'at most 1.15', reached(ratio <= 1.15, f'{ratio:.3f}')])
