@@ -74,6 +74,7 @@ def main():
             data_root=args.data_root,
             cfg_options=args.cfg_options,
             trust_checkpoint=args.trust_checkpoint,
+            parts=('test',) if args.check else (),
         )
     print(f'wrote {args.out}')
     if args.check:

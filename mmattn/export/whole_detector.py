@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,6 +17,7 @@ from mmengine.config import Config
 from torch import nn
 
 from mmattn.blocks.eval_mode import in_eval_mode
+from mmattn.engine import check_data
 from mmattn.engine.config_images import images
 from mmattn.engine.mistakes import user_input
 from mmattn.engine.output_path import require_writable_file
@@ -50,6 +51,7 @@ def export_file(
     data_root: str | None = None,
     cfg_options: Mapping[str, Any] | None = None,
     trust_checkpoint: bool = False,
+    parts: Sequence[str] = (),
 ) -> tuple[Config, DetectorGraph]:
     """Write a trained detector as ONNX or as a program of ``torch.export``.
 
@@ -65,6 +67,7 @@ def export_file(
         data_root: Folder of the data set; see :func:`~mmattn.engine.load_config`.
         cfg_options: Changes to the config.
         trust_checkpoint: Let the checkpoint run code.
+        parts: Those of ``val`` and ``test`` whose data is needed later; it is checked before.
 
     Returns:
         The config, and the graph that was written.
@@ -82,6 +85,7 @@ def export_file(
         cfg, model = trained_detector(
             config, checkpoint, data_root, cfg_options, trust_checkpoint=trust_checkpoint
         )
+        check_data(cfg, parts)
     with user_input():
         graph = detector_graph(model, normalize)
         content = write(graph, cfg, opset=opset, exporter=exporter)

@@ -19,7 +19,7 @@ from torch import nn
 from mmattn.checkpoints import read_checkpoint
 from mmattn.checkpoints.state import ATTENTION, specs_in, state_dict_of
 from mmattn.cost import inference, model_cost, time_interleaved
-from mmattn.engine import test
+from mmattn.engine import check_data, test
 from mmattn.engine.config_images import images
 from mmattn.engine.machine import describe_machine
 from mmattn.engine.mistakes import user_input
@@ -103,6 +103,7 @@ def prune_file(
         cfg, model = trained_detector(
             config, checkpoint, data_root, cfg_options, device, trust_checkpoint=trust_checkpoint
         )
+        check_data(cfg, ('test',) if evaluate else ())
         content = read_checkpoint(checkpoint, trust_checkpoint=trust_checkpoint)
         _require_its_attention(model, content)
     with user_input():

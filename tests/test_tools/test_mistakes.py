@@ -142,6 +142,11 @@ MISTAKES = [
         'stock.py stock.pth out --ops 0.01 --shape 96 --rank random --ignore neck',
         'the target, 1% of the operations, cannot be reached: ',
     ),
+    (
+        'prune.py',
+        'stock.py stock.pth out --ops 0.7 --rank random --data-root no',
+        "no annotation file 'no/annotations/val.json'",
+    ),
     ('prune.py', 'stock.py stock.pth out --ops 0.7 --rank bogus', "argument --rank: invalid choice: 'bogus'"),
     (
         'prune.py',
@@ -170,6 +175,11 @@ MISTAKES = [
         '--int8 quantises an .onnx file of the exporter torchscript',
     ),
     ('export.py', 'detector.py detector.pth x.pt2 --check 1', 'OUT has to be .onnx'),
+    (
+        'export.py',
+        'detector.py detector.pth x.onnx --check 1 --data-root no',
+        "no annotation file 'no/annotations/val.json'",
+    ),
     (
         'export.py',
         'other_head.py detector.pth x.onnx',
