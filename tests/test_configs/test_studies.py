@@ -4,14 +4,18 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import torch
 from mmengine import Config
 from mmengine.runner import EpochBasedTrainLoop
 from mmengine.runner.utils import calc_dynamic_intervals
 
+from mmattn.pruning import RANKINGS
 from mmattn.study import config as study_config
 from mmattn.study.config import read_study
+from mmattn.study.variant_config import build_detector, variant_config
 
-STUDIES = Path(__file__).parents[2] / 'configs/studies'
+CONFIGS = Path(__file__).parents[2] / 'configs'
+STUDIES = CONFIGS / 'studies'
 SHOWN = {
     'pretrained_start': ['plain', 'capacity', 'cbam_paper', 'cbam_identity', 'se_paper', 'se_identity'],
     'pretrained_start_early': ['plain', 'cbam_paper', 'cbam_identity'],
@@ -22,11 +26,27 @@ SHOWN = {
         *('eca_paper', 'eca_identity', 'cbam_paper', 'cbam_identity'),
     ],
     'smallest': ['plain', 'cbam'],
+    'distillation_shapes': ['plain', 'cbam', 'plain_by_cbam', 'cbam_by_plain'],
+    'pruning_folder': ['magnitude', 'gates', 'random'],
+    'pruning_shapes': ['magnitude', 'gates', 'random'],
     'coco_r50_1x': ['plain', 'se', 'eca', 'cbam'],
     'coco_retinanet_r50_1x': ['plain', 'se', 'eca', 'cbam'],
 }
 SEARCHES = ['search_shapes']
-QUICK = ('smallest', 'pretrained_start', 'pretrain_chain')
+QUICK = ('smallest', 'pretrained_start', 'pretrain_chain', 'pruning_shapes')
+SEEDS = dict(
+    smallest=3,
+    pretrain_chain=3,
+    distillation_shapes=3,
+    coco_r50_1x=3,
+    coco_retinanet_r50_1x=3,
+    pretrained_start_early=4,
+)
+PRUNED = dict(
+    pruning_shapes=CONFIGS / 'shapes/faster-rcnn_r18-se_fpn_shapes.py',
+    pruning_folder=STUDIES / '_base_/retinanet_mobilenet-v2-se_fpn_320_folder.py',
+)
+TEACHERS = ('gfl_r18_fpn_shapes', 'gfl_r18-cbam_fpn_shapes')
 
 
 def test_all_are_listed():
@@ -48,17 +68,38 @@ def test_the_pretrained_study_is_evaluated_after_epochs_1_3_6_and_12(squares, mo
     assert evaluated == [1, 3, 6, 12]
 
 
+@pytest.fixture
+def made_before(tmp_path, monkeypatch):
+    """What the commands at the head of a study make: pruned detectors, teachers."""
+
+    def make(name):
+        monkeypatch.chdir(tmp_path)
+        for rank in RANKINGS if name in PRUNED else ():
+            file = tmp_path / rank / f'{PRUNED[name].stem}_pruned.py'
+            file.parent.mkdir()
+            file.write_text(f'_base_ = {str(PRUNED[name])!r}\n')
+            monkeypatch.setenv('MMATTN_PRUNED', str(tmp_path))
+        for teacher in TEACHERS if name.startswith('distillation') else ():
+            model = build_detector(Config.fromfile(CONFIGS / f'shapes/{teacher}.py'))
+            file = tmp_path / f'work_dirs/{teacher}/iter_1000.pth'
+            file.parent.mkdir(parents=True)
+            torch.save(dict(state_dict=model.state_dict()), file)
+
+    return make
+
+
 @pytest.mark.parametrize(
     'name', [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in SHOWN]
 )
-def test_every_variant_builds(name, squares, monkeypatch):
+def test_every_variant_builds(name, squares, monkeypatch, made_before):
+    made_before(name)
     monkeypatch.delenv('MMATTN_DATA_ROOT', raising=False)
     monkeypatch.setattr(study_config, '_check_data_and_weights', lambda variants: None)
-    data = str(squares) if name.startswith('pretrain') else None
+    data = str(squares) if name.startswith(('pretrain', 'pruning_folder')) else None
     study = read_study(str(STUDIES / f'{name}.py'), data)
     by_name = {each.name: each for each in study.variants}
     assert list(by_name) == SHOWN[name] and study.control == SHOWN[name][0]
-    assert len(study.seeds) == (4 if name.endswith('early') else 5 if 'capacity' in by_name else 3)
+    assert len(study.seeds) == SEEDS.get(name, 5)
     blocks = {each.name: each.attention for each in study.variants}
     if name == 'pretrained_start_neck':
         assert blocks['cbam_identity'] == blocks['cbam_paper'] > 0
@@ -81,7 +122,6 @@ def test_every_choice_of_a_search_builds(name, monkeypatch):
     from mmattn.study.asked import read_asked
     from mmattn.study.search.settings import read_search
     from mmattn.study.search.space import cover
-    from mmattn.study.variant_config import build_detector, variant_config
 
     monkeypatch.delenv('MMATTN_DATA_ROOT', raising=False)
     asked = read_asked(str(STUDIES / f'{name}.py'))
