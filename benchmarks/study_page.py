@@ -1,12 +1,10 @@
-"""Put the reports of finished studies into docs/study.md, and what they rest on into benchmarks/results.
+"""Put the reports of finished studies into the docs, and what they rest on into benchmarks/results.
 
     make study
     python benchmarks/study_page.py work_dirs/smallest
     python benchmarks/study_page.py work_dirs/shapes_attention
-    python benchmarks/study_page.py work_dirs/pretrained_start_bccd
-    python benchmarks/study_page.py work_dirs/pretrained_start_early
 
-Without a folder, the page is written from the files.
+and so on: the folders that ``STUDIES`` names. Without a folder, the pages are written from the files.
 """
 
 import argparse
@@ -15,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pages import with_text
+from pages import with_text, write_page
 
 from mmattn.files import write_file
 from mmattn.study.evaluation.metrics import SUMMARY
@@ -23,9 +21,15 @@ from mmattn.study.plan import runs_in
 from mmattn.study.record import read_record
 
 ROOT = Path(__file__).parents[1]
-RESULTS, PAGE = ROOT / 'benchmarks/results', ROOT / 'docs/study.md'
+RESULTS, DOCS = ROOT / 'benchmarks/results', ROOT / 'docs'
 SIMULATED = RESULTS / 'study_variances.json'
-STUDIES = ('smallest', 'shapes_attention', 'pretrained_start_bccd', 'pretrained_start_early')
+WHOLE = 'study.md'  # the page that shows all of a study's tables
+STUDIES = dict(
+    smallest=WHOLE,
+    shapes_attention=WHOLE,
+    pretrained_start_bccd=WHOLE,
+    pretrained_start_early=WHOLE,
+)
 END = '<!-- end of the study -->'
 LEFT_OUT = ('images_that_differ_most', 'drawn_images', 'annotations')
 
@@ -105,8 +109,8 @@ def variants_table(results):
         f'| variant | attention, parameters | AP | difference | {percent(results)} interval | p, Holm '
         '| verdict |',
         '|---|--:|--:|--:|--:|--:|---|',
-        f'| {results["control"]} | 0 | {points(any_of["mean_control"])} ± '
-        f'{points(any_of["spread_control"])} | | | | |',
+        f'| {results["control"]} | {costs[results["control"]]["attention_parameters"]:,} '
+        f'| {points(any_of["mean_control"])} ± {points(any_of["spread_control"])} | | | | |',
     ]
     for variant, each in ap.items():
         rows.append(
@@ -195,8 +199,10 @@ def note(results):
     )
 
 
-def text_of(results):
-    """Return the tables of a study."""
+def text_of(results, whole=True):
+    """Return the tables of a study, or its main table."""
+    if not whole:
+        return '\n\n'.join([variants_table(results), note(results)])
     if len(results['variants']) == 2:
         return '\n\n'.join([metrics_table(results), note(results)])
     return '\n\n'.join(
@@ -216,13 +222,14 @@ def text_of(results):
     )
 
 
-def page():
-    """Return the page with the tables of all studies between their marks."""
-    text = PAGE.read_text(encoding='utf-8')
-    for study in STUDIES:
+def pages():
+    """Return the pages, by name, with the tables of all studies between their marks."""
+    texts = {name: (DOCS / name).read_text(encoding='utf-8') for name in STUDIES.values()}
+    for study, name in STUDIES.items():
         results = json.loads(file_of(study).read_text(encoding='utf-8'))
-        text = with_text(text, f'<!-- benchmarks/study_page.py: {study} -->', END, text_of(results))
-    return text
+        tables = text_of(results, name == WHOLE)
+        texts[name] = with_text(texts[name], f'<!-- benchmarks/study_page.py: {study} -->', END, tables)
+    return texts
 
 
 if __name__ == '__main__':
@@ -231,4 +238,5 @@ if __name__ == '__main__':
     args = parser.parse_args()
     if args.folder:
         write_file(file_of(args.folder.name), json.dumps(collect(args.folder), indent=1) + '\n')
-    write_file(PAGE, page())
+    for name, text in pages().items():
+        write_page(DOCS / name, text)

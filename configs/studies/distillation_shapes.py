@@ -12,13 +12,13 @@ variants = dict(
     plain_by_cbam=dict(base='../ld/ld_r18-gflv1-r18-cbam_fpn_shapes.py'),
     cbam_by_plain=dict(base='../ld/ld_r18-cbam-gflv1-r18_fpn_shapes.py'),
 )
-budget = dict(max_iters=300)
+budget = dict(max_iters=200)
 settings = dict(
-    train_cfg=dict(val_interval=300),
+    train_cfg=dict(val_interval=200),
     param_scheduler=[
         dict(type='LinearLR', start_factor=0.05, by_epoch=False, begin=0, end=50),
-        dict(type='CosineAnnealingLR', by_epoch=False, begin=50, end=300, T_max=250, eta_min=1e-5),
+        dict(type='CosineAnnealingLR', by_epoch=False, begin=50, end=200, T_max=150, eta_min=1e-5),
     ],
-    default_hooks=dict(checkpoint=dict(interval=150)),
+    default_hooks=dict(checkpoint=dict(interval=100)),
 )
 metrics = ['AP', 'AP50', 'AP75', 'AP_s', 'AP_m', 'AP_l', 'AR@100']

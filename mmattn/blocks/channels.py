@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from torch import Tensor, nn
 
 from mmattn._private_apis import BatchNorm
 from mmattn.blocks.base import AttentionBlock
+from mmattn.blocks.outermost import outermost_blocks
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
@@ -50,16 +49,6 @@ def inner_channel_axes(block: AttentionBlock) -> dict[str, tuple[int, ...]]:
         for path, inner in outermost_blocks(block)
         for name, axes in inner.channel_axes().items()
     }
-
-
-def outermost_blocks(module: nn.Module) -> Iterator[tuple[str, AttentionBlock]]:
-    """Yield the blocks below ``module`` with their paths, but not the blocks inside of these."""
-    found: list[str] = []
-    for path, each in module.named_modules():
-        inside = any(path.startswith(f'{block}.') for block in found)
-        if each is not module and isinstance(each, AttentionBlock) and not inside:
-            found.append(path)
-            yield path, each
 
 
 def take(layer: nn.Module, name: str, axis: int, kept: Tensor) -> None:

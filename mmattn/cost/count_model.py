@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from mmattn import ops
 from mmattn.blocks import AttentionBlock
+from mmattn.blocks.outermost import outermost
 from mmattn.cost.op_count import CountOps, OpCount
 from mmattn.cost.saved_memory import saved_for_backward
 from mmattn.insertion.attention import Attention
@@ -139,15 +140,13 @@ def _frozen_stages(model: nn.Module, count: Callable[[], Counter]) -> FrozenStag
 
 def attention_of(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """Yield the outermost attention blocks of ``model`` with their paths, however they were put there."""
-    inserted = getattr(model, 'attention', None)
-    found: list[str] = []
-    for path, module in model.named_modules():
-        ours = isinstance(module, AttentionBlock) or (
-            isinstance(inserted, Attention) and path.count('.') == 1 and path.startswith('attention.')
-        )
-        if ours and not any(path.startswith(f'{each}.') for each in found):
-            found.append(path)
-            yield path, module
+    has_sites = isinstance(getattr(model, 'attention', None), Attention)
+
+    def is_block(path: str, module: nn.Module) -> bool:
+        at_site = has_sites and path.count('.') == 1 and path.startswith('attention.')
+        return at_site or isinstance(module, AttentionBlock)
+
+    return outermost(model, is_block)
 
 
 def _counted(model, size, like) -> tuple[OpCount, dict[str, str]]:

@@ -17,7 +17,8 @@ from mmdet.models.detectors import SingleStageDetector
 from torch import Tensor, nn
 
 from mmattn.blocks import AttentionBlock
-from mmattn.blocks.channels import keep_channels, outermost_blocks
+from mmattn.blocks.channels import keep_channels
+from mmattn.blocks.outermost import outermost_blocks
 from mmattn.insertion.attention import Attention
 from mmattn.insertion.globs import glob_match, nearest_names
 from mmattn.insertion.positions import blocks_last

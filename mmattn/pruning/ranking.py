@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mmattn.blocks import AttentionBlock
-from mmattn.blocks.channels import outermost_blocks
+from mmattn.blocks.outermost import outermost_blocks
 from mmattn.pruning.graph import ChannelGroup
 from mmattn.visualization import record_gates
 

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from mmattn.blocks import AttentionBlock
-from mmattn.blocks.channels import outermost_blocks
+from mmattn.blocks.outermost import outermost_blocks
 from mmattn.pruning.graph import SIZE, ChannelGroup, features, traceable
 
 _TOLERANCE = 1e-3  # of the largest value of a map; sums in another order differ by some 1e-6

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from mmattn.blocks import AttentionBlock, Compose
+from mmattn.blocks.outermost import outermost
 from mmattn.insertion.attention import Attention
 from mmattn.insertion.globs import glob_match, nearest_names
 
@@ -99,17 +100,11 @@ def _sources(name: str, block: nn.Module) -> Iterator[GateSource]:
             yield from _sources(f'{name}.{path}', part)
 
 
-def _outermost(model: nn.Module, without: set[nn.Module]) -> Iterator[tuple[str, AttentionBlock]]:
-    """Yield the attention blocks that lie in no other attention block, with their paths."""
-    if isinstance(model, AttentionBlock) and model not in without:
-        yield type(model).__name__, model
-        return
-    found: list[str] = []
-    for path, module in model.named_modules():
-        if (
-            isinstance(module, AttentionBlock)
-            and module not in without
-            and not any(path.startswith(f'{each}.') for each in found)
-        ):
-            found.append(path)
-            yield path, module
+def _outermost(model: nn.Module, without: set[nn.Module]) -> Iterator[tuple[str, nn.Module]]:
+    """Yield the outermost attention blocks, but for some, with their paths (a model's own: its class)."""
+
+    def is_block(path: str, module: nn.Module) -> bool:
+        return isinstance(module, AttentionBlock) and module not in without
+
+    for path, block in outermost(model, is_block):
+        yield path or type(model).__name__, block

@@ -15,8 +15,9 @@ def results(request):
     return json.loads(study_page.file_of(request.param).read_text(encoding='utf-8'))
 
 
-def test_the_committed_page_is_of_the_committed_files():
-    assert study_page.page() == study_page.PAGE.read_text(encoding='utf-8')
+def test_the_committed_pages_are_of_the_committed_files():
+    for name, text in study_page.pages().items():
+        assert text == (study_page.DOCS / name).read_text(encoding='utf-8')
 
 
 def test_means_follow_from_the_runs(results):
