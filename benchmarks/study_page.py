@@ -29,7 +29,14 @@ STUDIES = dict(
     shapes_attention=WHOLE,
     pretrained_start_bccd=WHOLE,
     pretrained_start_early=WHOLE,
+    distillation_shapes='distill.md',
+    **{f'pruning_{each}': 'prune.md' for each in ('shapes_0.8', 'shapes_0.6', 'folder_0.9', 'folder_0.8')},
 )
+PAIRS = {  # what a variant is compared with, besides the control
+    name: dict(gates='random') if name.startswith('pruning') else dict(cbam_by_plain='cbam')
+    for name, page in STUDIES.items()
+    if page != WHOLE
+}
 END = '<!-- end of the study -->'
 LEFT_OUT = ('images_that_differ_most', 'drawn_images', 'annotations')
 
@@ -50,28 +57,45 @@ def collect(folder):
         machine=records[0]['machine'],
         minutes=sum(record['seconds'] for record in records) / 60,
         by_epoch=differences_by_epoch(folder, report),
+        pairs=differences_in_pairs(folder, report),
         **{key: value for key, value in report.items() if key not in LEFT_OUT},
     ) | dict(comparisons=comparisons)
 
 
 def differences_by_epoch(folder, report):
-    """Compare the variants at every evaluation whose detections were kept, by ``tools/study.py compare``."""
-    seeds = sorted({run['seed'] for run in report['runs']})
+    """Compare the variants at every evaluation whose detections were kept."""
     names = [report['control'], *(name for name in report['variants'] if name != report['control'])]
-    of_control = (folder / names[0] / f'seed_{seeds[0]}' / 'evaluations').glob('epoch_*.bbox.json')
-    found = {}
-    for epoch in sorted(int(path.name.split('.')[0].removeprefix('epoch_')) for path in of_control):
-        file = f'evaluations/epoch_{epoch}.bbox.json'
-        variants = [
-            f'{name}={",".join(str(folder / name / f"seed_{seed}" / file) for seed in seeds)}'
-            for name in names
-        ]
-        out = folder / f'report/epoch_{epoch}'
-        tool = [sys.executable, ROOT / 'tools/study.py', 'compare', *variants, '--main', '--out', out]
-        subprocess.run([*map(str, tool), '--ann', report['annotations']], check=True)
-        compared = json.loads((out / 'report.json').read_text(encoding='utf-8'))['comparisons']
-        found[epoch] = [each for each in compared if each['metric'] == 'bbox/AP']
-    return found
+    of_control = (folder / names[0] / f'seed_{seeds_of(report)[0]}' / 'evaluations').glob('epoch_*.bbox.json')
+    return {
+        epoch: compared(folder, report, names, f'evaluations/epoch_{epoch}.bbox.json', f'epoch_{epoch}')
+        for epoch in sorted(int(path.name.split('.')[0].removeprefix('epoch_')) for path in of_control)
+    }
+
+
+def differences_in_pairs(folder, report):
+    """Compare the variants of ``PAIRS`` with what they are paired with instead of the control."""
+    return [
+        each | dict(control=other)
+        for name, other in PAIRS.get(folder.name, {}).items()
+        for each in compared(folder, report, (other, name), 'detections.bbox.json', f'{name}_{other}')
+    ]
+
+
+def compared(folder, report, names, file, out):
+    """Return the differences in AP from the first variant, by ``tools/study.py compare``."""
+    variants = [
+        f'{name}={",".join(str(folder / name / f"seed_{seed}" / file) for seed in seeds_of(report))}'
+        for name in names
+    ]
+    out = folder / 'report' / out
+    tool = [sys.executable, ROOT / 'tools/study.py', 'compare', *variants, '--main', '--out', out]
+    subprocess.run([*map(str, tool), '--ann', report['annotations']], check=True)
+    found = json.loads((out / 'report.json').read_text(encoding='utf-8'))['comparisons']
+    return [each for each in found if each['metric'] == 'bbox/AP']
+
+
+def seeds_of(report):
+    return sorted({run['seed'] for run in report['runs']})
 
 
 def is_of_all_classes(comparison):
@@ -117,6 +141,11 @@ def variants_table(results):
             f'| {variant} | {costs[variant]["attention_parameters"]:,} '
             f'| {points(each["mean"])} ± {points(each["spread"])} | {points(each["difference"], "+")} '
             f'| {interval(each)} | {each["p_holm"]:.3f} | {each["verdict"]} |'
+        )
+    for each in results.get('pairs', ()):
+        rows.append(
+            f'| {each["variant"]}, from {each["control"]} | | | {points(each["difference"], "+")} '
+            f'| {interval(each)} | | {each["verdict"]} |'
         )
     return '\n'.join(rows)
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Take channels from a trained detector and its attention, those that its gates weigh least."""
+"""Take channels from a trained detector and its attention, by the weights in them or by their gates."""
 
 from rich.table import Table
 
@@ -36,7 +36,7 @@ def parse_args():
         type=int,
         default=200,
         metavar='N',
-        help='images of the val data whose gates are averaged; 0: all (default: %(default)s)',
+        help='of --rank gates: images of the val data; 0: all (default: %(default)s)',
     )
     parser.add_argument('--seed', type=int, default=0, help='of --rank random (default: %(default)s)')
     parser.add_argument(

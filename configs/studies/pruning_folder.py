@@ -3,13 +3,13 @@
 #   config=configs/studies/_base_/retinanet_mobilenet-v2-se_fpn_320_folder.py
 #   python tools/train.py $config --data-root FOLDER --work-dir work_dirs/pruned/trained
 #   for rank in gates magnitude random; do python tools/prune.py \
-#     $config work_dirs/pruned/trained/epoch_12.pth work_dirs/pruned/folder_0.8/$rank --data-root FOLDER \
-#     --rank $rank --ops 0.8 --shape 320 320 \
+#     $config work_dirs/pruned/trained/epoch_12.pth work_dirs/pruned/folder_0.9/$rank --data-root FOLDER \
+#     --rank $rank --ops 0.9 --shape 320 320 \
 #     --ignore 'backbone.layer[12].**' 'backbone.layer*.*.linear_conv' 'backbone.conv*' neck bbox_head; done
 #   python tools/study.py run configs/studies/pruning_folder.py --data-root FOLDER
 # FOLDER as for configs/_base_/datasets/coco_folder.py. What --ignore names is gated by no block, so that
 # all three would rank it alike. MMATTN_PRUNED names the folder of another target.
-pruned = '{{$MMATTN_PRUNED:../../work_dirs/pruned/folder_0.8}}'
+pruned = '{{$MMATTN_PRUNED:../../work_dirs/pruned/folder_0.9}}'
 config = 'retinanet_mobilenet-v2-se_fpn_320_folder_pruned.py'
 
 base = f'{pruned}/magnitude/{config}'

@@ -137,5 +137,5 @@ def _means(source: Any, x: Tensor, gates: Mapping[str, Tensor]) -> Tensor | None
     return torch.stack(means).prod(0) if means else None
 
 
-RANKINGS = ('gates', Magnitude.name, Random.name)
-"""The names of all rankings; ``tools/prune.py --rank`` takes them."""
+RANKINGS = (Magnitude.name, Gates.name, Random.name)
+"""The names of all rankings, the best first; ``tools/prune.py --rank`` takes them."""

@@ -36,7 +36,7 @@ def trained(detectors, tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def pruned(trained, tmp_path_factory):
-    return prune_file(*trained, str(tmp_path_factory.mktemp('pruned') / 'out'), TARGET, count=4)
+    return prune_file(*trained, str(tmp_path_factory.mktemp('pruned') / 'out'), TARGET, rank='gates', count=4)
 
 
 def test_the_files_are_a_detector_that_is_smaller(trained, pruned):
@@ -95,9 +95,9 @@ def test_a_pruned_detector_is_pruned_again(pruned, tmp_path):
 def test_a_detector_without_attention_is_pruned_by_magnitude(detectors, tmp_path):
     files = str(detectors / 'stock.py'), str(detectors / 'stock.pth')
     with pytest.raises(CannotPrune, match='no gates to rank by: it has no attention block.*--rank magnitude'):
-        prune_file(*files, str(tmp_path / 'out'), TARGET)
+        prune_file(*files, str(tmp_path / 'out'), TARGET, rank='gates')
     assert not os.listdir(tmp_path)
-    found = prune_file(*files, str(tmp_path / 'out'), TARGET, rank='magnitude', evaluate=False)
+    found = prune_file(*files, str(tmp_path / 'out'), TARGET, evaluate=False)
     assert trained_detector(found.config, found.checkpoint)[0].model.type == 'mmattn.Pruned'
 
 
@@ -116,4 +116,4 @@ def test_a_detector_of_spatial_gates_alone_has_nothing_to_rank_by(detectors, tmp
     state = build_model(files[0], options).state_dict()
     torch.save(dict(state_dict=state, meta=dict(dataset_meta=dict(classes=('bright', 'dark')))), files[1])
     with pytest.raises(CannotPrune, match='no block of this detector has a gate for each channel'):
-        prune_file(*files, str(tmp_path / 'out'), TARGET, count=1, cfg_options=options)
+        prune_file(*files, str(tmp_path / 'out'), TARGET, rank='gates', count=1, cfg_options=options)

@@ -131,7 +131,11 @@ MISTAKES = [
         'other.py stock.pth out --ops 0.7',
         'the checkpoint has none, and the config has attention. Gi',
     ),
-    ('prune.py', 'stock.py stock.pth out --ops 0.7', 'there are no gates to rank by: it has no attention'),
+    (
+        'prune.py',
+        'stock.py stock.pth out --ops 0.7 --rank gates',
+        'there are no gates to rank by: it has no attention',
+    ),
     (
         'prune.py',
         'stock.py stock.pth out --ops 0.7 --shape 96 --rank random --ignore backbone.layer9',
