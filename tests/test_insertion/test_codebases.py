@@ -73,7 +73,8 @@ def test_without_mmpretrain_the_error_names_it():
 def test_a_neck_that_returns_no_map_is_refused_with_the_reason():
     models = codebase('mmpretrain.models')
     parts = {name: CLASSIFIER[name] for name in ('backbone', 'neck', 'head')}
-    model = models.build_classifier(dict(type='ImageClassifier', **parts))
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        model = models.build_classifier(dict(type='ImageClassifier', **parts))
     with pytest.raises(
         ValueError, match=r'GlobalAveragePooling returns a tuple of a tensor of shape \(1, 512\), no map'
     ):
