@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import median, quantiles
 
 import torch
-from machine import describe
+from machine import describe, in_words
 from pages import with_text
 
 from mmattn.files import write_file
@@ -151,7 +151,7 @@ def page(results):
             cells.append(shown(ratios(times, variant, 'kept')) if timed and variant == 'recomputed' else '-')
             lines.append(f'| {" | ".join(cells)} |')
     rounds = ';\n'.join(
-        f'{len(times["none"])} with {block} on {on(results["machines"][block])}'
+        f'{len(times["none"])} with {block} on {in_words(results["machines"][block])}'
         for block, times in results['times'].items()
     )
     note = (
@@ -160,13 +160,6 @@ def page(results):
         f'percentiles:\n{rounds}.'
     )
     return with_text(PAGE.read_text(encoding='utf-8'), BEGIN, END, '\n'.join([*lines, '', note]))
-
-
-def on(machine):
-    return (
-        f'{machine["processor"]}, {machine["threads"]} of {machine["cores"]} cores, '
-        f'torch {machine["versions"]["torch"]}'
-    )
 
 
 def main():

@@ -12,6 +12,14 @@ def describe():
     return dict(describe_machine(), command=_command())
 
 
+def in_words(machine):
+    """Return processor, threads and version of PyTorch of a results file as text."""
+    return (
+        f'{machine["processor"]}, {machine["threads"]} of {machine["cores"]} cores, '
+        f'torch {machine["versions"]["torch"]}'
+    )
+
+
 def _command():
     # Only the last part of a path says something on another machine.
     parts = [os.path.basename(part.rstrip('/')) if os.path.isabs(part) else part for part in sys.argv[1:]]

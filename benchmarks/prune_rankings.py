@@ -13,7 +13,7 @@ import textwrap
 from pathlib import Path
 
 import torch
-from machine import describe
+from machine import describe, in_words
 from pages import with_text, write_page
 
 from mmattn.cost import inference, time_interleaved
@@ -93,11 +93,7 @@ def notes(results):
         )
         ignored = ', '.join(f'`{each}`' for each in record['ignore'])
         lines.append(f'- {name.replace("_", ", ")}: {limits}, images of {size}; not pruned: {ignored}.')
-    machine = results['machine']
-    lines.append(
-        f'- {machine["processor"]}, {machine["threads"]} of {machine["cores"]} cores, '
-        f'torch {machine["versions"]["torch"]}.'
-    )
+    lines.append(f'- {in_words(results["machine"])}.')
     return '\n'.join(textwrap.fill(line, 118, subsequent_indent='  ') for line in lines)
 
 

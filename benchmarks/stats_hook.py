@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
+from machine import in_words
 from pages import run, with_text
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -90,12 +91,10 @@ def page(results):
         f'| `{each["block"]}` | {each["sites"]} | x{each["ratio"]:.2f} | +{each["overhead"]:.2%} |'
         for each in results['blocks']
     ]
-    machine = results['machine']
     note = (
         f'RetinaNet R50, batch 2 at {SIZE[0]}x{SIZE[1]}, a block in every residual branch; medians of '
         f'ratios of {len(results["blocks"][0]["step"])} interleaved steps;\n'
-        f'{machine["processor"]}, {machine["threads"]} of {machine["cores"]} cores, torch '
-        f'{machine["versions"]["torch"]}'
+        f'{in_words(results["machine"])}'
     )
     return with_text(PAGE.read_text(encoding='utf-8'), BEGIN, END, '\n'.join([*lines, '', f'{note}.']))
 
