@@ -37,7 +37,6 @@ QUICK = ('smallest', 'pretrained_start', 'pretrain_chain', 'pruning_shapes')
 SEEDS = dict(
     smallest=3,
     pretrain_chain=3,
-    distillation_shapes=3,
     coco_r50_1x=3,
     coco_retinanet_r50_1x=3,
     pretrained_start_early=4,
