@@ -11,6 +11,8 @@ variants = dict(
     cbam=dict(base='../shapes/gfl_r18-cbam_fpn_shapes.py'),
     plain_by_cbam=dict(base='../ld/ld_r18-gflv1-r18-cbam_fpn_shapes.py'),
     cbam_by_plain=dict(base='../ld/ld_r18-cbam-gflv1-r18_fpn_shapes.py'),
+    # what a teacher brings that has no attention either
+    plain_by_plain=dict(base='../ld/ld_r18-gflv1-r18_fpn_shapes.py'),
 )
 settings = dict(
     train_cfg=dict(val_interval=1000),

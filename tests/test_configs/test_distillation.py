@@ -13,6 +13,7 @@ CONFIGS = Path(__file__).parents[2] / 'configs'
 ARMS = {  # student: teacher
     'ld/ld_r18-gflv1-r18-cbam_fpn_shapes.py': 'shapes/gfl_r18-cbam_fpn_shapes.py',
     'ld/ld_r18-cbam-gflv1-r18_fpn_shapes.py': 'shapes/gfl_r18_fpn_shapes.py',
+    'ld/ld_r18-gflv1-r18_fpn_shapes.py': 'shapes/gfl_r18_fpn_shapes.py',
 }
 
 
@@ -50,7 +51,7 @@ def write(path, config, squares, **more):
     return str(path)
 
 
-@pytest.fixture(params=ARMS, ids=['teacher with CBAM', 'student with CBAM'])
+@pytest.fixture(params=ARMS, ids=['teacher with CBAM', 'student with CBAM', 'neither'])
 def arm(request, squares, tmp_path):
     """Files of a student's config and a teacher's checkpoint, whose weights are random."""
     teacher = write(tmp_path / 'teacher.py', ARMS[request.param], squares)
@@ -64,11 +65,15 @@ def arm(request, squares, tmp_path):
     return write(tmp_path / 'student.py', request.param, squares, **more), tmp_path / 't.pth'
 
 
-def test_a_student_learns_from_its_teacher(arm, squares, tmp_path):
+def test_a_student_learns_from_its_teacher(arm, squares, tmp_path, request):
     config, checkpoint = arm
     runner = train(config, str(tmp_path / 'run'))
     student, teacher = runner.model, runner.model.teacher_model
-    assert hasattr(student, 'attention') != hasattr(teacher, 'attention')
+    having = [who for who in (teacher, student) if hasattr(who, 'attention')]
+    assert (
+        having
+        == {'teacher': [teacher], 'student': [student], 'neither': []}[request.node.callspec.id.split()[0]]
+    )
     saved = torch.load(checkpoint)['state_dict']
     for name, value in teacher.state_dict().items():  # it does not train, nor do its norms
         assert value.equal(saved[name]), name

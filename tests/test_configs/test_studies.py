@@ -26,7 +26,7 @@ SHOWN = {
         *('eca_paper', 'eca_identity', 'cbam_paper', 'cbam_identity'),
     ],
     'smallest': ['plain', 'cbam'],
-    'distillation_shapes': ['plain', 'cbam', 'plain_by_cbam', 'cbam_by_plain'],
+    'distillation_shapes': ['plain', 'cbam', 'plain_by_cbam', 'cbam_by_plain', 'plain_by_plain'],
     'pruning_folder': ['magnitude', 'gates', 'random'],
     'pruning_shapes': ['magnitude', 'gates', 'random'],
     'coco_r50_1x': ['plain', 'se', 'eca', 'cbam'],
