@@ -33,7 +33,9 @@ STUDIES = dict(
     **{f'pruning_{each}': 'prune.md' for each in ('shapes_0.8', 'shapes_0.6', 'folder_0.9', 'folder_0.8')},
 )
 PAIRS = {  # what a variant is compared with, besides the control
-    name: dict(gates='random') if name.startswith('pruning') else dict(cbam_by_plain='cbam')
+    name: dict(gates='random')
+    if name.startswith('pruning')
+    else dict(plain_by_cbam='plain_by_plain', cbam_by_plain='cbam')
     for name, page in STUDIES.items()
     if page != WHOLE
 }
