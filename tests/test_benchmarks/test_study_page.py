@@ -35,3 +35,16 @@ def test_means_follow_from_the_runs(results):
             assert each['low'] <= each['difference'] <= each['high']
             # no small objects were found by any run of BCCD's
             assert each['low'] < each['high'] or each['mean'] == each['mean_control'] == 0
+
+
+def test_the_words_on_distillation_are_those_of_the_study():
+    """docs/distill.md says what was found about teachers with CBAM and without."""
+    study = json.loads(study_page.file_of('distillation_shapes').read_text(encoding='utf-8'))
+    of_ap = {each['variant']: each for each in study['comparisons'] if each['metric'] == 'bbox/AP'}
+    assert {name: each['verdict'] for name, each in of_ap.items()} == dict(
+        cbam='better', plain_by_cbam='cannot tell', cbam_by_plain='better', plain_by_plain='cannot tell'
+    )
+    assert of_ap['plain_by_cbam']['low'] > 0 and of_ap['plain_by_cbam']['p_holm'] > 0.05
+    assert of_ap['cbam']['mean'] == max(each['mean'] for each in of_ap.values())
+    pairs = {(each['variant'], each['control']): each['verdict'] for each in study['pairs']}
+    assert pairs == {('plain_by_cbam', 'plain_by_plain'): 'better', ('cbam_by_plain', 'cbam'): 'cannot tell'}
