@@ -100,7 +100,7 @@ def kept(function, x):
     def pack(t):
         if not t.is_leaf or t is x or t.data_ptr() == x.data_ptr():
             storages[t.untyped_storage().data_ptr()] = t.untyped_storage().nbytes()
-        return t
+        return t.detach()  # not what its own step keeps: that would never be freed
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
         function(x)

@@ -75,8 +75,8 @@ def kept_bytes(model):
     def pack(tensor):
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in own:
-            kept[storage.data_ptr()] = (storage.nbytes(), tensor)  # alive, so that no address comes again
-        return tensor
+            kept[storage.data_ptr()] = (storage.nbytes(), storage)  # alive, so that no address comes again
+        return tensor.detach()  # not what its own step keeps: that would never be freed
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         out = model(image())

@@ -142,7 +142,7 @@ def kept(model, forward):
     def pack(t):
         if t.shape not in shapes:
             found[t.untyped_storage().data_ptr()] = t.untyped_storage().nbytes()
-        return t
+        return t.detach()  # not what its own step keeps: that would never be freed
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
         outs = forward()  # alive while we count: else its memory would be used, and counted, twice

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from mmattn.cost.op_count import CountOps
 
@@ -23,7 +23,7 @@ def saved_for_backward(model: nn.Module) -> Iterator[Counter]:
     stored = [*model.parameters(), *model.buffers()]
     stored += [each.detach() for each in stored]  # inside a FakeTensorMode, their fake counterparts
     own = {id(each.untyped_storage()): each for each in stored}  # a storage is one object while it is alive
-    seen: dict[int, Tensor] = {}
+    seen: dict[int, torch.UntypedStorage] = {}
     counting = CountOps(model)
 
     def pack(tensor):
@@ -31,9 +31,9 @@ def saved_for_backward(model: nn.Module) -> Iterator[Counter]:
             return tensor
         storage = tensor.untyped_storage()
         if id(storage) not in own and id(storage) not in seen:
-            seen[id(storage)] = tensor
+            seen[id(storage)] = storage
             saved[counting.where] += storage.nbytes()
-        return tensor
+        return tensor.detach()  # an output that its own step keeps would never be freed, nor would the model
 
     with counting, torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         yield saved

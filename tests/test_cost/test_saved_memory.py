@@ -23,8 +23,8 @@ def test_what_is_kept_is_what_a_real_forward_pass_keeps(block, frozen):
     def pack(tensor):
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in own:
-            kept[storage.data_ptr()] = (storage.nbytes(), tensor)
-        return tensor
+            kept[storage.data_ptr()] = (storage.nbytes(), storage)
+        return tensor.detach()  # not what its own step keeps: that would never be freed
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         out = model.bbox_head(model.extract_feat(torch.rand(1, 3, 64, 96)))

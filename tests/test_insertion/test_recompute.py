@@ -331,8 +331,8 @@ def kept_bytes(model, forward=None):
     def pack(tensor):
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in own:
-            kept[storage.data_ptr()] = (storage.nbytes(), tensor)
-        return tensor
+            kept[storage.data_ptr()] = (storage.nbytes(), storage)
+        return tensor.detach()  # not what its own step keeps: that would never be freed
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         out = (model if forward is None else forward)(image(model, (128, 192)))

@@ -94,7 +94,7 @@ def kept(model, x):
 
     def pack(t):
         found[t.untyped_storage().data_ptr()] = t.untyped_storage().nbytes()
-        return t
+        return t.detach()  # not what its own step keeps: that would never be freed
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
         outs = model(x)  # kept until all is counted: else its memory would be used, and counted, twice

@@ -17,7 +17,7 @@ def kept(block, x):
         storage = t.untyped_storage()
         if storage.data_ptr() not in own:
             storages[storage.data_ptr()] = storage.nbytes()
-        return t
+        return t.detach()  # not what its own step keeps: that would never be freed
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
         out = block(x)

@@ -167,7 +167,7 @@ def test_what_is_kept_is_what_the_steps_keep():
 
     def pack(t):
         kept[t.untyped_storage().data_ptr()] = t.untyped_storage().nbytes()
-        return t
+        return t.detach()  # not what its own step keeps: that would never be freed
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
         out = computed(tensors, statistics, True, 'avg max', True, True)
