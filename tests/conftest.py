@@ -4,6 +4,8 @@ import functools
 import gc
 import logging
 import os
+import runpy
+import sys
 
 # Before torch is imported: OpenMP reads it once. On a busy machine one thread is the fastest.
 os.environ.setdefault('OMP_NUM_THREADS', '1')
@@ -13,6 +15,7 @@ if not os.path.exists('/dev/nvidiactl'):
     os.environ.setdefault('TRITON_INTERPRET', '1')
 
 from pathlib import Path  # noqa: E402
+from typing import NamedTuple  # noqa: E402
 
 import mmengine.config.utils  # noqa: E402
 import pytest  # noqa: E402
@@ -147,3 +150,29 @@ def warnings():
     logger.addHandler(handler)
     yield records
     logger.removeHandler(handler)
+
+
+class Done(NamedTuple):
+    """How a tool ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def run_tool(monkeypatch, capfd, request):
+    """Run a tool of ``tools/`` as a program, in this process; an error that it lets through is raised."""
+    monkeypatch.setenv('LOCAL_RANK', '0')  # which tools set, and nobody unsets
+
+    def run(tool, *arguments):
+        path = str(request.config.rootpath / 'tools' / tool)
+        monkeypatch.setattr(sys, 'argv', [path, *map(str, arguments)])
+        code = 0
+        try:
+            runpy.run_path(path, run_name='__main__')
+        except SystemExit as stop:
+            code = stop.code
+        return Done(code, *capfd.readouterr())
+
+    return run

@@ -6,6 +6,7 @@ from mmattn.blocks.contract import RULES, NotChecked, rules_for
 from tests.test_blocks.cases import all_blocks
 
 BLOCKS = all_blocks()
+COMPILED = ('SE', 'ECA', 'CBAM')  # whose compiled training the quick tests see
 PAPERS = ('https://arxiv.org/abs/', 'https://proceedings.mlr.press/')
 
 
@@ -18,7 +19,12 @@ def every(*roles):
 @pytest.mark.parametrize(
     'subject, rule',
     [
-        pytest.param(subject, rule, id=f'{name}-{rule}')
+        pytest.param(
+            subject,
+            rule,
+            id=f'{name}-{rule}',
+            marks=pytest.mark.slow if rule == 'trains_compiled' and name not in COMPILED else (),
+        )
         for name, subject in BLOCKS.items()
         for rule in rules_for(subject)
     ],

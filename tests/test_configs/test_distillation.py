@@ -86,6 +86,7 @@ def test_a_student_learns_from_its_teacher(arm, squares, tmp_path, request):
     plain.load_state_dict(torch.load(tmp_path / 'run' / 'iter_3.pth', weights_only=False)['state_dict'])
 
 
+@pytest.mark.parametrize('arm', list(ARMS)[:1], indirect=True)
 def test_a_teacher_of_another_width_is_refused(arm, tmp_path):
     config, checkpoint = arm
     content = torch.load(checkpoint)

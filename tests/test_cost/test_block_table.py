@@ -1,7 +1,6 @@
 """The table of blocks, and that what is committed is what the code says today."""
 
 import inspect
-import subprocess
 import sys
 from pathlib import Path
 
@@ -59,8 +58,6 @@ def test_tables_hold_each_block_and_its_cost(rows):
     assert any(line.startswith('| `ECA` | 5 | 5 | 5 | 7 |') for line in costs)
 
 
-def test_the_tool_prints_them(rows):
-    done = subprocess.run(
-        [sys.executable, ROOT / 'tools/blocks.py'], capture_output=True, text=True, check=True
-    )
-    assert done.stdout == f'{blocks.block_uses_to_markdown(rows)}\n{blocks.block_costs_to_markdown(rows)}'
+def test_the_tool_prints_them(rows, run_tool):
+    done = run_tool('blocks.py')
+    assert done.out == f'{blocks.block_uses_to_markdown(rows)}\n{blocks.block_costs_to_markdown(rows)}'

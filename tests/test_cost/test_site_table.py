@@ -113,10 +113,12 @@ def run(*args):
     return subprocess.run([sys.executable, 'tools/sites.py', *args], cwd=ROOT, capture_output=True, text=True)
 
 
-def test_tool():
-    found = run('mmdet::yolox/yolox_tiny_8xb8-300e_coco.py', 'neck.output', '--shape', '416', '--json')
-    assert found.returncode == 0, found.stderr
-    rows = json.loads(found.stdout)
+@pytest.mark.usefixtures('in_project')
+def test_tool(run_tool):
+    config = 'mmdet::yolox/yolox_tiny_8xb8-300e_coco.py'
+    found = run_tool('sites.py', config, 'neck.output', '--shape', '416', '--json')
+    assert found.code == 0, found.err
+    rows = json.loads(found.out)
     assert [(row['at'], row['channels'], row['stride'], row['size']) for row in rows] == [
         ('neck.output.0', 96, 8, [52, 52]),
         ('neck.output.1', 96, 16, [26, 26]),

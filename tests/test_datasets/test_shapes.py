@@ -317,59 +317,34 @@ def test_settings_are_checked(name, value, least):
         ShapesSettings(**{name: value})
 
 
-def test_tool_says_what_it_did(tmp_path):
+def test_progress_is_shown(tmp_path):
+    shown = io.StringIO()
+    make_shapes(tmp_path / 's', ShapesSettings(train=1, val=1, size=64), workers=1, file=shown)
+    assert '2/2' in shown.getvalue()
+
+
+LITTLE = ('--train', 1, '--val', 1, '--size', 64, '--workers', 1)
+
+
+def test_tool_says_what_it_did(tmp_path, run_tool):
     def run(*args):
-        return subprocess.run(
-            [
-                sys.executable,
-                ROOT / 'tools/make_shapes.py',
-                '--out',
-                tmp_path / 's',
-                '--train',
-                '2',
-                '--val',
-                '1',
-                '--size',
-                '64',
-                '--workers',
-                '1',
-                *args,
-            ],
-            text=True,
-            capture_output=True,
-            env=dict(os.environ, PYTHONPATH=str(ROOT)),
-        )
+        return run_tool('make_shapes.py', *LITTLE, '--out', tmp_path / 's', *args)
 
     first = run()
-    assert first.returncode == 0 and first.stdout.endswith(f'shapes: {tmp_path}/s written\n')
-    assert '3/3' in first.stdout
-    assert run().stdout == f'shapes: {tmp_path}/s is already there with these settings\n'
+    assert first.code == 0 and first.out.endswith(f'shapes: {tmp_path}/s written\n')
+    assert run().out == f'shapes: {tmp_path}/s is already there with these settings\n'
     refused = run('--seed', '5')
-    assert refused.returncode == 2 and refused.stderr.startswith('make_shapes.py: ')
-    assert 'Traceback' not in refused.stderr
+    assert refused.code == 2 and refused.err.startswith('make_shapes.py: ')
+    assert 'Traceback' not in refused.err
     marker = json.loads((tmp_path / 's' / MARKER).read_text())
-    assert marker['settings'] == dict(train=2, val=1, size=64, seed=0)
+    assert marker['settings'] == dict(train=1, val=1, size=64, seed=0)
 
 
-@pytest.mark.parametrize('root', [pytest.param('', marks=pytest.mark.slow), 'elsewhere'])
-def test_tool_writes_where_the_configs_look(tmp_path, root):
-    subprocess.run(
-        [
-            sys.executable,
-            ROOT / 'tools/make_shapes.py',
-            '--train',
-            '1',
-            '--val',
-            '1',
-            '--size',
-            '64',
-            '--workers',
-            '1',
-        ],
-        check=True,
-        cwd=tmp_path,
-        env=dict(os.environ, PYTHONPATH=str(ROOT), MMATTN_DATA_ROOT=root),
-    )
+@pytest.mark.parametrize('root', ['', 'elsewhere'])
+def test_tool_writes_where_the_configs_look(tmp_path, root, run_tool, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv('MMATTN_DATA_ROOT', root)
+    assert run_tool('make_shapes.py', *LITTLE).code == 0
     assert (tmp_path / (root or 'data/shapes') / MARKER).is_file()
 
 

@@ -54,7 +54,9 @@ def test_triton_on_small_maps_of_both_layouts(uses):
     check('triton', SHAPES[0], True, 'no norm', uses, torch.float64, torch.channels_last)
 
 
-@pytest.mark.parametrize('layout', LAYOUTS, ids=['nchw', 'nhwc'])
+@pytest.mark.parametrize(
+    'layout', [LAYOUTS[0], pytest.param(LAYOUTS[1], marks=pytest.mark.slow)], ids=['nchw', 'nhwc']
+)
 @pytest.mark.parametrize('uses', [('avg', False, False), ('avg max', True, True)], ids=['SE', 'CBAM'])
 def test_triton_puts_many_tiles_together(uses, layout):
     require('triton')

@@ -1,10 +1,7 @@
 """Shared by the tests of tools: files that are right and wrong, and a tool run in this process."""
 
 import json
-import runpy
 import shutil
-import sys
-from typing import NamedTuple
 
 import mmdet.datasets  # noqa: F401  says once in a process which of them are missing
 import onnx
@@ -77,29 +74,3 @@ def in_files(files, monkeypatch):
     for name in ('MMATTN_DATA_ROOT', 'MMATTN_DEBUG', 'SLURM_PROCID'):
         monkeypatch.delenv(name, raising=False)
     return files
-
-
-class Done(NamedTuple):
-    """How a tool ended."""
-
-    code: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def run_tool(monkeypatch, capfd, request):
-    """Run a tool of ``tools/`` as a program, in this process; an error that it lets through is raised."""
-    monkeypatch.setenv('LOCAL_RANK', '0')  # which tools set, and nobody unsets
-
-    def run(tool, *arguments):
-        path = str(request.config.rootpath / 'tools' / tool)
-        monkeypatch.setattr(sys, 'argv', [path, *map(str, arguments)])
-        code = 0
-        try:
-            runpy.run_path(path, run_name='__main__')
-        except SystemExit as stop:
-            code = stop.code
-        return Done(code, *capfd.readouterr())
-
-    return run

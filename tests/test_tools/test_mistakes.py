@@ -225,7 +225,8 @@ MISTAKES = [
     (
         'cost.py',
         'stock.py --baseline plain',
-        '--baseline plain takes inserted attention out of stock.py, and',
+        '--baseline plain takes inserted attention out of stock.py, and RetinaNet has no attention that '
+        'attach() put there; give the config without attention as the first one instead',
     ),
     ('cost.py', 'detector.py --dtype fp64', "argument --dtype: invalid choice: 'fp64'"),
     ('cost.py', 'detector.py --device bogus', "argument --device: 'bogus' cannot be used: "),
