@@ -114,7 +114,7 @@ def summary(pruning, rank):
     total = sum(group.channels for group, _ in groups)
     gone = sum(len(taken) for _, taken in groups)
     known = sum(group.channels for group, _ in groups if not pruning.ranked.isdisjoint(group.layers))
-    text = f'{gone:,} of {total:,} channels in {len(groups)} groups are gone, {pruning.ratio:.1%} of each'
+    text = f'{gone:,} of {total:,} channels in {len(groups)} groups are gone, {gone / total:.1%}'
     return text if known == total else f'{text}; {rank} ranked {known:,} of them, magnitude the rest'
 
 

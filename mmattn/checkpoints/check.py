@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from mmattn.checkpoints.plugins import lost_plugins, plugins_remedy
 from mmattn.checkpoints.state import ATTENTION, parts_with_attention, specs_in, state_dict_of
+from mmattn.insertion.attention import Attention
 from mmattn.insertion.insert_text import insert_text
 from mmattn.insertion.spec import SPEC_KEY, decode_spec, differences
 
@@ -165,3 +166,25 @@ def _remedy(path: str, state: Any) -> str:
         'Write in the config, beside the other settings of the model:\n'
         f"  model = dict(type='mmattn.WithAttention', detector={detector!r}, {insert})"
     )
+
+
+def require_trained_attention(model: nn.Module, checkpoint: Mapping) -> None:
+    """Raise ``ValueError`` if the attention that a checkpoint was trained with is not that of the model.
+
+    Args:
+        model: A detector with attention of its own, or without.
+        checkpoint: A checkpoint as read from its file.
+    """
+    saved = state_dict_of(checkpoint)
+    attention, state = getattr(model, 'attention', None), specs_in(saved).get('')
+    remedy = 'Give the config that the checkpoint was trained with'
+    if isinstance(attention, Attention) and state is not None:
+        found = differences(decode_spec(state), attention.spec)
+        if found:
+            raise ValueError(f'its attention is not that of the config: {"; ".join(found)}. {remedy}')
+    trained = any(key.startswith(ATTENTION) for key in saved)
+    if trained != isinstance(attention, Attention):
+        raise ValueError(
+            f'the checkpoint has {"attention" if trained else "none"}, and the config has '
+            f'{"none" if trained else "attention"}. {remedy}'
+        )

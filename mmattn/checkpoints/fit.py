@@ -15,7 +15,7 @@ from mmattn.checkpoints.state import split_state, state_dict_of
 _REMEDY = 'Give the config that it was trained with, which lies in its work directory'
 
 
-def require_fit(model: nn.Module, checkpoint: Mapping[str, Any], path: str) -> None:
+def require_fit(model: nn.Module, checkpoint: Mapping[str, Any], path: str, whole: bool = False) -> None:
     """Raise ``ValueError`` unless a checkpoint's weights fit a model, attention aside.
 
     MMEngine loads what fits and leaves the rest at random, with a warning among many lines. Attention has its
@@ -25,6 +25,7 @@ def require_fit(model: nn.Module, checkpoint: Mapping[str, Any], path: str) -> N
         model: A model, wrapped or not.
         checkpoint: A checkpoint as read from its file, or a state dict.
         path: Its file, for the message.
+        whole: Also refuse a file that lacks parameters of the model, which would stay at random.
 
     Example:
         >>> from torch import nn
@@ -45,6 +46,13 @@ def require_fit(model: nn.Module, checkpoint: Mapping[str, Any], path: str) -> N
         raise ValueError(
             f"'{path}' is of another model than the config, or of other classes: {len(other)} of "
             f'{len(common)} weights differ in shape, the first is {first}. {_REMEDY}'
+        )
+    parameters = dict.fromkeys(name.removeprefix('module.') for name, _ in model.named_parameters())
+    lacking = [name for name in parameters if name in own and name not in saved]
+    if whole and lacking:
+        raise ValueError(
+            f"'{path}' has {len(common)} of the model's {len(own)} weights; it lacks {lacking[0]}"
+            f'{" and others" if lacking[1:] else ""}, which would stay at random. {_REMEDY}'
         )
 
 

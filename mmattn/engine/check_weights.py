@@ -13,7 +13,8 @@ from mmengine.runner import Runner, find_latest_checkpoint
 from torch import Tensor, nn
 
 from mmattn._private_apis import is_resuming, load_from
-from mmattn.checkpoints import check_insertion, has_loader
+from mmattn.checkpoints import has_loader
+from mmattn.checkpoints.check import require_trained_attention
 from mmattn.checkpoints.fit import require_fit, require_weights_for
 from mmattn.checkpoints.pretrained import cached_file, fetch, url_of
 from mmattn.checkpoints.read import read_checkpoint
@@ -33,12 +34,16 @@ def check_weights(cfg: Config) -> None:
         ValueError: If an address names no weights.
     """
     for where, address in _pretrained(cfg.model, 'model'):
-        if '://' not in address and not os.path.isfile(os.path.expanduser(address)):
-            raise FileNotFoundError(
-                f"no file '{address}' with pretrained weights ({where}); looked in {os.getcwd()}"
-                f'{_made_by(cfg, where)}'
-            )
+        _require_file(cfg, where, address)
         fetch(address, where)
+
+
+def _require_file(cfg: Config, where: str, address: str) -> None:
+    if '://' not in address and not os.path.isfile(os.path.expanduser(address)):
+        raise FileNotFoundError(
+            f"no file '{address}' with pretrained weights ({where}); looked in {os.getcwd()}"
+            f'{_made_by(cfg, where)}'
+        )
 
 
 def _made_by(cfg: Config, where: str) -> str:
@@ -73,13 +78,37 @@ def require_teacher_fit(model: nn.Module, cfg: Config, trust_checkpoint: bool = 
     """Check that the checkpoint of a teacher is one of its config; MMDetection would train with what fits.
 
     Raises:
-        ValueError: If it is of another detector, or of other classes.
+        ValueError: If there is none, or it is of another detector, of other classes or of other attention.
     """
-    path, teacher = cfg.model.get('teacher_ckpt'), getattr(model, 'teacher_model', None)
-    if isinstance(path, str) and isinstance(teacher, nn.Module) and not has_loader(path):
-        content = read_checkpoint(path, 'model.teacher_ckpt', trust_checkpoint)
-        require_fit(teacher, content, f'{path} (model.teacher_ckpt)')
-        check_insertion(teacher, content)
+    detector = model.module if is_model_wrapper(model) else model
+    path, teacher = cfg.model.get('teacher_ckpt'), getattr(detector, 'teacher_model', None)
+    if not isinstance(teacher, nn.Module):
+        return
+    if not path:
+        raise ValueError(
+            f'model.teacher_ckpt={path!r}: a teacher without a checkpoint has random values. Name one of the '
+            'detector in model.teacher_config'
+        )
+    if isinstance(path, str) and not has_loader(path):
+        content, name = read_checkpoint(path, 'model.teacher_ckpt', trust_checkpoint), 'model.teacher_ckpt'
+        require_fit(teacher, content, f'{path} ({name})', whole=True)
+        try:
+            require_trained_attention(teacher, content)
+        except ValueError as error:
+            raise ValueError(
+                f'{name}={path!r} is not of the teacher in model.teacher_config: {error}'
+            ) from error
+
+
+def check_teachers(cfg: Config) -> None:
+    """Check that the checkpoints of teachers are there; MMDetection needs them whenever it builds the model.
+
+    Raises:
+        FileNotFoundError: If a file is missing; the message says what makes it, where the config does.
+    """
+    for where, address in _pretrained(cfg.model, 'model'):
+        if where.endswith('.teacher_ckpt'):
+            _require_file(cfg, where, address)
 
 
 def _pretrained(node: Any, where: str) -> Iterator[tuple[str, str]]:

@@ -16,6 +16,8 @@ def images(cfg: Config, count: int = 0, part: str = 'test') -> Iterator[dict]:
     """Yield images of a config's data in batches of one, evenly spread; all if ``count`` is 0."""
     from mmdet.registry import DATASETS
 
+    if not cfg.get(f'{part}_dataloader'):
+        raise ValueError(f'the config has no {part}_dataloader, whose images are asked for here')
     with user_input(), DefaultScope.overwrite_default_scope('mmdet'):
         try:
             dataset = DATASETS.build(cfg[f'{part}_dataloader'].dataset)

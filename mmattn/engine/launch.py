@@ -22,6 +22,7 @@ from mmattn.checkpoints.run_state import require_run
 from mmattn.engine.check_config import check_config
 from mmattn.engine.check_schedule import warn_of_late_milestones
 from mmattn.engine.check_weights import (
+    check_teachers,
     check_weights,
     require_pretrained_fit,
     require_teacher_fit,
@@ -123,6 +124,7 @@ def _configure_training(
     )
     warn_of_late_milestones(cfg)
     _prepare_data(cfg, ('train', 'val'), drop_bad_images)
+    check_teachers(cfg)
     if not (cfg.get('load_from') or cfg.get('resume')) and read_ranks(cfg.launcher).local_rank == 0:
         check_weights(cfg)
     prepare_processes(cfg)

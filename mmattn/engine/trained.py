@@ -34,7 +34,8 @@ def trained_detector(
     Raises:
         FileNotFoundError: If there is no such checkpoint file.
         UntrustedCheckpoint: If the file would run code.
-        ValueError: If the file cannot be read as a checkpoint, or is one of another detector.
+        ValueError: If the file cannot be read as a checkpoint, is one of another detector, or lacks some of
+            its parameters.
     """
     from mmdet.apis import init_detector
 
@@ -44,7 +45,7 @@ def trained_detector(
     )
     with load_checkpoints(trust_checkpoint):
         model = init_detector(cfg, checkpoint, device=device)
-    require_fit(model, weights, checkpoint)
+    require_fit(model, weights, checkpoint, whole=True)
     check_insertion(model, weights)
     return cfg, model
 

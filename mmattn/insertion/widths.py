@@ -71,8 +71,9 @@ def set_widths(model: nn.Module, widths: Mapping[str, Any]) -> nn.Module:
         _check(path, width, present[path])
     for path, width in widths.items():
         _narrow(model.get_submodule(path), width)
-    if isinstance(getattr(model, 'attention', None), Attention):
-        model.attention.spec = spec_of(model.attention)
+    for part in model.modules():
+        if isinstance(getattr(part, 'attention', None), Attention):
+            part.attention.spec = spec_of(part.attention)
     return model
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
@@ -17,17 +17,16 @@ from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
 from mmattn.checkpoints import read_checkpoint
-from mmattn.checkpoints.state import ATTENTION, specs_in, state_dict_of
+from mmattn.checkpoints.check import require_trained_attention
 from mmattn.cost import inference, model_cost, time_interleaved
 from mmattn.engine import check_data, test
 from mmattn.engine.config_images import images
+from mmattn.engine.data_root import load_config
 from mmattn.engine.machine import describe_machine
 from mmattn.engine.mistakes import user_input
-from mmattn.engine.output_path import require_writable_folder
+from mmattn.engine.output_path import require_writable_file, require_writable_folder
 from mmattn.engine.trained import trained_detector
-from mmattn.files import require_free, write_file
-from mmattn.insertion import Attention
-from mmattn.insertion.spec import decode_spec, differences
+from mmattn.files import write_file
 from mmattn.pruning.ranking import RANKINGS, Gates, Magnitude, Random, Ranking, channel_gates
 from mmattn.pruning.target import CannotPrune, Pruning, Target, narrowed, prune_to
 from mmattn.visualization import gate_sources, why_no_gates
@@ -94,61 +93,95 @@ def prune_file(
         CannotPrune: If the detector cannot be pruned as asked for; nothing is written.
     """
     new_config = os.path.join(out, f'{os.path.splitext(os.path.basename(config))[0]}_pruned.py')
-    new_checkpoint = os.path.join(out, CHECKPOINT)
+    new_checkpoint, new_record = os.path.join(out, CHECKPOINT), os.path.join(out, RECORD)
+    folders = {name: os.path.join(out, 'evaluation', name) for name in ('before', 'after') if evaluate}
     with user_input():
-        require_writable_folder(out, 'OUT')
-        for file in (new_config, new_checkpoint, os.path.join(out, RECORD)):
-            require_free(file, overwrite)
+        _require_place(out, (new_config, new_checkpoint, new_record), folders.values(), overwrite)
+        _require_other_files((config, checkpoint), (new_config, new_checkpoint))
+        _require_a_detector(load_config(config, data_root, cfg_options))
     with user_input(f'{config} and {checkpoint}'):
         cfg, model = trained_detector(
             config, checkpoint, data_root, cfg_options, device, trust_checkpoint=trust_checkpoint
         )
-        check_data(cfg, ('test',) if evaluate else ())
-        content = read_checkpoint(checkpoint, trust_checkpoint=trust_checkpoint)
-        _require_its_attention(model, content)
+        check_data(cfg, (*(('test',) if evaluate else ()), *(('val',) if rank == Gates.name else ())))
+        require_trained_attention(model, read_checkpoint(checkpoint, trust_checkpoint=trust_checkpoint))
     with user_input():
         ranking = partial(_ranking, rank, seed, _gates(model, cfg, count) if rank == Gates.name else None)
         pruning = prune_to(model, target, ranking, ignore, round_to)
     pruned_cfg = config_of(cfg, narrowed(pruning.model, model), os.path.abspath(new_checkpoint))
     state = pruning.model.state_dict()
     with user_input('the pruned detector cannot be built again'):
-        rebuilt = _rebuilt(pruned_cfg, state).to(device).eval()
+        rebuilt = _rebuilt(pruned_cfg, state).to(device)
+        rebuilt.eval()
     before, after = _costs(model, rebuilt, target.size, device)
-    meta = {key: value for key, value in content.get('meta', {}).items() if key in ('dataset_meta', 'seed')}
+    asked = dict(
+        config=config, checkpoint=checkpoint, rank=rank, images=count, seed=seed, ignore=list(ignore),
+        round_to=round_to, cfg_options=dict(cfg_options or {}),
+    )  # fmt: skip
+
+    def evaluated(name: str, *files: str, options: Mapping[str, Any] | None = None) -> dict[str, float]:
+        if not evaluate:
+            return {}
+        return test(
+            *files,
+            work_dir=folders[name],
+            data_root=data_root,
+            cfg_options=options,
+            trust_checkpoint=trust_checkpoint,
+        )
+
+    def write_record(replace: bool) -> None:
+        record = _record(pruning, target, asked, before, after)
+        write_file(new_record, json.dumps(record, indent=1, default=str) + '\n', replace)
+
+    before |= evaluated('before', config, checkpoint, options=dict(cfg_options or {}))
     os.makedirs(out, exist_ok=True)
+    meta = dict(dataset_meta=_plain(model.dataset_meta))
     write_file(new_checkpoint, _saved(dict(meta=meta, state_dict=_on_cpu(rebuilt.state_dict()))), overwrite)
     write_file(new_config, pruned_cfg.pretty_text, overwrite)
+    write_record(overwrite)
     if evaluate:
-        runs = ((before, 'before', config, checkpoint), (after, 'after', new_config, new_checkpoint))
-        for found, name, *files in runs:
-            options = dict(cfg_options or {}) if name == 'before' else None
-            found |= test(
-                *files,
-                work_dir=os.path.join(out, 'evaluation', name),
-                data_root=data_root,
-                cfg_options=options,
-                trust_checkpoint=trust_checkpoint,
-            )
-    record = _record(pruning, target, rank, seed, ignore, before, after)
-    write_file(os.path.join(out, RECORD), json.dumps(record, indent=1) + '\n', overwrite)
+        after |= evaluated('after', new_config, new_checkpoint)
+        write_record(True)
     return PrunedFiles(new_config, new_checkpoint, pruning, before, after)
 
 
-def _require_its_attention(model: nn.Module, checkpoint: Mapping[str, Any]) -> None:
-    """Raise ``CannotPrune`` if the attention that was trained is not that of the model."""
-    attention, state = getattr(model, 'attention', None), specs_in(state_dict_of(checkpoint)).get('')
-    if isinstance(attention, Attention) and state is not None:
-        found = differences(decode_spec(state), attention.spec)
-        if found:
-            raise CannotPrune(
-                f'its attention is not that of the config: {"; ".join(found)}. Give the config that the '
-                'checkpoint was trained with'
+def _require_place(out: str, files: Iterable[str], folders: Iterable[str], overwrite: bool) -> None:
+    """Raise an error unless all can be written that will be."""
+    if not out:
+        raise ValueError("OUT is '': name a folder to write into")
+    require_writable_folder(out, 'OUT')
+    for file in files:
+        require_writable_file(file, 'OUT')
+        if os.path.exists(file) and not overwrite:
+            raise FileExistsError(
+                f"'{file}' exists already: name another folder, or replace it with --overwrite"
             )
-    trained = any(key.startswith(ATTENTION) for key in state_dict_of(checkpoint))
-    if trained != isinstance(attention, Attention):
+    for folder in folders:
+        require_writable_folder(folder, 'OUT')
+
+
+def _require_other_files(given: Iterable[str], written: Iterable[str]) -> None:
+    """Raise ``CannotPrune`` if what is pruned would be overwritten."""
+    places = {os.path.realpath(each): each for each in written}
+    for each in given:
+        if os.path.realpath(each) in places:
+            raise CannotPrune(
+                f"'{each}' is what is pruned, and would be overwritten: name another folder as OUT"
+            )
+
+
+def _require_a_detector(cfg: Config) -> None:
+    """Raise ``CannotPrune`` for what contains a detector rather than being one."""
+    model = cfg.model
+    if 'teacher_config' in model:
         raise CannotPrune(
-            f'the checkpoint has {"attention" if trained else "none"}, and the config has '
-            f'{"none" if trained else "attention"}. Give the config that the checkpoint was trained with'
+            f'{model.get("detector", model.type)} has a teacher: give the config of the student alone, which '
+            'takes the same checkpoint'
+        )
+    if 'detector' in model and 'insert' not in model and not model.get('widths'):
+        raise CannotPrune(
+            f'{model.type} wraps a detector: prune that one, with its own config and checkpoint'
         )
 
 
@@ -180,10 +213,6 @@ def config_of(cfg: Config, widths: Mapping[str, Any], checkpoint: str) -> Config
     model = found.model
     kept = model.get('widths') or {}
     if 'insert' not in model and not kept:
-        if 'detector' in model:
-            raise CannotPrune(
-                f'{model.type} wraps a detector: prune that one, with its own config and checkpoint'
-            )
         model = ConfigDict(model, type='mmattn.Pruned', detector=model.type)
     model['widths'] = {**kept, **widths}
     _drop_init_cfg(model)
@@ -229,6 +258,11 @@ def _costs(
     return found['before'], found['after']
 
 
+def _plain(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """Return classes and colours, whichever version of MMDetection trained the detector."""
+    return {key: meta[key] for key in ('classes', 'palette') if isinstance(meta.get(key), (str, list, tuple))}
+
+
 def _on_cpu(state: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value.cpu() if isinstance(value, torch.Tensor) else value for key, value in state.items()}
 
@@ -242,17 +276,13 @@ def _saved(content: Mapping[str, Any]) -> bytes:
 def _record(
     pruning: Pruning,
     target: Target,
-    rank: str,
-    seed: int,
-    ignore: Sequence[str],
+    asked: Mapping[str, Any],
     before: Mapping[str, float],
     after: Mapping[str, float],
 ) -> dict[str, Any]:
     return dict(
         target=dict(ops=target.ops, parameters=target.parameters, size=list(target.size)),
-        rank=rank,
-        seed=seed,
-        ignore=list(ignore),
+        **asked,
         ratio=pruning.ratio,
         kept=[dict(layers=list(names), because=why) for names, why in pruning.kept.items()],
         groups=[

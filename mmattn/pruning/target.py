@@ -117,7 +117,7 @@ def prune_to(
     low, high = 0.0, _MOST
     best = attempt(high)
     if not target.is_met(best.model, model):
-        raise CannotPrune(_out_of_reach(target.shares(best.model, model), best, ignore))
+        raise CannotPrune(_out_of_reach(target.shares(best.model, model), best, ignore, round_to))
     for _ in range(_STEPS):
         middle = (low + high) / 2
         found = attempt(middle)
@@ -142,6 +142,7 @@ def _pruned(
             + ''.join(f'; {names[0]} and what depends on it: {why}' for names, why in graph.kept.items())
         )
     _require_prunable(groups)
+    _require_widths(groups, round_to)
     taken = []
     for group in groups:  # all are ranked before any is pruned
         count = _count(group, ratio, round_to)
@@ -169,10 +170,9 @@ def _count(group: ChannelGroup, ratio: float, round_to: int) -> int:
     """Return how many channels go; at least one of each set stays."""
     size = group.channels // group.sets
     stay = max(size - int(size * ratio + 0.5), 1)  # rounded: so widths do not all change at one ratio
-    whole = -(-stay * group.sets // round_to) * round_to // group.sets  # rounded up, per set
-    if whole * group.sets % round_to == 0 and whole <= size:
-        stay = whole
-    return (size - min(stay, size)) * group.sets
+    while stay < size and stay * group.sets % round_to:
+        stay += 1  # to all channels, where there is no such multiple
+    return (size - stay) * group.sets
 
 
 def _lowest(scores: torch.Tensor, count: int, sets: int) -> tuple[int, ...]:
@@ -182,14 +182,29 @@ def _lowest(scores: torch.Tensor, count: int, sets: int) -> tuple[int, ...]:
     return tuple(sorted(int(place) + each * size for each in range(sets) for place in order))
 
 
-def _out_of_reach(shares: dict[str, tuple[float, float]], pruning: Pruning, ignore: Sequence[str]) -> str:
+def _out_of_reach(
+    shares: dict[str, tuple[float, float]], pruning: Pruning, ignore: Sequence[str], round_to: int
+) -> str:
     text = ', '.join(f'{most:.0%} of the {name}' for name, (_, most) in shares.items())
     rest = ', '.join(f'{share:.1%} of the {name}' for name, (share, _) in shares.items())
     why = 'only outputs and heads' if not ignore else 'what --ignore names, outputs and heads'
     return (
-        f'the target, {text}, cannot be reached: {rest} remain with one channel in each of the '
+        f'the target, {text}, cannot be reached: {rest} remain with {_fewest(round_to)} in each of the '
         f'{len(pruning.groups)} groups, as {why} keep their channels. Ask for more'
     )
+
+
+def _fewest(round_to: int) -> str:
+    return 'one channel' if round_to == 1 else f'{round_to} channels, or all where there are fewer,'
+
+
+def _require_widths(groups: Sequence[ChannelGroup], round_to: int) -> None:
+    widest = max(group.channels for group in groups)
+    if round_to >= widest > 1:
+        raise CannotPrune(
+            f'--round-to {round_to}: no layer would lose a channel, as none of those that may has more than '
+            f'{widest}'
+        )
 
 
 def narrowed(pruned: nn.Module, before: nn.Module) -> dict:

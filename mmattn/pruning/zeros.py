@@ -57,7 +57,8 @@ def require_same(
 
 def _maps(model: nn.Module, image: torch.Tensor) -> list[torch.Tensor]:
     with traceable(model, [block for _, block in outermost_blocks(model)]):
-        return features(model.eval(), image)
+        model.eval()  # which MMDetection's detector with a teacher does not return
+        return features(model, image)
 
 
 def _at_zero(

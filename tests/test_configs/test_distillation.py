@@ -7,6 +7,7 @@ import torch
 from mmengine.config import Config
 
 from mmattn.engine import build_model, load_config, train
+from mmattn.engine.check_weights import require_teacher_fit
 from tests.squares import CLASSES
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
@@ -95,6 +96,37 @@ def test_a_teacher_of_another_width_is_refused(arm, tmp_path):
     torch.save(content, checkpoint)
     with pytest.raises(ValueError, match=r't.pth \(model.teacher_ckpt\).*of another model than the config'):
         train(config, str(tmp_path / 'run'))
+
+
+@pytest.mark.parametrize('arm', list(ARMS)[:1], indirect=True)
+def test_a_teacher_without_its_head_or_its_attention_is_refused(arm, tmp_path):
+    config, checkpoint = arm
+    content = torch.load(checkpoint)
+    whole = content['state_dict']
+    for part, says in (
+        ('bbox_head', r'\(model.teacher_ckpt\).*lacks bbox_head.*would stay at random'),
+        ('attention', 'is not of the teacher in model.teacher_config: the checkpoint has none'),
+    ):
+        content['state_dict'] = {key: value for key, value in whole.items() if not key.startswith(part)}
+        torch.save(content, checkpoint)
+        with pytest.raises(ValueError, match=says):
+            train(config, str(tmp_path / 'run'))
+
+
+@pytest.mark.parametrize('arm', list(ARMS)[2:], indirect=True)
+def test_a_plain_teacher_has_a_checkpoint_of_its_own(arm):
+    config, checkpoint = arm
+    cfg = load_config(config)
+    model = torch.nn.DataParallel(build_model(config))  # a wrapper, as of several GPUs
+    require_teacher_fit(model, cfg)
+    content = torch.load(checkpoint)
+    content['state_dict']['attention.layer.weight'] = torch.zeros(1)
+    torch.save(content, checkpoint)
+    with pytest.raises(ValueError, match='the checkpoint has attention, and the config has none'):
+        require_teacher_fit(model, cfg)
+    cfg.model.teacher_ckpt = None
+    with pytest.raises(ValueError, match='a teacher without a checkpoint has random values'):
+        require_teacher_fit(model, cfg)
 
 
 def test_a_missing_teacher_is_named_with_what_makes_it(monkeypatch, squares):

@@ -117,3 +117,57 @@ def test_a_detector_of_spatial_gates_alone_has_nothing_to_rank_by(detectors, tmp
     torch.save(dict(state_dict=state, meta=dict(dataset_meta=dict(classes=('bright', 'dark')))), files[1])
     with pytest.raises(CannotPrune, match='no block of this detector has a gate for each channel'):
         prune_file(*files, str(tmp_path / 'out'), TARGET, rank='gates', count=1, cfg_options=options)
+
+
+def test_half_a_detector_is_refused(trained, tmp_path):
+    config, checkpoint = trained
+    content = torch.load(checkpoint)
+    state = content['state_dict']
+    content['state_dict'] = {key: value for key, value in state.items() if not key.startswith('bbox_head')}
+    torch.save(content, tmp_path / 'half.pth')
+    with pytest.raises(ValueError, match=r"half.pth' has \d+ of the model's \d+ weights; it lacks bbox_head"):
+        prune_file(config, str(tmp_path / 'half.pth'), str(tmp_path / 'out'), TARGET, evaluate=False)
+    assert os.listdir(tmp_path) == ['half.pth']
+
+
+def test_what_is_pruned_is_not_overwritten(pruned):
+    folder, before = os.path.dirname(pruned.config), Path(pruned.checkpoint).read_bytes()
+    with pytest.raises(CannotPrune, match="pruned.pth' is what is pruned, and would be overwritten"):
+        prune_file(pruned.config, pruned.checkpoint, folder, TARGET, overwrite=True, evaluate=False)
+    assert Path(pruned.checkpoint).read_bytes() == before
+
+
+def test_every_place_is_checked_first(trained, tmp_path):
+    with pytest.raises(ValueError, match="OUT is ''"):
+        prune_file(*trained, '', TARGET)
+    (tmp_path / 'evaluation').write_text('mine')
+    with pytest.raises(NotADirectoryError, match="evaluation' is a file"):
+        prune_file(*trained, str(tmp_path), TARGET)
+    (tmp_path / 'other' / 'pruning.json').mkdir(parents=True)
+    with pytest.raises(IsADirectoryError, match='there is a folder of this name'):
+        prune_file(*trained, str(tmp_path / 'other'), TARGET, overwrite=True)
+    assert sorted(os.listdir(tmp_path)) == ['evaluation', 'other']
+
+
+def test_classes_of_mmdetection_2_are_kept(detectors, tmp_path):
+    content = torch.load(detectors / 'stock.pth')
+    content['meta'] = dict(CLASSES=('bright', 'dark'))
+    torch.save(content, tmp_path / 'two.pth')
+    files = str(detectors / 'stock.py'), str(tmp_path / 'two.pth')
+    found = prune_file(*files, str(tmp_path / 'out'), TARGET, evaluate=False)
+    assert trained_detector(found.config, found.checkpoint)[1].dataset_meta['classes'] == ('bright', 'dark')
+
+
+@pytest.mark.parametrize(
+    'options, says',
+    [
+        ({'model.teacher_config': dict(model=dict())}, 'has a teacher: give the config of the student alone'),
+        ({'model.detector': dict(type='RetinaNet')}, 'wraps a detector: prune that one, with its own config'),
+    ],
+)
+def test_what_contains_a_detector_is_refused(options, says, detectors):
+    from mmattn.engine import load_config
+    from mmattn.pruning.command import _require_a_detector
+
+    with pytest.raises(CannotPrune, match=says):
+        _require_a_detector(load_config(str(detectors / 'stock.py'), cfg_options=options))

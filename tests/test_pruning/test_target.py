@@ -128,6 +128,19 @@ def test_widths_are_rounded():
     assert model.conv3.conv.out_channels < 48
 
 
+def test_all_channels_stay_where_no_multiple_is_left():
+    """48 channels have no multiple of 20 above 40: 40 or all of them."""
+    for part in (0.9, 0.95):
+        model = prune_to(network(SE), Target(parameters=part, size=SIZE), Magnitude, round_to=20).model
+        widths = {each.out_channels for each in model.modules() if isinstance(each, torch.nn.Conv2d)}
+        before = {each.out_channels for each in network(SE).modules() if isinstance(each, torch.nn.Conv2d)}
+        assert all(width % 20 == 0 or width in before for width in widths)
+    with pytest.raises(CannotPrune, match='--round-to 4096: no layer would lose a channel'):
+        prune_to(network(SE), Target(parameters=0.9, size=SIZE), Magnitude, round_to=4096)
+    with pytest.raises(CannotPrune, match='remain with 16 channels, or all where there are fewer, in each'):
+        prune_to(network(SE), Target(parameters=0.001, size=SIZE), Magnitude, round_to=16)
+
+
 def test_sets_of_a_group_norm_lose_the_same_places():
     assert _lowest(torch.tensor([3.0, 1, 2, 9, 0, 2]), 2, 2) == (1, 4)
     assert _lowest(torch.tensor([3.0, 1, 2, 9, 0, 2]), 2, 1) == (1, 4)
