@@ -90,11 +90,11 @@ study: $(READY)
 	@$(PY) tools/study.py report configs/studies/smallest.py
 
 test: $(READY)
-	@echo "== quick tests, on all processors: about 16 minutes on two cores"
+	@echo "== quick tests, on all processors: about 15 minutes on two cores"
 	@$(PY) -m pytest $(PARALLEL) $(ARGS) || { $(TESTS_FAILED); }
 
 test-all: $(READY)
-	@echo "== all tests, the slow ones too: much longer than the 16 minutes of make test"
+	@echo "== all tests, the slow ones too: much longer than the 15 minutes of make test"
 	@$(PY) -m pytest -m '' $(PARALLEL) $(ARGS) || { $(TESTS_FAILED); }
 
 lint: $(READY)
