@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from mmattn.pruning import Target, prune_to
+from mmattn.pruning.graph import PruningGraph
 from mmattn.pruning.ranking import Magnitude
 from mmattn.pruning.zeros import require_same
 from tests.test_pruning.models import network
@@ -37,3 +38,19 @@ def test_a_layer_that_lost_none_is_found(pruned):
     model.out.conv = whole.out.conv
     with pytest.raises(ValueError, match='does not run.*expected input.*Leave that part alone with --ignore'):
         require_same(*pruned)
+
+
+def test_what_was_pruned_wrong_is_not_given_away(monkeypatch):
+    prune = PruningGraph.prune
+
+    def wrong(graph, group, channels):
+        prune(graph, group, channels)
+        with torch.no_grad():
+            for item in group.items:
+                layer = item.dep.target.module
+                if isinstance(layer, torch.nn.Conv2d):
+                    layer.weight.copy_(layer.weight.roll(1, dims=1))
+
+    monkeypatch.setattr(PruningGraph, 'prune', wrong)
+    with pytest.raises(ValueError, match='computes other maps than the whole one with the same channels'):
+        prune_to(network(dict(type='mmattn.SE', reduction=4)), TARGET, Magnitude)
