@@ -1,5 +1,6 @@
 """Distillation by MMDetection's detector, with attention in the teacher or in the student."""
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -129,11 +130,12 @@ def test_a_plain_teacher_has_a_checkpoint_of_its_own(arm):
         require_teacher_fit(model, cfg)
 
 
-def test_a_missing_teacher_is_named_with_what_makes_it(monkeypatch, squares):
+def test_a_missing_teacher_is_named_with_what_makes_it(monkeypatch, squares, detectors):
     monkeypatch.delenv('MMATTN_TEACHER', raising=False)
-    for config, teacher in ARMS.items():
+    starts = {}, dict(load_from=str(detectors / 'stock.pth'))
+    for (config, teacher), start in itertools.product(ARMS.items(), starts):
         with pytest.raises(FileNotFoundError, match='teacher_ckpt') as error:
-            both = options(squares) | of_the_teacher(options(squares))
+            both = options(squares) | of_the_teacher(options(squares)) | start
             train(str(CONFIGS / config), cfg_options=both, data_root=str(squares))
         assert f'`python tools/train.py configs/{teacher}` makes it; MMATTN_TEACHER or --cfg' in str(
             error.value

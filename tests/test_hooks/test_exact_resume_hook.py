@@ -167,7 +167,7 @@ SETTINGS = dict(
     rounds_accumulation=dict(by_epoch=False, accumulate=2),
     chance=dict(by_epoch=False, sampler='Chance'),
 )
-SLOW = ('workers', 'in_epochs', 'iterations_aspect_ratio')  # others have their parts
+SLOW = ('workers', 'iterations_aspect_ratio')  # others have their parts
 
 
 # MMEngine's schedulers step each iteration, its optimizer when gradients are accumulated.

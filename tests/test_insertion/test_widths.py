@@ -47,6 +47,17 @@ def test_a_config_with_widths_builds_the_pruned_model():
         assert entry['channels'] == 90
 
 
+def test_attention_of_a_part_records_its_widths_too():
+    cfg = narrow(model_cfg('RetinaNet'))
+    block = dict(RULE, at='layer4.*.residual')
+    cfg.backbone.update(type='mmattn.WithAttention', detector='mmdet.ResNet', insert=[block])
+    widths = {
+        path.replace('attention.backbone_', 'backbone.attention.'): width for path, width in WIDTHS.items()
+    }
+    model = set_widths(build(cfg), widths)
+    assert [entry['channels'] for entry in model.backbone.attention.spec['insert']] == [90, 90]
+
+
 def test_a_model_without_attention_is_pruned_by_its_own_type():
     widths = {path: width for path, width in WIDTHS.items() if not path.startswith('attention')}
     cfg = narrow(model_cfg('RetinaNet'))

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from mmattn.engine import load_config, train
 from mmattn.engine import test as evaluate
-from mmattn.engine import train
 from mmattn.engine.trained import trained_detector
 from mmattn.export import check_file, export_file
 from mmattn.insertion.widths import widths_of
 from mmattn.pruning import CannotPrune, Target, prune_file
+from mmattn.pruning.command import config_of
 
 pytest.importorskip('torch_pruning')
 TARGET = Target(ops=0.7, size=(96, 96))
@@ -165,9 +166,19 @@ def test_classes_of_mmdetection_2_are_kept(detectors, tmp_path):
         ({'model.detector': dict(type='RetinaNet')}, 'wraps a detector: prune that one, with its own config'),
     ],
 )
-def test_what_contains_a_detector_is_refused(options, says, detectors):
-    from mmattn.engine import load_config
-    from mmattn.pruning.command import _require_a_detector
-
+def test_what_contains_a_detector_is_refused(options, says, detectors, tmp_path):
+    files = str(detectors / 'stock.py'), str(detectors / 'stock.pth')
     with pytest.raises(CannotPrune, match=says):
-        _require_a_detector(load_config(str(detectors / 'stock.py'), cfg_options=options))
+        prune_file(*files, str(tmp_path / 'out'), TARGET, cfg_options=options)
+
+
+def test_gates_take_val_data(trained, tmp_path):
+    none = dict(val_dataloader=None, val_cfg=None, val_evaluator=None)
+    with pytest.raises(ValueError, match='the config has no val_dataloader'):
+        prune_file(*trained, str(tmp_path / 'out'), TARGET, rank='gates', evaluate=False, cfg_options=none)
+
+
+def test_a_pruned_config_fetches_no_weights_of_the_wider_layers(detectors):
+    cfg = load_config(str(detectors / 'stock.py'))
+    cfg.model.backbone.init_cfg = dict(type='Pretrained', checkpoint='wide.pth')
+    assert config_of(cfg, {}, 'pruned.pth').model.backbone.init_cfg is None
