@@ -49,9 +49,10 @@ def collect(folder, repeats):
 
 
 def brief(record):
-    """Return a record with the number of channels that went from each group, and without their indices."""
+    """Return a record with the number of channels that went from each group, without indices and paths."""
     groups = [dict(each, layers=each['layers'][0], taken=len(each['taken'])) for each in record['groups']]
-    return dict(record, groups=groups)
+    kept = {key: value for key, value in record.items() if key not in ('config', 'checkpoint')}
+    return dict(kept, groups=groups)
 
 
 def table(targets):

@@ -1,4 +1,4 @@
-"""Shared by all tests: few threads, data from outside, OpenMMLab's global state put back."""
+"""Shared by all tests: few threads, data from outside, OpenMMLab's global state put back, tools run."""
 
 import functools
 import gc

@@ -47,7 +47,7 @@ def require_fit(model: nn.Module, checkpoint: Mapping[str, Any], path: str, whol
             f"'{path}' is of another model than the config, or of other classes: {len(other)} of "
             f'{len(common)} weights differ in shape, the first is {first}. {_REMEDY}'
         )
-    parameters = dict.fromkeys(name.removeprefix('module.') for name, _ in model.named_parameters())
+    parameters = (name.removeprefix('module.') for name, _ in model.named_parameters())
     lacking = [name for name in parameters if name in own and name not in saved]
     if whole and lacking:
         raise ValueError(

@@ -26,7 +26,7 @@ from mmattn.engine.machine import describe_machine
 from mmattn.engine.mistakes import user_input
 from mmattn.engine.output_path import require_writable_file, require_writable_folder
 from mmattn.engine.trained import trained_detector
-from mmattn.files import write_file
+from mmattn.files import require_free, write_file
 from mmattn.pruning.ranking import RANKINGS, Gates, Magnitude, Random, Ranking, channel_gates
 from mmattn.pruning.target import CannotPrune, Pruning, Target, narrowed, prune_to
 from mmattn.visualization import gate_sources, why_no_gates
@@ -94,9 +94,9 @@ def prune_file(
     """
     new_config = os.path.join(out, f'{os.path.splitext(os.path.basename(config))[0]}_pruned.py')
     new_checkpoint, new_record = os.path.join(out, CHECKPOINT), os.path.join(out, RECORD)
-    folders = {name: os.path.join(out, 'evaluation', name) for name in ('before', 'after') if evaluate}
+    folders = [os.path.join(out, 'evaluation', name) for name in ('before', 'after')]
     with user_input():
-        _require_place(out, (new_config, new_checkpoint, new_record), folders.values(), overwrite)
+        _require_place(out, (new_config, new_checkpoint, new_record), folders if evaluate else (), overwrite)
         _require_other_files((config, checkpoint), (new_config, new_checkpoint))
         _require_a_detector(load_config(config, data_root, cfg_options))
     with user_input(f'{config} and {checkpoint}'):
@@ -111,38 +111,24 @@ def prune_file(
     pruned_cfg = config_of(cfg, narrowed(pruning.model, model), os.path.abspath(new_checkpoint))
     state = pruning.model.state_dict()
     with user_input('the pruned detector cannot be built again'):
-        rebuilt = _rebuilt(pruned_cfg, state).to(device)
-        rebuilt.eval()
+        rebuilt = _rebuilt(pruned_cfg, state).to(device).eval()
     before, after = _costs(model, rebuilt, target.size, device)
     asked = dict(
         config=config, checkpoint=checkpoint, rank=rank, images=count, seed=seed, ignore=list(ignore),
         round_to=round_to, cfg_options=dict(cfg_options or {}),
     )  # fmt: skip
 
-    def evaluated(name: str, *files: str, options: Mapping[str, Any] | None = None) -> dict[str, float]:
-        if not evaluate:
-            return {}
-        return test(
-            *files,
-            work_dir=folders[name],
-            data_root=data_root,
-            cfg_options=options,
-            trust_checkpoint=trust_checkpoint,
-        )
-
-    def write_record(replace: bool) -> None:
-        record = _record(pruning, target, asked, before, after)
-        write_file(new_record, json.dumps(record, indent=1, default=str) + '\n', replace)
-
-    before |= evaluated('before', config, checkpoint, options=dict(cfg_options or {}))
+    evaluated = partial(test, data_root=data_root, trust_checkpoint=trust_checkpoint)
+    if evaluate:
+        before |= evaluated(config, checkpoint, work_dir=folders[0], cfg_options=dict(cfg_options or {}))
     os.makedirs(out, exist_ok=True)
     meta = dict(dataset_meta=_plain(model.dataset_meta))
     write_file(new_checkpoint, _saved(dict(meta=meta, state_dict=_on_cpu(rebuilt.state_dict()))), overwrite)
     write_file(new_config, pruned_cfg.pretty_text, overwrite)
-    write_record(overwrite)
+    write_file(new_record, _record(pruning, target, asked, before, after), overwrite)
     if evaluate:
-        after |= evaluated('after', new_config, new_checkpoint)
-        write_record(True)
+        after |= evaluated(new_config, new_checkpoint, work_dir=folders[1])
+        write_file(new_record, _record(pruning, target, asked, before, after))
     return PrunedFiles(new_config, new_checkpoint, pruning, before, after)
 
 
@@ -153,10 +139,7 @@ def _require_place(out: str, files: Iterable[str], folders: Iterable[str], overw
     require_writable_folder(out, 'OUT')
     for file in files:
         require_writable_file(file, 'OUT')
-        if os.path.exists(file) and not overwrite:
-            raise FileExistsError(
-                f"'{file}' exists already: name another folder, or replace it with --overwrite"
-            )
+        require_free(file, overwrite)
     for folder in folders:
         require_writable_folder(folder, 'OUT')
 
@@ -279,8 +262,8 @@ def _record(
     asked: Mapping[str, Any],
     before: Mapping[str, float],
     after: Mapping[str, float],
-) -> dict[str, Any]:
-    return dict(
+) -> str:
+    record = dict(
         target=dict(ops=target.ops, parameters=target.parameters, size=list(target.size)),
         **asked,
         ratio=pruning.ratio,
@@ -298,3 +281,4 @@ def _record(
         after=dict(after),
         machine=describe_machine(),
     )
+    return json.dumps(record, indent=1, default=str) + '\n'

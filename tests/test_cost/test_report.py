@@ -56,7 +56,8 @@ def test_a_report_can_have_nothing_to_compare_with():
 def test_tool(tmp_path, run_tool):
     config = 'configs/cbam/retinanet_r18-cbam_fpn_1x_coco.py'
     plot = tmp_path / 'cost.png'
-    done = run_tool('cost.py', config, '--baseline', 'plain', '--shape', 96, 96, '--json', '--plot', plot)
+    options = ('--baseline', 'plain', '--shape', 128, 160, '--json', '--plot', plot)
+    done = run_tool('cost.py', config, *options)
     plain, with_attention = json.loads(done.out)
     assert plain['model'] == 'without attention' and with_attention['model'] == config
     assert (

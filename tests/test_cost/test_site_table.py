@@ -1,9 +1,6 @@
 """The table of sites, and what a block costs there."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from mmdet.models import ResNet
@@ -13,8 +10,6 @@ from mmattn import attach
 from mmattn.blocks import CBAM, ECA, SE
 from mmattn.cost import block_cost, group_similar, site_rows, without_plain_modules
 from mmattn.insertion.globs import glob_match
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize('channels, height, width', [(64, 25, 42), (256, 7, 9)])
@@ -109,10 +104,6 @@ def test_a_model_that_cannot_run_without_data_has_no_sizes():
     assert (row.at, row.site.channels, row.site.size, set(row.costs.values())) == ('conv', 8, None, {None})
 
 
-def run(*args):
-    return subprocess.run([sys.executable, 'tools/sites.py', *args], cwd=ROOT, capture_output=True, text=True)
-
-
 @pytest.mark.usefixtures('in_project')
 def test_tool(run_tool):
     config = 'mmdet::yolox/yolox_tiny_8xb8-300e_coco.py'
@@ -128,8 +119,10 @@ def test_tool(run_tool):
 
 
 @pytest.mark.slow
-def test_tool_finds_a_student_and_its_teacher():
-    found = run(
+@pytest.mark.usefixtures('in_project')
+def test_tool_finds_a_student_and_its_teacher(run_tool):
+    found = run_tool(
+        'sites.py',
         'mmdet::soft_teacher/soft-teacher_faster-rcnn_r50-caffe_fpn_180k_semi-0.1-coco.py',
         '--json',
         'student.backbone.stage4',
@@ -138,27 +131,29 @@ def test_tool_finds_a_student_and_its_teacher():
         '--each',
         'teacher.neck.output',
     )
-    assert found.returncode == 0, found.stderr
-    assert [row['at'] for row in json.loads(found.stdout)] == [
+    assert found.code == 0, found.err
+    assert [row['at'] for row in json.loads(found.out)] == [
         'student.backbone.stage4',
         *(f'teacher.neck.output.{i}' for i in range(5)),
     ]
 
 
 @pytest.mark.slow
-def test_tool_table_and_errors():
-    found = run('configs/retinanet/retinanet_r18_fpn_1x_coco.py')
-    assert found.returncode == 0, found.stderr
-    assert 'backbone.layer4.[0-1].residual' in found.stdout
-    assert 'plain convolutions and other modules: --all' in found.stdout
-    assert 'rpn_head' not in found.stdout and 'INFO' not in found.stdout
-    wrong = run('configs/retinanet/retinanet_r18_fpn_1x_coco.py', 'neck.outputs')
-    assert wrong.returncode == 2 and wrong.stderr.splitlines()[-1].startswith(
+@pytest.mark.usefixtures('in_project')
+def test_tool_table_and_errors(run_tool):
+    found = run_tool('sites.py', 'configs/retinanet/retinanet_r18_fpn_1x_coco.py')
+    assert found.code == 0, found.err
+    assert 'backbone.layer4.[0-1].residual' in found.out
+    assert 'plain convolutions and other modules: --all' in found.out
+    assert 'rpn_head' not in found.out and 'INFO' not in found.out
+    wrong = run_tool('sites.py', 'configs/retinanet/retinanet_r18_fpn_1x_coco.py', 'neck.outputs')
+    assert wrong.code == 2 and wrong.err.splitlines()[-1].startswith(
         "sites.py: no site matches 'neck.outputs'; nearest: neck.output"
     )
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures('in_project')
 @pytest.mark.parametrize(
     'args, text',
     [
@@ -172,10 +167,10 @@ def test_tool_table_and_errors():
         ),
         (
             ['configs/retinanet/retinanet_r18_fpn_1x_coco.py', '--shape', '0'],
-            '--shape takes one positive number',
+            "--shape takes height and width, as 320 480 or 320x480, or one number for both; got '0'",
         ),
     ],
 )
-def test_tool_says_what_is_wrong(args, text):
-    wrong = run(*args)
-    assert wrong.returncode and text in wrong.stderr and 'Traceback' not in wrong.stderr
+def test_tool_says_what_is_wrong(args, text, run_tool):
+    wrong = run_tool('sites.py', *args)
+    assert wrong.code and text in wrong.err and 'Traceback' not in wrong.err

@@ -319,8 +319,8 @@ def test_settings_are_checked(name, value, least):
 
 def test_progress_is_shown(tmp_path):
     shown = io.StringIO()
-    make_shapes(tmp_path / 's', ShapesSettings(train=1, val=1, size=64), workers=1, file=shown)
-    assert '2/2' in shown.getvalue()
+    make_shapes(tmp_path / 's', ShapesSettings(train=2, val=1, size=64), workers=1, file=shown)
+    assert '3/3' in shown.getvalue()
 
 
 LITTLE = ('--train', 1, '--val', 1, '--size', 64, '--workers', 1)
@@ -328,7 +328,7 @@ LITTLE = ('--train', 1, '--val', 1, '--size', 64, '--workers', 1)
 
 def test_tool_says_what_it_did(tmp_path, run_tool):
     def run(*args):
-        return run_tool('make_shapes.py', *LITTLE, '--out', tmp_path / 's', *args)
+        return run_tool('make_shapes.py', *LITTLE, '--train', 2, '--out', tmp_path / 's', *args)
 
     first = run()
     assert first.code == 0 and first.out.endswith(f'shapes: {tmp_path}/s written\n')
@@ -337,7 +337,7 @@ def test_tool_says_what_it_did(tmp_path, run_tool):
     assert refused.code == 2 and refused.err.startswith('make_shapes.py: ')
     assert 'Traceback' not in refused.err
     marker = json.loads((tmp_path / 's' / MARKER).read_text())
-    assert marker['settings'] == dict(train=1, val=1, size=64, seed=0)
+    assert marker['settings'] == dict(train=2, val=1, size=64, seed=0)
 
 
 @pytest.mark.parametrize('root', ['', 'elsewhere'])

@@ -1,4 +1,4 @@
-"""Shared by the tests of tools: files that are right and wrong, and a tool run in this process."""
+"""Shared by the tests of tools: files that are right and wrong."""
 
 import json
 import shutil
